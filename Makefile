@@ -1,0 +1,62 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+# Bytecode is compiled once, at install; some containers forbid Python to write it, which doubles every start.
+READY := .venv/.ready
+# Two test processes: more only fight over the cores.
+TEST_PROCESSES ?= 2
+
+.PHONY: help
+help: ## Say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"Python {v[0]}.{v[1]} will not do: make PYTHON=python3.12 install, or any of 3.11 to 3.13")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --requirement requirements.lock
+	@touch $@
+
+.PHONY: install
+install: $(READY) ## Set up .venv; only what is not there yet
+
+.PHONY: lock
+lock: $(READY) ## Choose the newest versions pyproject.toml allows
+	$(BIN)/uv pip compile --quiet --universal --upgrade --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
+
+.PHONY: train
+train: $(READY) ## Train on MNIST: make train, or make train ARGS="optimizer=sgd seed=3"
+	$(BIN)/python -m src.train $(ARGS)
+
+.PHONY: test
+test: $(READY) ## Run the tests, but for the slow ones
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "not slow" $(ARGS)
+
+.PHONY: test-slow
+test-slow: $(READY) ## Run the slow tests
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+.PHONY: lint
+lint: $(READY) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy src benchmarks
+
+.PHONY: format
+format: $(READY) ## Put the code into the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: tensorboard
+tensorboard: $(READY) ## Look at all runs in TensorBoard, on this machine only
+	$(BIN)/tensorboard --logdir outputs --host localhost
+
+.PHONY: bench
+bench: $(READY) ## Time an epoch beside a hand-written loop and the usual tutorial's
+	$(BIN)/python -m benchmarks.epoch $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what can be made again; runs and data stay
+	rm -rf .venv .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,38 @@
+"""What happens within an epoch, as curves."""
+
+from typing import cast
+
+import lightning.pytorch as pl
+
+from src.data.chunks import Chunk, ChunkLoader
+
+
+class Curves(pl.Callback):
+    """Logs, every ``log_every_n_steps`` chunks:
+
+    ``train/loss_step`` and ``train/acc_step``, means over the steps of the last chunk (an epoch's own means are
+    ``train/loss`` and ``train/acc``); ``lr``, one name for every optimizer so that all runs share a chart; ``samples``,
+    the training samples seen, the axis on which runs of different batch sizes compare.
+    """
+
+    def on_train_batch_end(  # type: ignore[override]
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: dict[str, float],
+        batch: Chunk,
+        batch_idx: int,
+    ) -> None:
+        """Log a point when one is due."""
+        if (batch_idx + 1) % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            return
+        loader = cast(ChunkLoader, trainer.train_dataloader)
+        earlier = trainer.current_epoch * len(loader.labels) + batch.first_step * loader.batch_size
+        point = {
+            "train/loss_step": outputs["train/loss"],
+            "train/acc_step": outputs["train/acc"],
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "samples": earlier + sum(batch.totals),
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics(point, trainer.global_step)

@@ -1,0 +1,105 @@
+"""Loaders that hand out several batches at once, as indices into tensors that live on the device."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from src.randomness import epoch_order
+
+
+class Chunk(NamedTuple):
+    """Several consecutive batches, as one rank sees them.
+
+    Attributes:
+        inputs: raw samples of all the batches, (samples, *shape).
+        labels: int64, (samples,).
+        sizes: samples of this rank in each batch; their sum is ``samples``.
+        totals: samples of all ranks together in each batch.
+        first_step: the first batch's number within its epoch.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    sizes: list[int]
+    totals: list[int]
+    first_step: int
+
+
+class ChunkLoader:
+    """Chunks of ``steps_per_execution`` batches of ``batch_size`` samples over all ranks.
+
+    Every rank deals itself each ``world``-th sample of the same global batch, so the number of devices changes neither
+    the batches nor their order; the last batch of an epoch may be smaller, and is never padded.
+
+    Args:
+        inputs: all samples, on the device, (size, *shape).
+        labels: int64, (size,).
+        batch_size: samples in a batch, over all ranks.
+        steps_per_execution: batches in a chunk.
+        seed: shuffles each epoch by (seed, epoch); None keeps the order, the same in every epoch.
+        rank: this process's number among ``world``.
+        world: the number of processes.
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        labels: Tensor,
+        *,
+        batch_size: int,
+        steps_per_execution: int = 1,
+        seed: int | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.inputs, self.labels = inputs, labels
+        self.batch_size, self.steps_per_execution = batch_size, steps_per_execution
+        self.seed, self.rank, self.world = seed, rank, world
+        self.epoch, self.position = 0, 0
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return math.ceil(len(self.labels) / self.batch_size)
+
+    def __len__(self) -> int:
+        return math.ceil(self.steps / self.steps_per_execution)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        # Lightning never asks a loader of known length for the item after its last one, so what follows the last yield
+        # does not run: the epoch is turned over here.
+        if self.position >= len(self):
+            self.epoch, self.position = self.epoch + 1, 0
+        order = self._order()
+        while self.position < len(self):
+            chunk = self._chunk(order, self.position)
+            self.position += 1
+            yield chunk
+
+    def _order(self) -> Tensor:
+        size = len(self.labels)
+        order = torch.arange(size) if self.seed is None else epoch_order(self.seed, self.epoch, size)
+        return order.to(self.labels.device)
+
+    def _chunk(self, order: Tensor, position: int) -> Chunk:
+        first = position * self.steps_per_execution
+        start = first * self.batch_size
+        samples = order[start : start + self.steps_per_execution * self.batch_size]
+        batches = samples.split(self.batch_size)
+        totals = [len(batch) for batch in batches]
+        if self.world > 1:
+            batches = [batch[self.rank :: self.world] for batch in batches]
+            samples = torch.cat(batches)
+        sizes = [len(batch) for batch in batches]
+        return Chunk(self.inputs.index_select(0, samples), self.labels.index_select(0, samples), sizes, totals, first)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader stands: the epoch, and how many of its chunks have been handed out."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where ``state_dict`` was taken."""
+        self.epoch, self.position = state["epoch"], state["position"]

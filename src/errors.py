@@ -1,0 +1,34 @@
+"""Errors that are the user's to mend: one sentence each, with the value, the limit and the remedy; never a traceback."""
+
+
+class UserError(Exception):
+    """Something the user can put right. Ends a command with status 1."""
+
+
+class ConfigError(UserError):
+    """A wrong command line or configuration. Ends a command with status 2, before anything is written."""
+
+
+class DataError(UserError):
+    """A data file is missing or damaged."""
+
+
+class RunNotFound(UserError):
+    """No run, or more than one, goes by the name that was given."""
+
+
+class NonFiniteLoss(UserError):
+    """The training loss became infinite or not a number."""
+
+
+class Interrupted(BaseException):
+    """SIGTERM or Ctrl-C. No ``Exception``: Hydra would record it as one failed job and go on with the next."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+    @property
+    def exit_status(self) -> int:
+        """128 plus the signal's number, as shells count: 143 for SIGTERM, 130 for Ctrl-C."""
+        return 128 + self.signum

@@ -1,0 +1,133 @@
+"""One training, as every process of a run goes through it: build, train, test, and say what came out."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.strategies import DDPStrategy
+
+from src.data.module import TensorData
+from src.launching.hardware import choose
+from src.launching.signals import StopOnSignal
+from src.model.classifier import Classifier
+from src.targets import build, check_call
+from src.tracking.bookkeeping import Bookkeeper
+from src.tracking.checkpoints import DurableCheckpointIO
+
+log = logging.getLogger(__name__)
+
+# The distance of points on the curves within an epoch, in optimizer steps.
+_LOG_EVERY_STEPS = 50
+# What the model's group says to the classifier; the rest is the network's own.
+_FOR_CLASSIFIER = ("loss", "gradient_clip_norm")
+
+
+def check_targets(config: Mapping[str, Any]) -> None:
+    """Check every object the configuration names against its signature, before anything is written.
+
+    Raises:
+        ConfigError: one of them does not exist, or does not take what it is given.
+    """
+    network, _ = _split_model(config["model"])
+    check_call(config["data"], "data", ["seed"])
+    check_call(network, "model", ["input_shape", "outputs"])
+    check_call(config["optimizer"], "optimizer", ["params"])
+    check_call(config["schedule"], "schedule", ["optimizer", "steps_per_epoch", "max_epochs"])
+    for node in config["callbacks"].values():
+        check_call(node, "callbacks")
+    for node in config["logger"].values():
+        check_call(node, "logger", ["directory"])
+
+
+def fit(config: dict[str, Any], directory: str) -> dict[str, Any]:
+    """Train and test one configuration; every rank calls this with the same arguments.
+
+    Args:
+        config: a checked configuration.
+        directory: the run's directory.
+
+    Returns:
+        ``metrics`` (the last epoch's and the test's), ``best`` (metric, value, epoch, checkpoint) and ``samples_per_s``.
+
+    Raises:
+        UserError: the data is damaged, the loss is no number any more, or the disk is full.
+        Interrupted: SIGTERM or Ctrl-C; last.ckpt holds where the training stood.
+    """
+    pl.seed_everything(config["seed"], verbose=False)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it has not written
+    data: TensorData = build(config["data"], "data", seed=config["seed"])
+    model = make_classifier(config, data)
+    loggers = [build(node, "logger", directory=directory) for node in config["logger"].values()]
+    callbacks = [build(node, "callbacks") for node in config["callbacks"].values()]
+    books = Bookkeeper(Path(directory))
+    saves = any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks)
+    stop = StopOnSignal(str(Path(directory, "checkpoints", "last.ckpt")) if saves else None)
+    trainer = make_trainer(
+        config,
+        logger=loggers,
+        callbacks=[*callbacks, books, stop],
+        max_epochs=config["trainer"]["max_epochs"],
+        log_every_n_steps=max(1, round(_LOG_EVERY_STEPS / data.steps_per_execution)),
+        default_root_dir=directory,
+    )
+    for logger in loggers:
+        logger.open_session(config, trainer)
+    log.info(
+        "rank %d of %d: pid %d, %s", trainer.global_rank, trainer.world_size, os.getpid(), trainer.strategy.root_device
+    )
+
+    try:
+        trainer.fit(model, datamodule=data)
+        books.note(trainer)
+        best = books.best(trainer)
+        checkpoint = best["checkpoint"] and str(Path(directory, best["checkpoint"]))
+        trainer.test(model, datamodule=data, ckpt_path=checkpoint, verbose=False, weights_only=True)
+        books.note(trainer)
+    finally:
+        for logger in loggers:
+            logger.close()
+    return {"metrics": books.metrics, "best": best, "samples_per_s": books.samples_per_s}
+
+
+def make_classifier(config: Mapping[str, Any], data: TensorData) -> Classifier:
+    """The model a configuration describes, for the samples and classes of ``data``."""
+    network, for_classifier = _split_model(config["model"])
+    return Classifier(
+        net={**network, "input_shape": list(data.input_shape), "outputs": data.classes},
+        optimizer=config["optimizer"],
+        schedule=config["schedule"],
+        mean=data.mean,
+        std=data.std,
+        seed=config["seed"],
+        **for_classifier,
+    )
+
+
+def make_trainer(config: Mapping[str, Any], callbacks: Sequence[pl.Callback], **options: Any) -> pl.Trainer:
+    """A trainer on the hardware the configuration asks for."""
+    hardware = choose(config["trainer"])
+    backend = "nccl" if hardware.accelerator == "cuda" else "gloo"
+    return pl.Trainer(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        num_nodes=hardware.num_nodes,
+        precision=config["trainer"]["precision"],
+        strategy=DDPStrategy(process_group_backend=backend) if hardware.world > 1 else "auto",
+        plugins=[DurableCheckpointIO()],
+        callbacks=list(callbacks),
+        deterministic=True,
+        enable_checkpointing=any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks),
+        enable_progress_bar=any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        **options,
+    )
+
+
+def _split_model(model: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    network = {key: value for key, value in model.items() if key not in _FOR_CLASSIFIER}
+    return network, {key: model[key] for key in _FOR_CLASSIFIER}

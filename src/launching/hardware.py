@@ -1,0 +1,73 @@
+"""Which devices a run gets. Imports torch, and computes nothing, so that processes can still be forked."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from src.errors import ConfigError
+
+# More processes than this on a core would only wait for each other.
+_PROCESSES_PER_CORE = 4
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The devices of one run.
+
+    Attributes:
+        accelerator: ``cuda``, ``mps`` or ``cpu``.
+        devices: processes on this machine, one a device.
+        num_nodes: machines.
+    """
+
+    accelerator: str
+    devices: int
+    num_nodes: int
+
+    @property
+    def world(self) -> int:
+        """Processes on all machines together."""
+        return self.devices * self.num_nodes
+
+
+def choose(trainer: Mapping[str, Any]) -> Hardware:
+    """Turn the trainer group's wishes into devices that exist.
+
+    Raises:
+        ConfigError: this machine has not got what is asked for.
+    """
+    # Asking the driver's management library leaves CUDA itself untouched, so that this process may fork.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    gpus = torch.cuda.device_count()
+    mps = torch.backends.mps.is_available()
+    wanted, devices = trainer["accelerator"], trainer["devices"]
+    if wanted == "gpu" and not gpus:
+        raise ConfigError(
+            "trainer.accelerator=gpu: this machine has no GPU that torch can use; set trainer=auto or cpu."
+        )
+    if wanted == "mps" and not mps:
+        raise ConfigError("trainer.accelerator=mps: this machine has no Apple GPU; set trainer=auto or cpu.")
+    if wanted == "gpu" or (wanted == "auto" and gpus):
+        accelerator, available = "cuda", gpus
+    elif wanted == "mps" or (wanted == "auto" and mps and devices == 1):
+        accelerator, available = "mps", 1
+    else:
+        accelerator, available = "cpu", _PROCESSES_PER_CORE * (os.cpu_count() or 1)
+    if devices == "auto":
+        devices = 2 if accelerator == "cpu" else available
+    if devices > available:
+        unit = "CPU processes" if accelerator == "cpu" else "GPUs"
+        raise ConfigError(f"trainer.devices={devices}: this machine has room for {available} {unit}; set at most that.")
+    if trainer["precision"] == "16-mixed" and accelerator == "cpu":
+        raise ConfigError("trainer.precision=16-mixed needs a GPU; bf16-mixed works on a CPU.")
+    if trainer["precision"] == "64-true" and accelerator == "mps":
+        raise ConfigError("trainer.precision=64-true: Apple GPUs have no float64; set trainer=cpu.")
+    return Hardware(accelerator, devices, trainer["num_nodes"])
+
+
+def threads_per_process(processes: int) -> int:
+    """OpenMP threads for each of ``processes`` on this machine: the cores shared out, or what OMP_NUM_THREADS says."""
+    return int(os.environ.get("OMP_NUM_THREADS") or max(1, torch.get_num_threads() // processes))

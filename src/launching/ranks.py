@@ -1,0 +1,122 @@
+"""The processes that train: this one, or one for each device, started and watched by torch's elastic launcher.
+
+Lightning's launcher would run the command line again for every rank, and in a multirun with it the whole sweep. Here
+the configuration is composed once and handed to the ranks as plain data.
+"""
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from src.errors import Interrupted, UserError
+from src.launching.hardware import Hardware, threads_per_process
+from src.launching.signals import STOP, raise_on_stop
+from src.tracking.logs import log_to
+
+Fit = Callable[[dict[str, Any], str], dict[str, Any]]
+
+# Ranks that outlive the order to stop are killed after so many seconds.
+_GRACE_S = 30
+# The launcher takes these over, and does not give them back.
+_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+
+class RankFailed(Exception):
+    """A rank ended badly. Unlike torch's ``ChildFailedError`` it survives pickling.
+
+    Args:
+        message: the root cause in one line.
+        details: its traceback, if there is one.
+    """
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message, details)
+        self.message, self.details = message, details
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def run_here(fit: Fit, config: dict[str, Any], directory: str) -> dict[str, Any]:
+    """Train in this process: for a single run on one device, where a debugger should work."""
+    torch.set_num_threads(threads_per_process(1))
+    return fit(config, directory)
+
+
+def launch(fit: Fit, config: dict[str, Any], directory: str, hardware: Hardware) -> dict[str, Any]:
+    """Train in processes of their own, one for each device, and return rank 0's result.
+
+    Raises:
+        UserError: a rank found something the user can put right.
+        RankFailed: a rank raised anything else, or was killed.
+        Interrupted: this process was told to stop; the ranks have stopped too.
+    """
+    # torch's launcher describes each failure at length on the terminal; ours goes to the log and the record.
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    handlers = {signum: signal.getsignal(signum) for signum in _HANDLED}
+    with tempfile.TemporaryDirectory(prefix="ranks-") as replies:
+        launcher = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=hardware.devices,
+            run_id=Path(directory).name,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            local_addr="localhost",
+            # Forked ranks keep what this process has imported and start in half a second; CUDA cannot be forked.
+            start_method="fork" if hardware.accelerator == "cpu" else "spawn",
+            max_restarts=0,  # the default of 3 would train again in silence
+            shutdown_timeout=_GRACE_S,
+            logs_specs=DefaultLogsSpecs(log_dir=replies),
+        )
+        try:
+            answers = elastic_launch(launcher, _rank)(
+                fit, config, directory, threads_per_process(hardware.devices), replies
+            )
+            return answers[0]
+        except SignalException as stop:
+            raise Interrupted(stop.sigval) from None
+        except ChildFailedError as failure:
+            raise _root_cause(failure, Path(replies)) from None
+        finally:
+            for signum, handler in handlers.items():
+                signal.signal(signum, handler)
+
+
+def _rank(fit: Fit, config: dict[str, Any], directory: str, threads: int, replies: str) -> dict[str, Any]:
+    """What each started process runs."""
+    raise_on_stop()  # a forked rank has inherited the launcher's handlers
+    rank = int(os.environ["RANK"])
+    torch.set_num_threads(threads)
+    # The ranks of one machine talk over the loopback interface alone.
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
+    log_to(Path(directory), rank)
+    try:
+        return fit(config, directory)
+    except UserError as error:
+        Path(replies, f"user-error-{rank}").write_text(str(error))
+        raise
+    except Interrupted as stop:
+        raise SystemExit(stop.exit_status) from None
+
+
+def _root_cause(failure: ChildFailedError, replies: Path) -> BaseException:
+    for mistake in sorted(replies.glob("user-error-*")):
+        return UserError(mistake.read_text())
+    rank, first = failure.get_first_failure()
+    if first.exitcode in {128 + signum for signum in STOP}:
+        return Interrupted(first.exitcode - 128)
+    if first.error_file_data and isinstance(data := first.error_file_data.get("message"), dict):
+        return RankFailed(f"rank {rank}: {data['message']}", data.get("extraInfo", {}).get("py_callstack", ""))
+    name = f" ({signal.Signals(-first.exitcode).name})" if first.exitcode < 0 else ""
+    return RankFailed(f"rank {rank} (pid {first.pid}) ended with status {first.exitcode}{name} and left no message")

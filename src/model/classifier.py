@@ -1,0 +1,195 @@
+"""The LightningModule that trains any network to classify, several optimizer steps at a time."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from src.data.chunks import Chunk
+from src.data.module import TensorData
+from src.errors import NonFiniteLoss
+from src.randomness import seed_step, step_seeds
+from src.targets import build
+
+# name -> function of (logits, labels, reduction=)
+LOSSES = {"cross_entropy": F.cross_entropy}
+
+
+class Classifier(pl.LightningModule):
+    """Trains a network on chunks of batches and measures it.
+
+    Lightning's own loop costs several times the step of a small network, so one Lightning batch carries several
+    optimizer steps. What Lightning then no longer does (clipping, schedules, seeding) is done here, per step.
+
+    Everything it is built from is plain data and is kept in its checkpoints, so ``Classifier.load_from_checkpoint(path)``
+    needs nothing else.
+
+    Args:
+        net: ``_target_`` and arguments of the network, which maps (n, *input_shape) to logits (n, classes).
+        optimizer: ``_target_`` and arguments of the optimizer; needed only to train.
+        schedule: ``_target_`` and arguments of a function in ``src.model.schedules``; None keeps the rate.
+        loss: one of ``LOSSES``.
+        gradient_clip_norm: the largest 2-norm of all gradients together; None does not clip.
+        mean: subtracted from raw inputs.
+        std: raw inputs are divided by it.
+        seed: decides what dropout leaves out, step by step.
+    """
+
+    def __init__(
+        self,
+        *,
+        net: Mapping[str, Any],
+        optimizer: Mapping[str, Any] | None = None,
+        schedule: Mapping[str, Any] | None = None,
+        loss: str = "cross_entropy",
+        gradient_clip_norm: float | None = None,
+        mean: float = 0.0,
+        std: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.automatic_optimization = False
+        self.optimizer_node, self.schedule_node = optimizer, schedule
+        self.gradient_clip_norm, self.mean, self.std, self.seed = gradient_clip_norm, mean, std, seed
+        self.net: nn.Module = build(net, "model")
+        self.loss = LOSSES[loss]
+        classes = net["outputs"]
+        # Pooled over the ranks before they arrive, so they must not be synchronised again.
+        self.train_loss = MeanMetric(nan_strategy="disable", sync_on_compute=False)
+        self.train_acc = MeanMetric(nan_strategy="disable", sync_on_compute=False)
+        self.val_loss, self.test_loss = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
+        self.val_acc = MulticlassAccuracy(classes, average="micro", validate_args=False)
+        self.test_acc = MulticlassAccuracy(classes, average="micro", validate_args=False)
+        self._seeds: tuple[int, list[int]] = (-1, [])
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | Path, **kwargs: Any) -> "Classifier":  # type: ignore[override]
+        """Rebuild a trained classifier from a checkpoint file: plain data only, on the CPU unless ``map_location`` says.
+
+        Raises:
+            FileNotFoundError: there is no such file; addresses on a network are refused so.
+        """
+        path = Path(checkpoint_path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{checkpoint_path} is not a checkpoint file.")
+        return super().load_from_checkpoint(path, **{"map_location": "cpu", **kwargs, "weights_only": True})
+
+    def preprocess(self, inputs: Tensor) -> Tensor:
+        """Raw samples, such as uint8 grey values, as the network takes them: same shape, floating point."""
+        return torch.sub(inputs, self.mean).div_(self.std).to(self.dtype)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map raw samples (n, *input_shape) to logits (n, classes)."""
+        return self.net(self.preprocess(inputs))
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimizer and its schedule from their descriptions."""
+        if self.optimizer_node is None:
+            raise ValueError("Classifier was built without an optimizer: it can be evaluated, not trained.")
+        optimizer = build(self.optimizer_node, "optimizer", self.parameters())
+        if self.schedule_node is None:
+            return optimizer
+        schedule = build(
+            self.schedule_node,
+            "schedule",
+            optimizer,
+            steps_per_epoch=self._data.steps_per_epoch,
+            max_epochs=self.trainer.max_epochs,
+        )
+        return optimizer if schedule is None else ([optimizer], [schedule])
+
+    def training_step(self, chunk: Chunk, batch_idx: int) -> dict[str, float]:
+        """Take one optimizer step for each batch of the chunk.
+
+        Returns:
+            Mean loss and accuracy over the chunk and over all ranks.
+
+        Raises:
+            NonFiniteLoss: the loss of a step is not a finite number.
+        """
+        optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        assert isinstance(optimizer, LightningOptimizer)
+        assert not isinstance(schedule, list)
+        seeds = self._step_seeds()
+        inputs = self.preprocess(chunk.inputs).split(chunk.sizes)
+        labels = chunk.labels.split(chunk.sizes)
+        losses, logits = [], []
+        for step, (x, y, total) in enumerate(zip(inputs, labels, chunk.totals, strict=True), chunk.first_step):
+            seed_step(seeds[step], self.device)
+            logits.append(self.net(x))
+            # A rank's share of the mean over the global batch; DDP averages gradients, hence times the ranks.
+            losses.append(self.loss(logits[-1], y, reduction="sum") / total)
+            optimizer.zero_grad()
+            self.manual_backward(losses[-1] * self.trainer.world_size if self.trainer.world_size > 1 else losses[-1])
+            if self.gradient_clip_norm is not None:
+                self._clip(optimizer.optimizer, self.gradient_clip_norm)
+            optimizer.step()
+            if schedule is not None:
+                schedule.step()
+        correct = (torch.cat(logits).detach().argmax(1) == chunk.labels).sum()
+        pooled = torch.stack([*losses, correct]).detach()
+        if self.trainer.world_size > 1:
+            pooled = self.trainer.strategy.reduce(pooled, reduce_op="sum")
+        return self._account(chunk, *pooled.split([len(losses), 1]))
+
+    def _account(self, chunk: Chunk, losses: Tensor, correct: Tensor) -> dict[str, float]:
+        """Check the pooled losses of a chunk's steps and add them to the epoch's means."""
+        values, samples = losses.tolist(), sum(chunk.totals)
+        for number, value in enumerate(values):
+            if not math.isfinite(value):
+                step = self.global_step - len(values) + number
+                raise NonFiniteLoss(
+                    f"train/loss became {value} at step {step} of epoch {self.current_epoch}: lower optimizer.lr, or set "
+                    "model.gradient_clip_norm=1."
+                )
+        loss = sum(value * total for value, total in zip(values, chunk.totals, strict=True)) / samples
+        acc = correct.item() / samples
+        self.train_loss.update(loss, samples)
+        self.train_acc.update(acc, samples)
+        return {"train/loss": loss, "train/acc": acc}
+
+    @property
+    def _data(self) -> TensorData:
+        return self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it, untyped
+
+    def _step_seeds(self) -> list[int]:
+        if self._seeds[0] != self.current_epoch:
+            steps = self._data.steps_per_epoch
+            self._seeds = self.current_epoch, step_seeds(self.seed, self.current_epoch, self.global_rank, steps)
+        return self._seeds[1]
+
+    def _clip(self, optimizer: torch.optim.Optimizer, norm: float) -> None:
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None:  # 16-mixed: gradients are scaled until someone asks for them
+            scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(self.parameters(), norm)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means."""
+        self.log("train/loss", self.train_loss)
+        self.log("train/acc", self.train_acc)
+
+    def validation_step(self, chunk: Chunk, batch_idx: int) -> None:
+        """Measure on held-out samples."""
+        self._evaluate(chunk, "val", self.val_loss, self.val_acc)
+
+    def test_step(self, chunk: Chunk, batch_idx: int) -> None:
+        """Measure on the test samples."""
+        self._evaluate(chunk, "test", self.test_loss, self.test_acc)
+
+    def _evaluate(self, chunk: Chunk, stage: str, loss: MeanMetric, acc: MulticlassAccuracy) -> None:
+        if len(chunk.labels):  # the last batch may be too small for every rank to get a sample
+            logits = self(chunk.inputs)
+            loss.update(self.loss(logits, chunk.labels), len(chunk.labels))
+            acc.update(logits, chunk.labels)
+        self.log(f"{stage}/loss", loss)
+        self.log(f"{stage}/acc", acc)

@@ -1,0 +1,1 @@
+"""A run's directory, its record, its curves, and how it is found again."""

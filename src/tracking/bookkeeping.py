@@ -1,0 +1,71 @@
+"""Keeps a run's record up to date while the run trains."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from src.data.chunks import Chunk
+from src.tracking.record import Record
+
+
+class Bookkeeper(pl.Callback):
+    """Knows the run's metrics, its best checkpoint and its speed, and writes the first two after every epoch.
+
+    Args:
+        directory: the run's directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.metrics: dict[str, float] = {}
+        self._seconds, self._samples, self._chunk_began = 0.0, 0, 0.0
+
+    @property
+    def samples_per_s(self) -> float:
+        """Training samples a second over all ranks, validation and checkpoints left out."""
+        return round(self._samples / self._seconds, 1) if self._seconds else 0.0
+
+    def best(self, trainer: pl.Trainer) -> dict[str, Any]:
+        """The best checkpoint so far: value of the monitored metric, epoch, and path below the run's directory."""
+        checkpoints = (c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
+        callback = next((c for c in checkpoints if c.filename == "best"), None)
+        if callback is None or not callback.best_model_path:
+            return {"metric": None, "value": None, "epoch": None, "checkpoint": None}
+        path = Path(callback.best_model_path)
+        score = callback.best_model_score if callback.monitor else None
+        value = None if score is None else float(score)
+        epoch = torch.load(path, map_location="meta", weights_only=True)["epoch"]
+        checkpoint = str(path.relative_to(self.directory))
+        return {"metric": callback.monitor, "value": value, "epoch": epoch, "checkpoint": checkpoint}
+
+    def note(self, trainer: pl.Trainer) -> None:
+        """Take over what has been logged, and write the record on rank 0."""
+        self.metrics |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        if trainer.is_global_zero:
+            Record.load(self.directory).update(metrics=self.metrics, best=self.best(trainer))
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Start the clock."""
+        self._chunk_began = time.perf_counter()
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Chunk, batch_idx: int
+    ) -> None:
+        """Stop the clock."""
+        self._seconds += time.perf_counter() - self._chunk_began
+        self._samples += sum(batch.totals)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write what the epoch before gave; its checkpoints are saved only now."""
+        if trainer.current_epoch:
+            self.note(trainer)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Write how far the run came."""
+        self.note(trainer)

@@ -1,0 +1,103 @@
+"""What the terminal shows when a run or a sweep ends."""
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from src.paths import ROOT
+from src.tracking.record import Record
+
+_STYLE = {"done": "green", "failed": "red", "interrupted": "yellow", "running": "cyan"}
+
+
+def python() -> str:
+    """How to call this interpreter from where the user stands: ``python`` where that is it."""
+    found = shutil.which("python")
+    if found and os.path.abspath(found) == os.path.abspath(sys.executable):
+        return "python"
+    return shlex.quote(shown(Path(sys.executable)))
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be pasted from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def print_card(record: Record, console: Console | None = None) -> None:
+    """Print how a run ended, what it reached, where it lies and what to type next."""
+    run, console = record.values, console or Console(highlight=False)
+    metrics, best = run["metrics"], run["best"]
+    rows = Table.grid(padding=(0, 2))
+    rows.add_row("status", Text(run["status"], style=_STYLE[run["status"]]))
+    if run["error"]:
+        rows.add_row("error", Text(run["error"]))
+    if best["value"] is not None:
+        rows.add_row(f"best {best['metric']}", f"{best['value']:.4f} in epoch {best['epoch'] + 1}")
+    if "test/acc" in metrics:
+        rows.add_row(
+            "test/acc",
+            f"{metrics['test/acc']:.4f} with {'the best' if best['value'] is not None else 'the last'} weights",
+        )
+    if run.get("samples_per_s"):
+        rows.add_row("speed", f"{run['samples_per_s']:,.0f} samples/s, {run['duration_s']:.1f} s in all")
+    rows.add_row("run", Text(shown(record.directory)))
+    console.print(Panel(rows, title=run["id"], title_align="left", expand=False))
+    console.print("next:", *next_commands(record), sep="\n  ", soft_wrap=True, markup=False)
+
+
+def next_commands(record: Record) -> list[str]:
+    """Commands that go on from this run, each as it can be pasted."""
+    run, outputs = record.values, shown(record.directory.parents[2 if record.values["sweep"] else 1])
+    tensorboard = Path(sys.executable).with_name("tensorboard")
+    shell = "tensorboard" if python() == "python" else shlex.quote(shown(tensorboard))
+    commands = [f"{shell} --logdir {shlex.quote(outputs)}"]
+    if run["status"] == "done" and run["best"]["checkpoint"]:
+        commands.insert(0, f"{python()} -m src.evaluate {run['id']}")
+    if run["status"] == "failed":
+        commands = [f"less {shlex.quote(shown(record.directory / 'train.log'))}"]
+    prefix = "" if Path.cwd() == ROOT else f"cd {shlex.quote(str(ROOT))} && "
+    return [prefix + command for command in commands]
+
+
+def print_overview(
+    sweep: str, records: Sequence[Record], missing: Sequence[str], console: Console | None = None
+) -> None:
+    """Print a line for every job of a sweep.
+
+    Args:
+        sweep: the sweep's id.
+        records: the jobs that were started, in order.
+        missing: the overrides of the jobs that were not.
+        console: where to print.
+    """
+    console = console or Console(highlight=False)
+    table = Table(title=f"sweep {sweep}", title_justify="left", box=None, pad_edge=False)
+    for heading in ("job", "overrides", "status", "best", "test/acc", "seconds"):
+        table.add_column(heading, overflow="fold")
+    for record in records:
+        run = record.values
+        best = run["best"]["value"]
+        table.add_row(
+            run["id"],
+            Text(" ".join(run["overrides"])),
+            Text(run["status"], style=_STYLE[run["status"]]),
+            "" if best is None else f"{best:.4f}",
+            f"{run['metrics']['test/acc']:.4f}" if "test/acc" in run["metrics"] else "",
+            "" if run["duration_s"] is None else f"{run['duration_s']:.1f}",
+        )
+    console.print(table)
+    for record in records:
+        if record.values["error"]:
+            log = shown(record.directory / "train.log")
+            console.print(f"{record.values['id']}: {record.values['error']} (see {log})", markup=False, soft_wrap=True)
+    for overrides in missing:
+        console.print(f"not run: {overrides}", markup=False, soft_wrap=True)

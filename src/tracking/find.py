@@ -1,0 +1,62 @@
+"""Finding runs again: the one way from a word a person types to a run's directory. Reads records, imports no torch."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from src.errors import RunNotFound
+from src.paths import RUNS, SWEEPS
+from src.targets import suggest
+from src.tracking.record import RECORD, Record
+
+
+def all_runs() -> Iterator[Record]:
+    """Every run that has a readable record, single runs and jobs of sweeps, oldest first."""
+    records = []
+    for path in [*RUNS.glob(f"*/{RECORD}"), *SWEEPS.glob(f"*/*/{RECORD}")]:
+        try:
+            records.append(Record.load(path.parent))
+        except (OSError, ValueError):  # being removed, or not a record
+            continue
+    yield from sorted(records, key=lambda record: (record.values["started"], record.values["id"]))
+
+
+def find(word: str) -> Record:
+    """Find a run by its id, a unique beginning of it, its name, its directory, ``latest`` or ``best``.
+
+    ``latest`` is the latest finished run; ``best`` the finished one with the highest val/acc; a name stands for the
+    latest run that bears it.
+
+    Raises:
+        RunNotFound: nothing, or more than one run, goes by that word.
+    """
+    directory = Path(word)
+    if (directory / RECORD).is_file():
+        return Record.load(directory.resolve())
+    runs = list(all_runs())
+    done = [run for run in runs if run.values["status"] == "done"]
+    if word == "latest" and done:
+        return done[-1]
+    if word == "best" and (rated := [run for run in done if "val/acc" in run.values["metrics"]]):
+        return max(rated, key=_val_acc)
+    if word in ("latest", "best"):
+        raise RunNotFound(f"{word}: there is no finished run yet; python -m src.train makes one.")
+    if exact := [run for run in runs if run.values["id"] == word]:
+        return exact[0]
+    if named := [run for run in runs if run.values["name"] == word]:
+        return named[-1]
+    begun = [run for run in runs if run.values["id"].startswith(word)]
+    if len(begun) == 1:
+        return begun[0]
+    ids = [run.values["id"] for run in begun]
+    if ids:
+        raise RunNotFound(
+            f"{word} begins {len(ids)} ids: {', '.join(ids[:5])}{' ...' if len(ids) > 5 else ''}; type more."
+        )
+    known = {str(run.values[key]) for run in runs for key in ("id", "name") if run.values[key]}
+    raise RunNotFound(f"{word}: there is no run of that id, name or directory{suggest(word, known)}")
+
+
+def _val_acc(run: Record) -> float:
+    """The highest val/acc where that was monitored, else the last."""
+    best = run.values["best"]
+    return float(best["value"] if best["metric"] == "val/acc" else run.values["metrics"]["val/acc"])

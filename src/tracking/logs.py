@@ -1,0 +1,41 @@
+"""Where log lines go: to the run's own file in full, to the terminal in short."""
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+
+LOG_NAME = "train.log"
+
+
+def log_to(directory: Path, rank: int = 0) -> None:
+    """Send this process's log to the run's directory.
+
+    Rank 0 writes train.log and the terminal. Every other rank writes one file of its own and nothing else: its
+    terminal output goes there too.
+    """
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    path = directory / (LOG_NAME if rank == 0 else f"rank-{rank}.log")
+    file = logging.FileHandler(path)
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root.addHandler(file)
+    if rank == 0:
+        terminal = logging.StreamHandler(sys.stdout)
+        terminal.setFormatter(logging.Formatter("%(message)s"))
+        terminal.addFilter(lambda entry: entry.name.startswith("src.") and entry.levelno < logging.ERROR)
+        root.addHandler(terminal)
+    else:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        with path.open("a") as own:
+            os.dup2(own.fileno(), 1)
+            os.dup2(own.fileno(), 2)
+    # Lightning's advice on hardware does not fit a data set that lives on the device.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # within Lightning itself

@@ -1,0 +1,119 @@
+"""TensorBoard: curves by optimizer step, the configuration as text, and an HParams tab that tells the truth."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+# The session's end lies in an event file of its own, because TensorBoard believes the first end it reads: a run that
+# is resumed must be able to take its end back.
+_END_SUFFIX = ".session-end"
+_STATUS = {"done": api_pb2.STATUS_SUCCESS, "failed": api_pb2.STATUS_FAILURE, "interrupted": api_pb2.STATUS_FAILURE}
+# What distinguishes runs without being a hyper-parameter.
+_NOT_HPARAMS = ("name", "tags", "callbacks", "logger", "monitor", "mode", "data.dir")
+
+
+class TensorBoard(TensorBoardLogger):
+    """Writes a run's event files into the run's directory itself.
+
+    Lightning counts chunks where it logs by itself; every point is put on the optimizer step instead.
+
+    Args:
+        directory: the run's directory.
+    """
+
+    def __init__(self, *, directory: str) -> None:
+        super().__init__(save_dir=directory, name="", version="", default_hp_metric=False)
+        self.trainer: pl.Trainer | None = None
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:  # type: ignore[override]
+        """Write scalars at the trainer's optimizer step."""
+        super().log_metrics(dict(metrics), self.trainer.global_step if self.trainer is not None else step)
+
+    @rank_zero_only
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """Lightning would write a placeholder metric and a success before the run has begun; see ``open_session``."""
+
+    @rank_zero_only
+    def open_session(self, config: Mapping[str, Any], trainer: pl.Trainer) -> None:
+        """Write the configuration, as text and as the hyper-parameters of this run, and follow the trainer's steps."""
+        self.trainer = trainer
+        text = json.dumps(config, indent=2)
+        self.experiment.add_text("config", f"```json\n{text}\n```")
+        self.experiment.file_writer.add_summary(_session_start(config))
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Flush the event file; the configuration is in the record, not in Lightning's hparams.yaml."""
+        self.experiment.flush()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Flush; the file stays open, because Lightning says this after the training and again after the test."""
+        self.save()
+
+    @rank_zero_only
+    def close(self) -> None:
+        """Close the event file."""
+        self.experiment.close()
+
+
+def close_session(directory: Path, status: str) -> None:
+    """Write how a run ended (done, failed or interrupted), replacing an earlier end."""
+    for earlier in directory.glob(f"*{_END_SUFFIX}"):
+        earlier.unlink()
+    end = plugin_data_pb2.SessionEndInfo(status=_STATUS[status], end_time_secs=time.time())
+    writer = EventFileWriter(str(directory), filename_suffix=_END_SUFFIX)
+    summary = _summary(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end))
+    writer.add_event(Event(wall_time=time.time(), summary=summary))
+    writer.close()
+
+
+def hparams(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | float | str]:
+    """The settings as TensorBoard can hold them: dotted names to booleans, numbers and words.
+
+    A setting that is null is left out, since a word among numbers would turn its whole column into words.
+    """
+    flat: dict[str, bool | float | str] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if name in _NOT_HPARAMS or value is None:
+            continue
+        if isinstance(value, Mapping):
+            flat |= hparams(value, f"{name}.")
+        elif isinstance(value, bool | str):
+            flat[name.replace("._target_", "")] = value
+        elif isinstance(value, int | float):
+            flat[name] = float(value)
+        else:
+            flat[name] = json.dumps(value)
+    return flat
+
+
+def _session_start(config: Mapping[str, Any]) -> Summary:
+    start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
+    for name, value in hparams(config).items():
+        if isinstance(value, bool):
+            start.hparams[name].bool_value = value
+        elif isinstance(value, str):
+            start.hparams[name].string_value = value
+        else:
+            start.hparams[name].number_value = value
+    return _summary(metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=start))
+
+
+def _summary(tag: str, content: plugin_data_pb2.HParamsPluginData) -> Summary:
+    content.version = metadata.PLUGIN_DATA_VERSION
+    summary = Summary()
+    summary.value.add(tag=tag, metadata=metadata.create_summary_metadata(content), tensor=metadata.NULL_TENSOR)
+    return summary

@@ -1,0 +1,186 @@
+"""Train a model and record the run.
+
+    python -m src.train                                       784-128-64-10 on MNIST
+    python -m src.train optimizer=sgd optimizer.lr=0.05       another choice, another setting
+    python -m src.train experiment=article                    a set of choices
+    python -m src.train trainer.devices=2                     two GPUs, or two CPU processes
+    python -m src.train -m optimizer=sgd,adam seed=1,2        every combination, a run each
+    python -m src.train --help                                everything that can be set
+
+From top to bottom: ``main`` checks the command line, claims a directory and hands over to Hydra; Hydra calls ``job``
+once, or once for each point of a multirun; ``job`` trains in ``src.fit`` and keeps the record.
+"""
+
+import logging
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from src.config.compose import (
+    CONFIG_NAME,
+    CommandLine,
+    checked,
+    parse,
+    points,
+    preflight,
+    quoted_override,
+    register_resolvers,
+)
+from src.errors import ConfigError, Interrupted, UserError
+from src.paths import CONF, RUNS, SWEEPS
+from src.tracking.card import print_card, print_overview
+from src.tracking.environment import environment, git
+from src.tracking.logs import log_to
+from src.tracking.record import RECORD, Record, claim
+
+log = logging.getLogger(__name__)
+register_resolvers()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command line and return its exit status: 0 done, 2 wrong, 130 or 143 told to stop, 1 any other failure."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        line = parse(argv)
+        if "--help" not in line.flags:
+            configs = preflight(line)
+        if line.only_asks:
+            _hand_to_hydra(line, [])
+            return 0
+        _check_machine(configs)
+    except ConfigError as error:
+        return _say(error, 2)
+    try:
+        if line.multirun:
+            directory = claim(SWEEPS, "s")
+            return _multirun(line, directory)
+        directory = claim(RUNS, "r")
+        return _single(line, directory)
+    except UserError as error:
+        return _say(error, 1)
+
+
+def _say(error: Exception, status: int) -> int:
+    for sentence in str(error).splitlines():
+        print(f"error: {sentence}", file=sys.stderr)
+    return status
+
+
+def _check_machine(configs: list[dict[str, Any]]) -> None:
+    """The checks that need torch, once the others have passed; still before anything is written."""
+    from src.fit import check_targets
+    from src.launching.hardware import choose
+
+    for config in configs:
+        choose(config["trainer"])
+        check_targets(config)
+
+
+def _hand_to_hydra(line: CommandLine, extra: list[str]) -> None:
+    sys.argv = [sys.argv[0], *line.flags, *line.overrides, *extra]
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name=CONFIG_NAME)(job)()
+
+
+def _single(line: CommandLine, directory: Path) -> int:
+    try:
+        _hand_to_hydra(line, [quoted_override("hydra.run.dir", directory)])
+    except Interrupted as stop:
+        print_card(Record.load(directory))
+        return stop.exit_status
+    record = Record.load(directory)
+    print_card(record)
+    return 0 if record.values["status"] == "done" else 1
+
+
+def _multirun(line: CommandLine, directory: Path) -> int:
+    status = 0
+    try:
+        _hand_to_hydra(line, [quoted_override("hydra.sweep.dir", directory)])
+    except Interrupted as stop:
+        status = stop.exit_status
+    jobs = points(line)
+    records = [Record.load(path.parent) for path in sorted(directory.glob(f"*/{RECORD}"))]
+    started = {record.directory.name for record in records}
+    missing = [shlex.join(job) for number, job in enumerate(jobs) if f"{number:03d}" not in started]
+    print_overview(directory.name, records, missing)
+    if not status and (missing or any(record.values["status"] != "done" for record in records)):
+        status = 1
+    return status
+
+
+def job(cfg: DictConfig) -> float | None:
+    """Train one configuration and keep its record. Hydra calls this.
+
+    Returns:
+        The monitored metric's best value, for sweepers; None where there is none, or where the run failed.
+    """
+    from src.fit import fit
+    from src.launching.hardware import choose, threads_per_process
+    from src.launching.ranks import RankFailed, launch, run_here
+    from src.launching.signals import raise_on_stop
+
+    started = time.monotonic()
+    context = HydraConfig.get()
+    directory = Path(context.runtime.output_dir)
+    multirun = context.mode == RunMode.MULTIRUN
+    config = checked(cfg)
+    hardware = choose(config["trainer"])
+    threads = threads_per_process(hardware.devices)
+    overrides = list(context.overrides.task)
+    log_to(directory)
+    raise_on_stop()
+    record = Record.start(
+        directory,
+        sweep=directory.parent.name if multirun else None,
+        config=config,
+        overrides=overrides,
+        command=shlex.join(["python", "-m", "src.train", *overrides]),
+        git=git(),
+        environment=environment(hardware.accelerator, hardware.devices, hardware.num_nodes, threads),
+    )
+    log.info("%s: %s", record.values["id"], " ".join(overrides) or "the default configuration")
+    try:
+        # A process that starts ranks must never compute, or what it forks may hang; so only a single run on one device
+        # trains right here.
+        if multirun or hardware.devices > 1:
+            result = launch(fit, config, str(directory), hardware)
+        else:
+            result = run_here(fit, config, str(directory))
+    except Interrupted:
+        record.finish("interrupted", started)
+        raise
+    except UserError as error:
+        record.finish("failed", started, error=str(error))
+        log.error("%s", error)
+        _say(error, 1)
+    except Exception as error:
+        record.finish("failed", started, error=f"{type(error).__name__}: {error}".splitlines()[-1])
+        details = f"\n{error.details}" if isinstance(error, RankFailed) else ""
+        log.exception("the run failed%s", details)
+    else:
+        record.finish("done", started, **result)
+    finally:
+        _close_loggers(record)
+    return record.values["best"]["value"] if record.values["status"] == "done" else None
+
+
+def _close_loggers(record: Record) -> None:
+    """Say in the run's event files how it ended."""
+    if any("TensorBoard" in node["_target_"] for node in record.values["config"]["logger"].values()):
+        from src.tracking.tensorboard import close_session
+
+        close_session(record.directory, record.values["status"])
+
+
+if __name__ == "__main__":
+    # Under its own name, so that what other processes are handed can be imported there.
+    from src.train import main as imported_main
+
+    sys.exit(imported_main())
