@@ -9,7 +9,6 @@ is added to its record.
 """
 
 import argparse
-import logging
 import sys
 from datetime import UTC, datetime
 from typing import Any
@@ -83,7 +82,6 @@ def evaluate(record: Record, checkpoint: str = "best", split: str = "test") -> d
         )
     path = record.directory / "checkpoints" / f"{checkpoint}.ckpt"
     load(path)  # says what is wrong with a missing, damaged or foreign file
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     model = Classifier.load_from_checkpoint(path)
     data = build(config["data"], "data", seed=config["seed"])
     one_device = {**config, "trainer": {**config["trainer"], "accelerator": "auto", "devices": 1, "num_nodes": 1}}

@@ -17,6 +17,7 @@ from src.model.classifier import Classifier
 from src.targets import build, check_call
 from src.tracking.bookkeeping import Bookkeeper
 from src.tracking.checkpoints import DurableCheckpointIO
+from src.tracking.logs import quiet_lightning
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +44,13 @@ def check_targets(config: Mapping[str, Any]) -> None:
         check_call(node, "logger", ["directory"])
 
 
-def fit(config: dict[str, Any], directory: str) -> dict[str, Any]:
+def fit(config: dict[str, Any], directory: str, extra: Sequence[pl.Callback] = ()) -> dict[str, Any]:
     """Train and test one configuration; every rank calls this with the same arguments.
 
     Args:
         config: a checked configuration.
-        directory: the run's directory.
+        directory: the run's directory, with its record.
+        extra: further callbacks, for callers from Python.
 
     Returns:
         ``metrics`` (the last epoch's and the test's), ``best`` (metric, value, epoch, checkpoint) and ``samples_per_s``.
@@ -69,9 +71,10 @@ def fit(config: dict[str, Any], directory: str) -> dict[str, Any]:
     trainer = make_trainer(
         config,
         logger=loggers,
-        callbacks=[*callbacks, books, stop],
+        callbacks=[*callbacks, books, stop, *extra],
         max_epochs=config["trainer"]["max_epochs"],
         log_every_n_steps=max(1, round(_LOG_EVERY_STEPS / data.steps_per_execution)),
+        limit_val_batches=1.0 if data.val_size else 0,
         default_root_dir=directory,
     )
     for logger in loggers:
@@ -109,6 +112,7 @@ def make_classifier(config: Mapping[str, Any], data: TensorData) -> Classifier:
 
 def make_trainer(config: Mapping[str, Any], callbacks: Sequence[pl.Callback], **options: Any) -> pl.Trainer:
     """A trainer on the hardware the configuration asks for."""
+    quiet_lightning()
     hardware = choose(config["trainer"])
     backend = "nccl" if hardware.accelerator == "cuda" else "gloo"
     return pl.Trainer(

@@ -154,6 +154,7 @@ def _known_keys(config_name: str) -> set[str]:
 
     def walk(node: DictConfig, prefix: str) -> Iterable[str]:
         for key, value in node.items_ex(resolve=False):
+            assert isinstance(key, str)
             yield f"{prefix}{key}"
             if isinstance(value, DictConfig):
                 yield from walk(value, f"{prefix}{key}.")
@@ -184,5 +185,5 @@ def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str
 
 def quoted_override(key: str, path: Path) -> str:
     """``key='path'`` in Hydra's grammar, whatever characters the path holds."""
-    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    escaped = str(path).replace("'", "\\'")
     return f"{key}='{escaped}'"

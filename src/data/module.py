@@ -79,9 +79,9 @@ class TensorData(pl.LightningDataModule):
         """Shuffled chunks of the training samples."""
         return self._loader(self.train_set, self.batch_size, self.steps_per_execution, self.seed)
 
-    def val_dataloader(self) -> ChunkLoader | list[ChunkLoader]:
-        """The held-out samples; no loader where none are held out."""
-        return self._loader(self.val_set, _EVALUATION_BATCH) if self.val_size else []
+    def val_dataloader(self) -> ChunkLoader:
+        """The held-out samples."""
+        return self._loader(self.val_set, _EVALUATION_BATCH)
 
     def test_dataloader(self) -> ChunkLoader:
         """The official test samples."""

@@ -35,7 +35,10 @@ def log_to(directory: Path, rank: int = 0) -> None:
         with path.open("a") as own:
             os.dup2(own.fileno(), 1)
             os.dup2(own.fileno(), 2)
-    # Lightning's advice on hardware does not fit a data set that lives on the device.
+
+
+def quiet_lightning() -> None:
+    """Keep what Lightning says about itself (the hardware it found, its other products) out of the log."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # within Lightning itself

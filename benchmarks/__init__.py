@@ -1,0 +1,1 @@
+"""What an epoch costs, measured beside the same work written by hand."""

@@ -1,0 +1,109 @@
+"""Seconds of an epoch: this project with everything on, the same by hand, and the usual tutorial's loop.
+
+    make bench                                  five rounds, a few minutes on two cores
+    make bench ARGS="--rounds 9 --threads 1"
+
+The contenders take turns, because a shared machine changes its speed from minute to minute; the ratios are taken
+within each round. The first epoch of every turn is not counted.
+"""
+
+import argparse
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import loops
+from src.config.compose import parse, preflight
+from src.data.mnist import MNIST
+from src.fit import fit
+from src.paths import ROOT
+from src.tracking.record import Record
+
+DATA = ROOT / "data"
+
+
+class EpochClock(pl.Callback):
+    """Seconds from the start of one epoch to the start of the next, checkpoints, curves and record included."""
+
+    def __init__(self) -> None:
+        self.ticks: list[float] = []
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note the time."""
+        self.ticks.append(time.perf_counter())
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note the time."""
+        self.ticks.append(time.perf_counter())
+
+    @property
+    def seconds(self) -> list[float]:
+        """One figure an epoch."""
+        return [after - before for before, after in zip(self.ticks, self.ticks[1:], strict=False)]
+
+
+def ours(epochs: int, *overrides: str) -> list[float]:
+    """This project, everything on, as the command line would run it. Seconds of each epoch."""
+    [config] = preflight(parse(["experiment=article", f"trainer.max_epochs={epochs}", *overrides]))
+    clock = EpochClock()
+    with tempfile.TemporaryDirectory() as directory:
+        environment: dict[str, Any] = {}
+        Record.start(
+            Path(directory), sweep=None, config=config, overrides=[], command="", git=None, environment=environment
+        )
+        fit(config, directory, [clock])
+    return clock.seconds
+
+
+def by_hand_validated(epochs: int) -> list[float]:
+    """The hand-written loop with 5,000 images held out, validated and saved after every epoch."""
+    with tempfile.TemporaryDirectory() as directory:
+        return loops.by_hand(DATA, epochs, val_size=5000, checkpoint=Path(directory, "model.pt"))
+
+
+def main() -> None:
+    """Run the rounds and print the medians."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.epoch", description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=4, help="counted in each turn, after one that is not")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    MNIST(dir=str(DATA)).prepare_data()
+    contenders: dict[str, Callable[[int], list[float]]] = {
+        "by hand": lambda epochs: loops.by_hand(DATA, epochs),
+        "article": ours,
+        "by hand, val and save": by_hand_validated,
+        "article, val_size=5000": lambda epochs: ours(epochs, "data.val_size=5000"),
+        "tutorial": lambda epochs: loops.tutorial(DATA, min(epochs, 2)),
+    }
+    baseline = {"article, val_size=5000": "by hand, val and save"}
+    rounds = [
+        {name: statistics.median(run(args.epochs + 1)[1:]) for name, run in contenders.items()}
+        for _ in range(args.rounds)
+    ]
+    table = Table(
+        title=f"{args.rounds} rounds, {args.threads} threads, torch {torch.__version__}, {platform.machine()}",
+        title_justify="left",
+    )
+    for heading in ("epoch of", "median s", "min", "max", "compared with", "ratio", "min", "max"):
+        table.add_column(heading)
+    for name in contenders:
+        seconds, other = [r[name] for r in rounds], baseline.get(name, "by hand")
+        ratios = [r[name] / r[other] for r in rounds]
+        figures = [f"{f(values):.2f}" for values in (seconds, ratios) for f in (statistics.median, min, max)]
+        table.add_row(name, *figures[:3], other, *figures[3:])
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
