@@ -15,6 +15,7 @@ import logging
 import shlex
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,9 @@ from src.config.compose import (
 )
 from src.errors import ConfigError, Interrupted, UserError
 from src.paths import CONF, RUNS, SWEEPS
-from src.tracking.card import print_card, print_overview
+from src.tracking.card import print_card, print_overview, shown
 from src.tracking.environment import environment, git
-from src.tracking.logs import log_to
+from src.tracking.logs import LOG_NAME, log_to
 from src.tracking.record import RECORD, Record, claim
 
 log = logging.getLogger(__name__)
@@ -161,9 +162,10 @@ def job(cfg: DictConfig) -> float | None:
         log.error("%s", error)
         _say(error, 1)
     except Exception as error:
-        record.finish("failed", started, error=f"{type(error).__name__}: {error}".splitlines()[-1])
-        details = f"\n{error.details}" if isinstance(error, RankFailed) else ""
-        log.exception("the run failed%s", details)
+        cause = str(error) if isinstance(error, RankFailed) else f"{type(error).__name__}: {error}"
+        record.finish("failed", started, error=cause.splitlines()[-1])
+        log.error("the run failed\n%s", error.details if isinstance(error, RankFailed) else traceback.format_exc())
+        print(f"error: {cause} (the traceback is in {shown(directory / LOG_NAME)})", file=sys.stderr)
     else:
         record.finish("done", started, **result)
     finally:

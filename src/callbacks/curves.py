@@ -8,7 +8,7 @@ from src.data.chunks import Chunk, ChunkLoader
 
 
 class Curves(pl.Callback):
-    """Logs, every ``log_every_n_steps`` chunks:
+    """Logs, every ``log_every_n_steps`` chunks and at the end of an epoch:
 
     ``train/loss_step`` and ``train/acc_step``, means over the steps of the last chunk (an epoch's own means are
     ``train/loss`` and ``train/acc``); ``lr``, one name for every optimizer so that all runs share a chart; ``samples``,
@@ -24,7 +24,7 @@ class Curves(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Log a point when one is due."""
-        if (batch_idx + 1) % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        if (batch_idx + 1) % trainer.log_every_n_steps and not trainer.is_last_batch:  # type: ignore[attr-defined]
             return
         loader = cast(ChunkLoader, trainer.train_dataloader)
         earlier = trainer.current_epoch * len(loader.labels) + batch.first_step * loader.batch_size

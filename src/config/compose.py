@@ -179,7 +179,7 @@ def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str
     if found := re.search(r"Missing mandatory value: (\S+)", text):
         return f"{found.group(1)} is missing."
     first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
-    wrong = next((word for word in overrides if word in text), None)
+    wrong = getattr(error, "override", None) or next((word for word in overrides if word in text), None)
     return first if wrong is None or wrong in first else f"{wrong}: {first}"
 
 

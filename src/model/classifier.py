@@ -64,9 +64,9 @@ class Classifier(pl.LightningModule):
         self.loss = LOSSES[loss]
         classes = net["outputs"]
         # Pooled over the ranks before they arrive, so they must not be synchronised again.
-        self.train_loss = MeanMetric(nan_strategy="disable", sync_on_compute=False)
-        self.train_acc = MeanMetric(nan_strategy="disable", sync_on_compute=False)
-        self.val_loss, self.test_loss = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
+        self.train_loss = MeanMetric(sync_on_compute=False)
+        self.train_acc = MeanMetric(sync_on_compute=False)
+        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self.val_acc = MulticlassAccuracy(classes, average="micro", validate_args=False)
         self.test_acc = MulticlassAccuracy(classes, average="micro", validate_args=False)
         self._seeds: tuple[int, list[int]] = (-1, [])
@@ -148,7 +148,7 @@ class Classifier(pl.LightningModule):
             if not math.isfinite(value):
                 step = self.global_step - len(values) + number
                 raise NonFiniteLoss(
-                    f"train/loss became {value} at step {step} of epoch {self.current_epoch}: lower optimizer.lr, or set "
+                    f"train/loss became {value} at step {step}, in epoch {self.current_epoch + 1}: lower optimizer.lr, or set "
                     "model.gradient_clip_norm=1."
                 )
         loss = sum(value * total for value, total in zip(values, chunk.totals, strict=True)) / samples

@@ -38,8 +38,6 @@ def print_card(record: Record, console: Console | None = None) -> None:
     metrics, best = run["metrics"], run["best"]
     rows = Table.grid(padding=(0, 2))
     rows.add_row("status", Text(run["status"], style=_STYLE[run["status"]]))
-    if run["error"]:
-        rows.add_row("error", Text(run["error"]))
     if best["value"] is not None:
         rows.add_row(f"best {best['metric']}", f"{best['value']:.4f} in epoch {best['epoch'] + 1}")
     if "test/acc" in metrics:

@@ -1,0 +1,103 @@
+"""Real processes, real files, real MNIST. Every test keeps its runs in a folder of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Before torch is imported: beside another busy process two OpenMP threads can be fifty times slower than one.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from src.config.compose import parse, preflight
+from src.fit import fit
+from src.paths import ROOT
+from src.tracking.record import Record
+
+# A training of a second: 512 of MNIST's images, two epochs, a small network.
+SMALL = ["data.train_size=512", "data.val_size=500", "trainer.max_epochs=2", "model.hidden=[16]"]
+
+
+@dataclass
+class Finished:
+    """A command that has ended, and what it left behind."""
+
+    status: int
+    stdout: str
+    stderr: str
+    outputs: Path
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """The records of all runs, single ones and jobs, in order."""
+        paths = [*self.outputs.glob("runs/*/run.json"), *self.outputs.glob("sweeps/*/*/run.json")]
+        return [json.loads(path.read_text()) for path in sorted(paths)]
+
+    @property
+    def directories(self) -> list[Path]:
+        """Their directories, in the same order."""
+        paths = [*self.outputs.glob("runs/*/run.json"), *self.outputs.glob("sweeps/*/*/run.json")]
+        return [path.parent for path in sorted(paths)]
+
+
+Command = Callable[..., Finished]
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    return tmp_path / "outputs"
+
+
+@pytest.fixture
+def command(outputs: Path) -> Command:
+    """Run ``python -m src.<module> <words>`` from the project's root and wait for it."""
+
+    def run(module: str, *words: str, cwd: Path = ROOT, **env: str) -> Finished:
+        done = subprocess.run(
+            [sys.executable, "-m", f"src.{module}", *words],
+            cwd=cwd,
+            env={**os.environ, "OUTPUTS_DIR": str(outputs), "PYTHONPATH": str(cwd), "COLUMNS": "200", **env},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        return Finished(done.returncode, done.stdout, done.stderr, outputs)
+
+    return run
+
+
+@pytest.fixture
+def train(command: Command) -> Command:
+    """Run ``python -m src.train`` on a small training, changed by the words given."""
+    return lambda *words, **options: command("train", *SMALL, *words, **options)
+
+
+@pytest.fixture
+def fit_here(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Train in this process; returns what ``fit`` returns, with ``directory`` added."""
+    count = iter(range(100))
+
+    def run(*words: str, extra: Any = (), small: bool = True) -> dict[str, Any]:
+        [config] = preflight(parse([*(SMALL if small else []), *words]))
+        directory = tmp_path / f"run-{next(count)}"
+        directory.mkdir()
+        Record.start(directory, sweep=None, config=config, overrides=[], command="", git=None, environment={})
+        return {**fit(config, str(directory), extra), "directory": directory}
+
+    return run
+
+
+def copy_of_the_project(folder: Path) -> Path:
+    """A project in ``folder`` with code and configuration of its own, and the data shared."""
+    import shutil
+
+    for part in ("src", "conf"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "data").symlink_to(ROOT / "data")
+    return folder

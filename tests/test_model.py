@@ -1,0 +1,77 @@
+"""Networks, the classifier around them, and schedules, without Hydra and without a run directory."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD
+
+from src.model.classifier import Classifier
+from src.model.mlp import MLP
+from src.model.schedules import constant, cosine
+
+NET = {"_target_": "src.model.mlp.MLP", "input_shape": [28, 28], "outputs": 10, "hidden": [128, 64]}
+
+
+def test_the_default_network_is_784_128_64_10_with_109386_parameters():
+    net = MLP(input_shape=(28, 28), outputs=10)
+    assert [tuple(layer.weight.shape) for layer in net.layers if isinstance(layer, nn.Linear)] == [
+        (128, 784),
+        (64, 128),
+        (10, 64),
+    ]
+    assert sum(parameter.numel() for parameter in net.parameters()) == 109_386
+    assert net(torch.zeros(3, 28, 28)).shape == (3, 10)
+
+
+@pytest.mark.parametrize("hidden", [[], [5], [7, 6, 5, 4]])
+def test_widths_of_any_number(hidden: list[int]):
+    net = MLP(input_shape=(2,), outputs=3, hidden=hidden, dropout=0.5)
+    assert net(torch.zeros(1, 2)).shape == (1, 3)
+    assert sum(isinstance(layer, nn.Dropout) for layer in net.layers) == len(hidden)
+
+
+def test_raw_grey_values_reach_the_network_as_minus_one_to_one_and_the_callers_tensor_is_left_alone():
+    model = Classifier(net=NET, mean=127.5, std=127.5)
+    assert model.preprocess(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
+    mine = torch.tensor([0.0, 255.0])
+    model.preprocess(mine)
+    assert mine.tolist() == [0.0, 255.0]
+
+
+def rates(schedule: str, steps: int, **settings: float) -> list[float]:
+    optimizer = SGD([nn.Parameter(torch.ones(1))], lr=2.0)
+    build = {"constant": constant, "cosine": cosine}[schedule]
+    made = build(optimizer, steps_per_epoch=10, max_epochs=10, **settings)  # type: ignore[operator]
+    seen = []
+    for _ in range(steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if made is not None:
+            made.step()
+    return [*seen, optimizer.param_groups[0]["lr"]]
+
+
+def test_a_constant_rate_stays():
+    assert set(rates("constant", 100)) == {2.0}
+
+
+def test_a_cosine_ends_at_its_final_ratio_by_the_formula():
+    seen = rates("cosine", 100, final_ratio=0.1)
+    expected = [0.2 + (2.0 - 0.2) * (1 + math.cos(math.pi * step / 100)) / 2 for step in range(101)]
+    assert seen == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_warm_up_rises_linearly_to_the_full_rate(schedule: str):
+    seen = rates(schedule, 100, warmup_epochs=1.0)
+    assert seen[:11] == pytest.approx([2.0 * (step + 1) / 11 for step in range(11)])
+    assert max(seen) == pytest.approx(2.0)
+    assert seen[-1] == pytest.approx(2.0 if schedule == "constant" else 0.0, abs=1e-9)
+
+
+def test_an_address_or_a_missing_file_is_no_checkpoint():
+    for path in ("https://example.org/x.ckpt", "/nowhere/x.ckpt"):
+        with pytest.raises(FileNotFoundError, match="not a checkpoint"):
+            Classifier.load_from_checkpoint(path)

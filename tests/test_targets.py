@@ -1,0 +1,106 @@
+"""Only what stands on the list is called, whatever a configuration or a checkpoint names."""
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.config.compose import parse, preflight
+from src.errors import ConfigError
+from src.paths import ROOT
+from src.targets import build, check_call, check_name, resolve
+
+GROUPS = ("data", "model", "optimizer", "schedule", "callbacks", "logger")
+HOSTILE = [
+    "os.system",
+    "builtins.eval",
+    "subprocess.Popen",
+    "torch.load",
+    "torch.hub.load",
+    "torch.optim.sgd.torch.load",
+    "torch.optim.lr_scheduler",
+    "torch.optim.optimizer.torch",
+    "src.model.mlp.nn",
+    "src.model.mlp.math.prod",
+    "src.model.classifier.build",
+    "src.model..mlp.MLP",
+    "src.model.mlp.MLP.__init__",
+    "src.model.mlp.MLP.load_state_dict",
+    "src.model.mlp.__loader__",
+    "src.train.main",
+    "src.targets.build",
+    "lightning.pytorch.callbacks.LambdaCallback",
+    "hydra.utils.get_method",
+    "SRC.model.mlp.MLP",
+    " src.model.mlp.MLP",
+    "src/model/mlp.MLP",
+    "../src.model.mlp.MLP",
+    "",
+    None,
+    7,
+    ["os.system"],
+]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("target", HOSTILE)
+def test_hostile_names_are_refused(target: object, group: str):
+    with pytest.raises(ConfigError, match="_target_"):
+        resolve(target, group)
+
+
+@given(st.text() | st.from_regex(r"[a-z]{1,8}(\.[a-zA-Z_]{1,8}){1,4}", fullmatch=True))
+def test_names_off_the_list_are_refused_before_anything_is_imported(target: str):
+    before = set(sys.modules)
+    if not target.startswith(("src.", "torch.optim.", "lightning.pytorch.callbacks.")):
+        for group in GROUPS:
+            with pytest.raises(ConfigError):
+                check_name(target, group)
+    assert set(sys.modules) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model._target_=os.system"],
+        ["+model.hidden={_target_:os.system,command:true}"],
+        ["+optimizer._partial_=true"],
+        ["+optimizer._args_=[1]"],
+        ["+callbacks.evil={_target_:os.system,command:true}"],
+        ["+callbacks.evil={_target_:lightning.pytorch.callbacks.LambdaCallback,setup:{_target_:os.system}}"],
+        ["model._target_=${oc.env:HOME}"],
+        ["optimizer._target_=src.model.mlp.MLP"],
+        ["logger.tensorboard._target_=src.callbacks.progress.Progress"],
+    ],
+)
+def test_hostile_configurations_stop_in_preflight(words: list[str]):
+    with pytest.raises(ConfigError):
+        preflight(parse(words))
+
+
+def test_an_argument_the_target_does_not_take_is_named_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"optimizer.momentun: .*'momentum'"):
+        check_call({"_target_": "torch.optim.SGD", "momentun": 0.9}, "optimizer", ["params"])
+
+
+def test_a_missing_argument_is_named():
+    with pytest.raises(ConfigError, match=r"model.outputs is missing"):
+        check_call({"_target_": "src.model.mlp.MLP"}, "model", ["input_shape"])
+
+
+def test_an_optimizer_of_torch_needs_no_code_here():
+    import torch
+
+    optimizer = build({"_target_": "torch.optim.RAdam", "lr": 0.1}, "optimizer", [torch.nn.Parameter(torch.ones(1))])
+    assert isinstance(optimizer, torch.optim.RAdam)
+
+
+def test_a_name_is_refused_without_importing_its_module():
+    code = (
+        "import sys\nfrom src.targets import check_name\nfrom src.errors import ConfigError\n"
+        "try:\n    check_name('antigravity.fly', 'model')\nexcept ConfigError:\n    sys.exit('antigravity' in sys.modules)\n"
+        "sys.exit('accepted')"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).returncode == 0

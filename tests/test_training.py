@@ -1,0 +1,177 @@
+"""The training itself: equal to a plain loop, equal on any number of processes, and nothing saved of a broken one."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from src.data.mnist import MNIST
+from src.errors import NonFiniteLoss
+from src.model.classifier import Classifier
+from src.paths import ROOT
+from src.randomness import epoch_order
+from tests.losses import Losses
+
+Fit = Callable[..., dict[str, Any]]
+STEPS = 200
+# 200 steps of the article's recipe, each logged.
+ARTICLE = ["experiment=article", "trainer.max_epochs=1", "data.train_size=12800", "data.steps_per_execution=1"]
+
+
+def weights(directory: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    checkpoint = torch.load(directory / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    return {key: value for key, value in checkpoint["state_dict"].items() if key.startswith("net.")}
+
+
+def plain_loop(dtype: torch.dtype = torch.float32) -> tuple[list[float], nn.Module]:
+    """The article's recipe in plain torch: same initial weights, same batches."""
+    data = MNIST(val_size=0, train_size=12800)
+    data.setup("fit")
+    images, digits = data.train_set
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)).to(dtype)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    losses = []
+    for batch in epoch_order(0, 0, len(digits)).split(64):
+        x = (images[batch].to(dtype).flatten(1) / 255 - 0.5) / 0.5
+        loss = F.cross_entropy(net(x), digits[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, net
+
+
+def test_the_losses_of_200_steps_are_those_of_a_plain_torch_loop(fit_here: Fit):
+    recorded = Losses()
+    fit_here(*ARTICLE, extra=[recorded], small=False)
+    expected, _ = plain_loop()
+    assert len(expected) == STEPS
+    assert recorded.values == pytest.approx(expected, abs=1e-5)
+
+
+def test_chunks_change_nothing_but_the_speed(fit_here: Fit):
+    one = fit_here(*ARTICLE, small=False)
+    many = fit_here(*ARTICLE, "data.steps_per_execution=7", small=False)
+    for name, value in weights(one["directory"]).items():
+        assert torch.equal(value, weights(many["directory"])[name])
+    assert one["metrics"]["train/loss"] == pytest.approx(many["metrics"]["train/loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize("words", [[], ["data.batch_size=77"]])
+def test_two_processes_take_the_steps_of_one(words: list[str], tmp_path: Path):
+    def losses(devices: int) -> list[float]:
+        directory = tmp_path / str(devices)
+        directory.mkdir()
+        call = [sys.executable, "-m", "tests.losses", str(directory), *ARTICLE, *words, f"trainer.devices={devices}"]
+        done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])["losses"]
+
+    one, two = losses(1), losses(2)
+    assert len(one) == -(-12800 // (77 if words else 64))
+    assert two == pytest.approx(one, abs=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_seed_others(fit_here: Fit):
+    words = ["model.dropout=0.3", "schedule=cosine"]
+    first, again, other = (weights(fit_here(*words, f"seed={seed}")["directory"]) for seed in (4, 4, 5))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_dropout_does_not_depend_on_the_chunks(fit_here: Fit):
+    words = ["model.dropout=0.3", "data.batch_size=32"]
+    one, many = (fit_here(*words, f"data.steps_per_execution={n}")["directory"] for n in (1, 5))
+    assert all(torch.equal(value, weights(many)[name]) for name, value in weights(one).items())
+
+
+def test_a_loss_that_is_no_number_stops_the_run_names_the_step_and_keeps_the_last_good_checkpoint(
+    fit_here: Fit, tmp_path: Path
+):
+    class Poison(Losses):
+        """Breaks the weights in the second epoch, before its fifth step."""
+
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: object, batch_idx: int) -> None:
+            if trainer.current_epoch == 1 and batch_idx == 1:
+                pl_module.net.layers[0].weight.data.fill_(float("nan"))
+
+    with pytest.raises(NonFiniteLoss, match=r"nan at step 12, in epoch 2: lower optimizer.lr"):
+        fit_here("data.steps_per_execution=4", extra=[Poison()])  # 512 samples: 8 steps an epoch
+    kept = weights(tmp_path / "run-0")
+    assert all(value.isfinite().all() for value in kept.values())
+    record = json.loads((tmp_path / "run-0" / "run.json").read_text())
+    assert record["best"]["epoch"] == 0
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_other_precisions_train(fit_here: Fit, precision: str):
+    result = fit_here(f"trainer.precision={precision}", "data.train_size=2000", "trainer.max_epochs=3")
+    assert result["metrics"]["test/acc"] > 0.6
+    dtype = torch.float64 if precision == "64-true" else torch.float32
+    assert all(value.dtype == dtype for value in weights(result["directory"]).values())
+
+
+def test_gradients_are_clipped_to_the_norm(fit_here: Fit):
+    class Norms(Losses):
+        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+            norms = [parameter.grad.norm() for parameter in pl_module.parameters()]
+            self.values.append(torch.stack(norms).norm().item())
+
+        def on_train_batch_end(self, *_: Any) -> None:  # type: ignore[override]
+            pass
+
+    norms = Norms()
+    fit_here("model.gradient_clip_norm=0.01", extra=[norms])
+    assert len(norms.values) == 16
+    assert max(norms.values) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_last_is_the_last_epoch_even_when_nothing_improves(fit_here: Fit):
+    # A rate this high destroys what the first epoch has learnt.
+    result = fit_here("optimizer=sgd", "optimizer.lr=1e-9", "monitor=train/loss", "mode=min", "trainer.max_epochs=3")
+    directory = result["directory"]
+    assert torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 2
+    assert result["best"]["epoch"] == torch.load(directory / "checkpoints" / "best.ckpt", weights_only=True)["epoch"]
+
+
+def test_without_validation_the_last_weights_are_the_ones_tested(fit_here: Fit):
+    result = fit_here("data.val_size=0")
+    assert result["best"] == {"metric": None, "value": None, "epoch": 1, "checkpoint": "checkpoints/best.ckpt"}
+    last = weights(result["directory"], "last")
+    assert all(torch.equal(value, last[name]) for name, value in weights(result["directory"], "best").items())
+    assert "val/acc" not in result["metrics"]
+
+
+def test_a_checkpoint_is_plain_data_and_rebuilds_its_model_by_itself(fit_here: Fit):
+    result = fit_here("model.dropout=0.1", "schedule=cosine", "schedule.warmup_epochs=0.5")
+    data = MNIST()
+    data.setup("test")
+    images, digits = data.test_set
+    for path in sorted((result["directory"] / "checkpoints").iterdir()):
+        torch.load(path, weights_only=True)
+        model = Classifier.load_from_checkpoint(path).eval()
+        with torch.no_grad():
+            acc = (model(images).argmax(1) == digits).float().mean().item()
+        if path.stem == "best":
+            assert acc == pytest.approx(result["metrics"]["test/acc"], abs=1e-4)
+
+
+def test_the_metrics_are_those_of_the_whole_sets(fit_here: Fit):
+    result = fit_here("data.val_size=4999")
+    data = MNIST(val_size=4999, train_size=512)
+    data.setup("fit")
+    model = Classifier.load_from_checkpoint(result["directory"] / "checkpoints" / "last.ckpt").eval()
+    with torch.no_grad():
+        logits = model(data.val_set[0])
+    assert result["metrics"]["val/acc"] == pytest.approx(
+        (logits.argmax(1) == data.val_set[1]).float().mean().item(), abs=1e-6
+    )
+    assert result["metrics"]["val/loss"] == pytest.approx(F.cross_entropy(logits, data.val_set[1]).item(), abs=1e-5)
