@@ -118,7 +118,7 @@ def preflight(line: CommandLine) -> list[dict[str, Any]]:
             jobs = points(line)
             return [checked(compose(config_name=name, overrides=job)) for job in jobs]
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(_explain(error, line.overrides, _known_keys(name))) from None
+            raise ConfigError(_explain(error, line.overrides, _known_keys(name, line))) from None
 
 
 def checked(config: DictConfig) -> dict[str, Any]:
@@ -145,11 +145,14 @@ def _refuse_own_directories(overrides: Iterable[str]) -> None:
             )
 
 
-def _known_keys(config_name: str) -> set[str]:
-    """Every dotted key of the configuration as it is without overrides."""
-    try:
-        config = compose(config_name=config_name)
-    except HydraException:
+def _known_keys(config_name: str, line: CommandLine) -> set[str]:
+    """Every dotted key of the configuration with the choices of the command line, as far as they can be made."""
+    choices = [word for word in line.overrides if (CONF / word.partition("=")[0]).is_dir()]
+    for words in (choices, []):
+        with contextlib.suppress(HydraException):
+            config = compose(config_name=config_name, overrides=words)
+            break
+    else:
         return set()
 
     def walk(node: DictConfig, prefix: str) -> Iterable[str]:

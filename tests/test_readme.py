@@ -1,0 +1,89 @@
+"""README, done to the letter: the files it says to add are added to a copy of the project, and used."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from src.paths import ROOT
+from tests.conftest import SMALL, Finished, copy_of_the_project
+
+README = (ROOT / "README.md").read_text()
+# "..., `conf/optimizer/radam.yaml`:" and then a block: a file and what is in it.
+FILES = dict(re.findall(r"`((?:src|conf)/\w+/\w+\.\w+)`[^`]*:\n\n```\w+\n(.*?)```", README, re.DOTALL))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = copy_of_the_project(tmp_path / "project")
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_readme_shows_one_of_each_kind():
+    assert set(FILES) == {
+        "conf/optimizer/radam.yaml",
+        "src/model/cnn.py",
+        "conf/model/cnn.yaml",
+        "src/data/stripes.py",
+        "conf/data/stripes.yaml",
+        "src/callbacks/shout.py",
+        "conf/callbacks/shout.yaml",
+    }
+
+
+@pytest.mark.parametrize("choice", ["optimizer=radam", "model=cnn", "data=stripes", "callbacks=shout"])
+def test_what_readme_adds_trains(project: Path, tmp_path: Path, choice: str):
+    words = [word for word in SMALL if not word.startswith((f"{choice.partition('=')[0]}.", "data.train_size"))]
+    done = subprocess.run(
+        [sys.executable, "-m", "src.train", *words, choice, "trainer.max_epochs=1"],
+        cwd=project,
+        env={**os.environ, "OUTPUTS_DIR": str(tmp_path / "outputs")},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    [run] = Finished(0, done.stdout, done.stderr, tmp_path / "outputs").runs
+    assert run["status"] == "done"
+    assert run["metrics"]["test/acc"] > 0.3
+    if choice == "callbacks=shout":
+        assert "DONE!" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("model.chanels=8", "'channels'"),
+        ("+model.channel=8", "'channels'"),
+        ("+optimizer.betaz=[0.9,0.9]", "'betas'"),
+        ("+data.val_sizes=3", "'val_size'"),
+    ],
+)
+def test_settings_of_ones_own_objects_are_checked_too(project: Path, tmp_path: Path, word: str, said: str):
+    done = subprocess.run(
+        [sys.executable, "-m", "src.train", "optimizer=radam", "model=cnn", "data=stripes", word],
+        cwd=project,
+        env={**os.environ, "OUTPUTS_DIR": str(tmp_path / "outputs")},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_the_commands_of_readme_are_understood():
+    from src.config.compose import parse, preflight
+
+    commands = re.findall(r"^python -m src\.train\b([^\n#]*)", README, re.MULTILINE)
+    assert len(commands) >= 6
+    for words in commands:
+        line = parse(words.split())
+        if not line.only_asks:
+            preflight(line)
