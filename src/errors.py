@@ -1,5 +1,14 @@
 """Errors that are the user's to mend: one sentence each, with the value, the limit and the remedy; never a traceback."""
 
+import difflib
+from collections.abc import Collection
+
+
+def suggest(wrong: str, known: Collection[str]) -> str:
+    """``; did you mean 'x'?`` for the nearest of the known names, or nothing."""
+    nearest = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
 
 class UserError(Exception):
     """Something the user can put right. Ends a command with status 1."""

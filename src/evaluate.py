@@ -11,10 +11,9 @@ is added to its record.
 import argparse
 import sys
 from datetime import UTC, datetime
-from typing import Any
 
-from src.errors import ConfigError, UserError
-from src.targets import suggest
+from src.config.schema import check
+from src.errors import ConfigError, UserError, suggest
 from src.tracking.find import find
 from src.tracking.record import Record
 
@@ -46,7 +45,9 @@ def _settings(words: list[str]) -> dict[str, str]:
     settings = {name: choices[0] for name, choices in _CHOICES.items()}
     for word in words:
         key, equals, value = word.partition("=")
-        if key not in _CHOICES or not equals:
+        if not equals:
+            raise ConfigError(f"{word}: a setting is key=value, as in checkpoint=last.")
+        if key not in _CHOICES:
             raise ConfigError(
                 f"{word}: there is no such setting{suggest(key, _CHOICES)} (there are {', '.join(_CHOICES)})"
             )
@@ -75,20 +76,29 @@ def evaluate(record: Record, checkpoint: str = "best", split: str = "test") -> d
     from src.targets import build
     from src.tracking.checkpoints import load
 
-    config: dict[str, Any] = record.values["config"]
+    try:
+        config = check(record.values["config"])
+    except ConfigError as error:
+        raise UserError(f"{record.values['id']} was configured for another version of this project: {error}") from error
+    if record.values["status"] == "running":
+        raise UserError(f"{record.values['id']} is still running: its weights can be measured when it has ended.")
     if split == "val" and not config["data"].get("val_size"):
         raise UserError(
             f"{record.values['id']} held no samples out (data.val_size=0): there is nothing to validate on."
         )
     path = record.directory / "checkpoints" / f"{checkpoint}.ckpt"
     load(path)  # says what is wrong with a missing, damaged or foreign file
-    model = Classifier.load_from_checkpoint(path)
+    try:
+        model = Classifier.load_from_checkpoint(path)
+    except Exception as error:  # plain data, but of what shape is anybody's guess
+        raise UserError(f"{path} is not a checkpoint of this project ({type(error).__name__}: {error}).") from error
     data = build(config["data"], "data", seed=config["seed"])
     one_device = {**config, "trainer": {**config["trainer"], "accelerator": "auto", "devices": 1, "num_nodes": 1}}
     trainer = make_trainer(one_device, callbacks=[], logger=False)
     run = trainer.test if split == "test" else trainer.validate
     [metrics] = run(model, datamodule=data, verbose=False)
     entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "checkpoint": checkpoint, "metrics": metrics}
+    record = Record.load(record.directory)  # another evaluation may have been added meanwhile
     record.update(evaluations=[*record.values.get("evaluations", []), entry])
     return dict(metrics)
 

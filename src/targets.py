@@ -5,35 +5,29 @@ imported. The object found is then checked again: it must be defined where its n
 module merely imports (``src.model.mlp.torch.load``).
 """
 
-import difflib
 import importlib
 import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from src.errors import ConfigError
+from src.errors import ConfigError, suggest
 from src.paths import ROOT
 
-# Classes of ours: any public name defined in a module of the group's own package.
-_PACKAGES = {
-    "data": "src.data",
-    "model": "src.model",
-    "schedule": "src.model",
-    "callbacks": "src.callbacks",
-    "logger": "src.tracking",
-}
-# Classes of others: by exact name, or any public member of the one module named.
-_MEMBERS = {"optimizer": "torch.optim"}
+# Of ours: any public name defined in a module of the package; of others: any public member of the module, or exact names.
+_PACKAGES = {"data": "src.data", "model": "src.model", "callbacks": "src.callbacks", "logger": "src.tracking"}
+_MODULES = {"optimizer": "torch.optim", "schedule": "src.model.schedules"}
 _EXACT = {"callbacks": {"lightning.pytorch.callbacks.ModelCheckpoint"}}
+# What the object must be a class of. A schedule is a function.
+_KINDS = {
+    "data": "src.data.module.TensorData",
+    "model": "torch.nn.Module",
+    "optimizer": "torch.optim.Optimizer",
+    "callbacks": "lightning.pytorch.Callback",
+    "logger": "lightning.pytorch.loggers.Logger",
+}
 
 _NAME = re.compile(r"[a-z_]\w*(\.[a-z_]\w*)*\.[A-Za-z]\w*", re.ASCII)
-
-
-def suggest(wrong: str, known: Collection[str]) -> str:
-    """``; did you mean 'x'?`` for the nearest of the known names, or nothing."""
-    nearest = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def check_name(target: object, group: str) -> str:
@@ -44,13 +38,13 @@ def check_name(target: object, group: str) -> str:
     """
     if isinstance(target, str) and _NAME.fullmatch(target):
         module = target.rpartition(".")[0]
-        if target in _EXACT.get(group, ()) or module == _MEMBERS.get(group):
+        if target in _EXACT.get(group, ()) or module == _MODULES.get(group):
             return target
         package = _PACKAGES.get(group)
         if package and module.startswith(f"{package}.") and (ROOT / f"{module.replace('.', '/')}.py").is_file():
             return target
     allowed = [f"a class in a module of {_PACKAGES[group]}"] if group in _PACKAGES else []
-    allowed += [f"a member of {_MEMBERS[group]}"] if group in _MEMBERS else []
+    allowed += [f"a member of {_MODULES[group]}"] if group in _MODULES else []
     allowed += sorted(_EXACT.get(group, ()))
     raise ConfigError(f"{group}._target_={target!r} is not allowed: it must be {', or '.join(allowed)}.")
 
@@ -63,12 +57,22 @@ def resolve(target: object, group: str) -> Callable[..., Any]:
     """
     name = check_name(target, group)
     module_name, _, attribute = name.rpartition(".")
-    found = getattr(importlib.import_module(module_name), attribute, None)
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # a module of the user's own, which may hold any mistake
+        raise ConfigError(f"{group}._target_={name!r}: {module_name} cannot be imported ({error}).") from error
+    found = getattr(module, attribute, None)
     # Libraries re-export their classes (torch.optim.Adam lives in torch.optim.adam); our own modules must define them.
     home = getattr(found, "__module__", "") or ""
     at_home = home == module_name if name.startswith("src.") else f"{home}.".startswith(f"{module_name}.")
     if not callable(found) or not at_home or getattr(found, "__qualname__", None) != attribute:
-        raise ConfigError(f"{group}._target_={name!r}: {module_name} defines no {attribute!r}.")
+        raise ConfigError(
+            f"{group}._target_={name!r}: {module_name} defines no {attribute!r}{suggest(attribute, dir(module))}"
+        )
+    if kind := _KINDS.get(group):
+        base = getattr(importlib.import_module(kind.rpartition(".")[0]), kind.rpartition(".")[2])
+        if not (isinstance(found, type) and issubclass(found, base) and found is not base):
+            raise ConfigError(f"{group}._target_={name!r} must be a class derived from {kind}.")
     return found
 
 
@@ -87,8 +91,14 @@ def check_call(node: Mapping[str, Any], group: str, given: Collection[str] = ())
     takes = {name for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     keys = {key for key in node if key != "_target_"}
+    for key in sorted(keys & set(given)):
+        raise ConfigError(f"{group}.{key} cannot be set: the program decides it.")
     for key in sorted(keys - takes) if not takes_any else ():
         raise ConfigError(f"{group}.{key}: {node['_target_']} takes no {key!r}{suggest(key, takes)}")
+    for name in sorted(set(given) - takes) if not takes_any else ():
+        raise ConfigError(
+            f"{group}._target_: {node['_target_']} must take an argument {name!r}, which the program adds."
+        )
     for name in sorted(takes - keys - set(given)):
         if parameters[name].default is inspect.Parameter.empty:
             raise ConfigError(f"{group}.{name} is missing: {node['_target_']} needs it.")

@@ -35,6 +35,7 @@ from src.config.compose import (
     register_resolvers,
 )
 from src.errors import ConfigError, Interrupted, UserError
+from src.launching.stop import raise_on_stop, undisturbed
 from src.paths import CONF, RUNS, SWEEPS
 from src.tracking.card import print_card, print_overview, shown
 from src.tracking.environment import environment, git
@@ -42,30 +43,28 @@ from src.tracking.logs import LOG_NAME, log_to
 from src.tracking.record import RECORD, Record, claim
 
 log = logging.getLogger(__name__)
+TENSORBOARD = "src.tracking.tensorboard.TensorBoard"
 register_resolvers()
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line and return its exit status: 0 done, 2 wrong, 130 or 143 told to stop, 1 any other failure."""
-    argv = sys.argv[1:] if argv is None else argv
+    raise_on_stop()
     try:
-        line = parse(argv)
-        if "--help" not in line.flags:
-            configs = preflight(line)
-        if line.only_asks:
-            _hand_to_hydra(line, [])
+        line = parse(sys.argv[1:] if argv is None else argv)
+        configs = [] if line.asks == "help" else preflight(line)
+        if line.asks:
+            _hand_to_hydra(line)
             return 0
         _check_machine(configs)
-    except ConfigError as error:
-        return _say(error, 2)
-    try:
+        git()  # a sweep's jobs run the code as it is now, whatever is committed while they do
         if line.multirun:
-            directory = claim(SWEEPS, "s")
-            return _multirun(line, directory)
-        directory = claim(RUNS, "r")
-        return _single(line, directory)
+            return _multirun(line, claim(SWEEPS, "s"))
+        return _single(line, claim(RUNS, "r"))
     except UserError as error:
-        return _say(error, 1)
+        return _say(error, 2 if isinstance(error, ConfigError) else 1)
+    except Interrupted as stop:
+        return stop.exit_status
 
 
 def _say(error: Exception, status: int) -> int:
@@ -84,36 +83,36 @@ def _check_machine(configs: list[dict[str, Any]]) -> None:
         check_targets(config)
 
 
-def _hand_to_hydra(line: CommandLine, extra: list[str]) -> None:
+def _hand_to_hydra(line: CommandLine, *extra: str) -> None:
     sys.argv = [sys.argv[0], *line.flags, *line.overrides, *extra]
     hydra.main(version_base="1.3", config_path=str(CONF), config_name=CONFIG_NAME)(job)()
 
 
 def _single(line: CommandLine, directory: Path) -> int:
+    status = 0
     try:
-        _hand_to_hydra(line, [quoted_override("hydra.run.dir", directory)])
+        _hand_to_hydra(line, quoted_override("hydra.run.dir", directory))
     except Interrupted as stop:
-        print_card(Record.load(directory))
-        return stop.exit_status
-    record = Record.load(directory)
-    print_card(record)
-    return 0 if record.values["status"] == "done" else 1
+        status = stop.exit_status
+    if (directory / RECORD).exists():  # not when it was stopped before it began
+        record = Record.load(directory)
+        print_card(record)
+        status = status or int(record.values["status"] != "done")
+    return status
 
 
 def _multirun(line: CommandLine, directory: Path) -> int:
     status = 0
     try:
-        _hand_to_hydra(line, [quoted_override("hydra.sweep.dir", directory)])
+        _hand_to_hydra(line, quoted_override("hydra.sweep.dir", directory))
     except Interrupted as stop:
         status = stop.exit_status
-    jobs = points(line)
     records = [Record.load(path.parent) for path in sorted(directory.glob(f"*/{RECORD}"))]
     started = {record.directory.name for record in records}
-    missing = [shlex.join(job) for number, job in enumerate(jobs) if f"{number:03d}" not in started]
+    missing = [shlex.join(job) for number, job in enumerate(points(line)) if f"{number:03d}" not in started]
     print_overview(directory.name, records, missing)
-    if not status and (missing or any(record.values["status"] != "done" for record in records)):
-        status = 1
-    return status
+    failed = missing or any(record.values["status"] != "done" for record in records)
+    return status or int(bool(failed))
 
 
 def job(cfg: DictConfig) -> float | None:
@@ -125,7 +124,6 @@ def job(cfg: DictConfig) -> float | None:
     from src.fit import fit
     from src.launching.hardware import choose, threads_per_process
     from src.launching.ranks import RankFailed, launch, run_here
-    from src.launching.signals import raise_on_stop
 
     started = time.monotonic()
     context = HydraConfig.get()
@@ -136,7 +134,6 @@ def job(cfg: DictConfig) -> float | None:
     threads = threads_per_process(hardware.devices)
     overrides = list(context.overrides.task)
     log_to(directory)
-    raise_on_stop()
     record = Record.start(
         directory,
         sweep=directory.parent.name if multirun else None,
@@ -155,30 +152,30 @@ def job(cfg: DictConfig) -> float | None:
         else:
             result = run_here(fit, config, str(directory))
     except Interrupted:
-        record.finish("interrupted", started)
+        _finish(record, "interrupted", started)
         raise
     except UserError as error:
-        record.finish("failed", started, error=str(error))
         log.error("%s", error)
+        _finish(record, "failed", started, error=str(error))
         _say(error, 1)
     except Exception as error:
         cause = str(error) if isinstance(error, RankFailed) else f"{type(error).__name__}: {error}"
-        record.finish("failed", started, error=cause.splitlines()[-1])
         log.error("the run failed\n%s", error.details if isinstance(error, RankFailed) else traceback.format_exc())
+        _finish(record, "failed", started, error=cause.splitlines()[-1])
         print(f"error: {cause} (the traceback is in {shown(directory / LOG_NAME)})", file=sys.stderr)
     else:
-        record.finish("done", started, **result)
-    finally:
-        _close_loggers(record)
+        _finish(record, "done", started, **result)
     return record.values["best"]["value"] if record.values["status"] == "done" else None
 
 
-def _close_loggers(record: Record) -> None:
-    """Say in the run's event files how it ended."""
-    if any("TensorBoard" in node["_target_"] for node in record.values["config"]["logger"].values()):
-        from src.tracking.tensorboard import close_session
+def _finish(record: Record, status: str, started: float, **values: Any) -> None:
+    """Close the record, and say in the run's event files how it ended."""
+    with undisturbed():
+        record.finish(status, started, **values)
+        if any(node["_target_"] == TENSORBOARD for node in record.values["config"]["logger"].values()):
+            from src.tracking.tensorboard import close_session
 
-        close_session(record.directory, record.values["status"])
+            close_session(record.directory, status)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 # Before torch is imported: beside another busy process two OpenMP threads can be fifty times slower than one.
@@ -18,6 +19,10 @@ from src.config.compose import parse, preflight
 from src.fit import fit
 from src.paths import ROOT
 from src.tracking.record import Record
+
+# Examples that happen to import or unpack something are no slower for it.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.load_profile("here")
 
 # A training of a second: 512 of MNIST's images, two epochs, a small network.
 SMALL = ["data.train_size=512", "data.val_size=500", "trainer.max_epochs=2", "model.hidden=[16]"]

@@ -162,7 +162,8 @@ def _run(project: Path, words: list[str], outputs: Path) -> Finished:
         (["+optimizer.lrr=1"], "did you mean 'lr'"),
         (["optimizer.lr=-1"], "optimizer.lr=-1 must be above 0"),
         (["trainer=gpu"], "no GPU"),
-        (["trainer.devices=99"], "trainer.devices=99"),
+        (["trainer.devices=64"], "trainer.devices=64"),
+        (["trainer.num_nodes=2"], "trainer.num_nodes=2"),
         (["trainer.precision=16-mixed"], "bf16-mixed"),
         (["optimizer._target_=torch.optim.Rprop", "+optimizer.gamma=1"], "no 'betas'"),
     ],
@@ -173,6 +174,32 @@ def test_a_wrong_configuration_ends_with_2_and_writes_nothing(train: Command, wo
     assert said in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert not done.outputs.exists()
+
+
+def test_a_thread_count_that_is_none(train: Command):
+    done = train(OMP_NUM_THREADS="many")
+    assert done.status == 2
+    assert "OMP_NUM_THREADS='many'" in done.stderr
+    assert not done.outputs.exists()
+
+
+def test_weights_broken_by_the_very_last_step_are_no_result(train: Command):
+    done = train("data.train_size=64", "trainer.max_epochs=1", "optimizer=sgd", "optimizer.lr=1e30")
+    assert done.status == 1
+    assert done.runs[0]["status"] == "failed"
+    assert "after step 0" in done.stderr
+    assert not list(done.outputs.glob("**/*.ckpt"))
+
+
+def test_foreign_records_are_passed_over(train: Command, command: Command):
+    outputs = train().outputs
+    for number, text in enumerate(["", "{", "[]", '{"a": 1}']):
+        (outputs / "runs" / f"foreign-{number}").mkdir()
+        (outputs / "runs" / f"foreign-{number}" / "run.json").write_text(text)
+    refused = command("evaluate", str(outputs / "runs" / "foreign-3"))
+    assert refused.status == 1
+    assert "not a run's record" in refused.stderr
+    assert command("evaluate", "latest").status == 0
 
 
 def test_outputs_that_cannot_be_written(train: Command, tmp_path: Path):
@@ -193,7 +220,12 @@ def test_a_missing_data_file_is_named_and_the_run_recorded_as_failed(train: Comm
 
 @pytest.mark.parametrize(
     ("damage", "said"),
-    [("missing", "is missing"), ("truncated", "damaged or foreign"), ("foreign", "damaged or foreign")],
+    [
+        ("missing", "is missing"),
+        ("truncated", "damaged or foreign"),
+        ("foreign", "damaged or foreign"),
+        ("another", "not a checkpoint of this project"),
+    ],
 )
 def test_a_bad_checkpoint_is_named(train: Command, command: Command, damage: str, said: str):
     [directory] = train().directories
@@ -202,8 +234,10 @@ def test_a_bad_checkpoint_is_named(train: Command, command: Command, damage: str
         path.unlink()
     elif damage == "truncated":
         path.write_bytes(path.read_bytes()[:1000])
-    else:
+    elif damage == "foreign":
         torch.save({"state_dict": {}, "code": torch.nn.Linear(1, 1)}, path)
+    else:
+        torch.save({"weights": torch.zeros(3)}, path)
     done = command("evaluate", "latest")
     assert done.status == 1
     assert "best.ckpt" in done.stderr

@@ -93,7 +93,7 @@ def test_a_key_misspelt_in_a_yaml_file_is_refused_by_name(key: str, tmp_path: Pa
         (["optimizer.lr=-1"], ["optimizer.lr=-1", "above 0"]),
         (["optimizer.lr=inf"], ["optimizer.lr", "finite"]),
         (["optimizer.lr=fast"], ["optimizer.lr='fast'", "number"]),
-        (["optimizer.lr=null"], ["optimizer.lr=None"]),
+        (["optimizer.lr=null"], ["optimizer.lr=null"]),
         (["data.batch_size=0"], ["data.batch_size=0", "at least 1"]),
         (["data.batch_size=1.5"], ["data.batch_size=1.5", "integer"]),
         (["data.val_size=60000"], ["data.val_size=60000", "below 60000"]),
@@ -112,7 +112,18 @@ def test_a_key_misspelt_in_a_yaml_file_is_refused_by_name(key: str, tmp_path: Pa
         (["schedule.warmup_epochs=11"], ["warmup_epochs=11", "max_epochs=10"]),
         (["~optimizer"], ["optimizer"]),
         (["optimizer"], ["optimizer"]),
-        (["seed=[1"], ["seed=[1"]),
+        (["seed=[1"], ["seed=[1", "quotes"]),
+        (["seed=1,2"], ["seed=1,2", "-m"]),
+        (["trainer=null"], ["trainer=null", "name"]),
+        (["~optimizer.lrr"], ["optimizer.lrr", "'optimizer.lr'"]),
+        (["model.hidden=[64,x]"], ["model.hidden[1]='x'"]),
+        (["-m", "seed=range(1,1)"], ["no jobs"]),
+        (["monitor=null", "mode=min"], ["mode=min"]),
+        (["callbacks.best.monitor=foo"], ["callbacks.best.monitor='foo'"]),
+        (["callbacks.last.filename=best"], ["callbacks.last.filename='best'"]),
+        (["--config-name", "other"], ["--config-name", "conf/experiment/"]),
+        (["--cfg", "job", "-m"], ["--cfg", "--multirun"]),
+        (["--resolve"], ["--cfg job"]),
         (["--frobnicate"], ["--frobnicate"]),
         (["hydra.run.dir=/tmp/mine"], ["hydra.run.dir", "OUTPUTS_DIR"]),
     ],
@@ -121,6 +132,53 @@ def test_each_mistake_gets_a_sentence_with_value_and_remedy(words: list[str], sa
     sentence = refusal(*words)
     assert all(part in sentence for part in said), sentence
     assert "Traceback" not in sentence
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "+hydra.callbacks.x={_target_:os.system,command:true}",
+        "hydra.sweep={dir:/tmp/x,subdir:y}",
+        "hydra.output_subdir=../elsewhere",
+        "hydra.launcher._target_=os.system",
+        "hydra/job_logging=default",
+        "+hydra.job.env_set={LD_PRELOAD:x}",
+        "hydra.searchpath=[pkg://os]",
+        "++hydra.mode=MULTIRUN",
+        "hydra.sweeper.max_batch_size=0",
+    ],
+)
+def test_hydra_itself_cannot_be_bent(word: str):
+    assert "not allowed" in refusal(word)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hydra: {callbacks: {x: {_target_: os.system, command: 'true'}}}", "hydra.callbacks"),
+        ("callbacks: foo", "callbacks"),
+        ("logger: [1]", "experiment/typo"),
+        ("a: [1", "typo.yaml, line"),
+        ("a: 1\na: 2", "duplicate"),
+        ("x: !!python/object/apply:os.system ['true']", "typo.yaml, line"),
+    ],
+)
+def test_a_bad_yaml_file_is_refused_in_a_sentence(
+    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    conf = tmp_path / "conf"
+    shutil.copytree(CONF, conf)
+    (conf / "experiment" / "typo.yaml").write_text(f"# @package _global_\n{text}\n")
+    monkeypatch.setattr(composing, "CONF", conf)
+    assert said in refusal("experiment=typo")
+
+
+def test_an_experiment_without_its_first_line_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    conf = tmp_path / "conf"
+    shutil.copytree(CONF, conf)
+    (conf / "experiment" / "typo.yaml").write_text("seed: 3\n")
+    monkeypatch.setattr(composing, "CONF", conf)
+    assert "# @package _global_" in refusal("experiment=typo")
 
 
 def test_every_mistake_is_named_at_once():

@@ -142,6 +142,13 @@ def test_a_truncated_unpacked_file_is_made_whole_again(tmp_path: Path):
     assert broken.read_bytes() == whole == gzip.decompress((raw / "t10k-labels-idx1-ubyte.gz").read_bytes())
 
 
+def test_an_unpacked_file_of_another_data_set_is_replaced(tmp_path: Path):
+    raw = archives(tmp_path)
+    (raw / "train-labels-idx1-ubyte").write_bytes(b"\x00\x00\x08\x01\x00\x00\x00\x05" + b"\x01" * 5)
+    MNIST(dir=str(tmp_path)).prepare_data()
+    assert (raw / "train-labels-idx1-ubyte").stat().st_size == 60_008
+
+
 @pytest.mark.parametrize("damage", ["missing", "truncated", "garbage"])
 def test_a_damaged_archive_is_named_with_what_to_do(tmp_path: Path, damage: str):
     raw = archives(tmp_path)

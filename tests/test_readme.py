@@ -58,7 +58,7 @@ def test_what_readme_adds_trains(project: Path, tmp_path: Path, choice: str):
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("model.chanels=8", "'channels'"),
+        ("model.chanels=8", "'model.channels'"),
         ("+model.channel=8", "'channels'"),
         ("+optimizer.betaz=[0.9,0.9]", "'betas'"),
         ("+data.val_sizes=3", "'val_size'"),
@@ -85,5 +85,5 @@ def test_the_commands_of_readme_are_understood():
     assert len(commands) >= 6
     for words in commands:
         line = parse(words.split())
-        if not line.only_asks:
+        if line.asks != "help":
             preflight(line)

@@ -80,6 +80,32 @@ def test_hostile_configurations_stop_in_preflight(words: list[str]):
         preflight(parse(words))
 
 
+@pytest.mark.parametrize(
+    ("group", "target", "said"),
+    [
+        ("data", "src.data.archives.unpack", "derived from src.data.module.TensorData"),
+        ("data", "src.data.module.TensorData", "derived from"),
+        ("model", "src.model.classifier.build", "defines no 'build'"),
+        ("model", "src.model.schedules.cosine", "derived from torch.nn.Module"),
+        ("logger", "src.tracking.record.write_atomically", "derived from lightning.pytorch.loggers.Logger"),
+        ("logger", "src.tracking.logs.log_to", "derived from"),
+        ("callbacks", "src.callbacks.progress.Bar", "defines no 'Bar'"),
+        ("optimizer", "torch.optim.Adagradd", "did you mean 'Adagrad'"),
+        ("model", "src.model.mlp.MLPP", "did you mean 'MLP'"),
+    ],
+)
+def test_a_name_must_lead_to_the_right_kind_of_thing(group: str, target: str, said: str):
+    with pytest.raises(ConfigError, match=said):
+        resolve(target, group)
+
+
+def test_an_argument_the_program_adds_must_be_taken_and_cannot_be_set():
+    with pytest.raises(ConfigError, match="must take an argument 'colour'"):
+        check_call({"_target_": "src.model.mlp.MLP"}, "model", ["input_shape", "outputs", "colour"])
+    with pytest.raises(ConfigError, match=r"model.outputs cannot be set"):
+        check_call({"_target_": "src.model.mlp.MLP", "outputs": 3}, "model", ["input_shape", "outputs"])
+
+
 def test_an_argument_the_target_does_not_take_is_named_with_the_nearest():
     with pytest.raises(ConfigError, match=r"optimizer.momentun: .*'momentum'"):
         check_call({"_target_": "torch.optim.SGD", "momentun": 0.9}, "optimizer", ["params"])

@@ -4,25 +4,25 @@ import argparse
 import contextlib
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import ConfigCompositionException, HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.config.schema import check
-from src.errors import ConfigError
+from src.errors import ConfigError, suggest
 from src.paths import CONF
-from src.targets import suggest
 
 CONFIG_NAME = "train"
 
@@ -42,57 +42,70 @@ class CommandLine:
     """A command line of Hydra's, parsed and put in order.
 
     Attributes:
-        flags: the options, in the form Hydra reads (``--multirun``, ``--config-name x``).
+        flags: the options, in the form Hydra reads.
         overrides: the ``key=value`` words.
         multirun: whether it is a sweep.
-        only_asks: whether it only asks for help or for the configuration.
+        asks: ``configuration`` (--cfg) or ``help`` (--help and the like) where it starts no training.
     """
 
     flags: list[str]
     overrides: list[str]
     multirun: bool
-    only_asks: bool
+    asks: str | None
 
 
 def parse(argv: list[str]) -> CommandLine:
     """Parse ``argv``; flags may stand anywhere among the overrides, which Hydra itself does not allow.
 
     Raises:
-        ConfigError: an unknown flag.
+        ConfigError: an unknown flag, or one that would lead around the checks.
     """
     parser = get_args_parser()
     usage = io.StringIO()
     try:
         with contextlib.redirect_stderr(usage):
             args = parser.parse_intermixed_args(argv)
-    except SystemExit:
+    except SystemExit as end:
+        if not end.code:  # --version
+            raise
         problem = usage.getvalue().strip().splitlines()[-1].partition("error: ")[2]
         raise ConfigError(f"{problem}; --help lists what can be set.") from None
-    for flag in ("config_path", "config_dir", "experimental_rerun", "package"):
-        if getattr(args, flag, None) is not None and flag != "package":
-            raise ConfigError(f"--{flag.replace('_', '-')} is not supported: put the file into conf/experiment/.")
+    for flag in ("config_path", "config_dir", "config_name", "experimental_rerun"):
+        if getattr(args, flag, None) is not None:
+            raise ConfigError(
+                f"--{flag.replace('_', '-')} is not supported: put the file into conf/experiment/ instead."
+            )
+    commands = ["--cfg"] * bool(args.cfg) + ["--info"] * bool(args.info) + ["--multirun"] * args.multirun
+    if len(commands) > 1:
+        raise ConfigError(f"{' and '.join(commands)} do not go together: choose one.")
+    for flag in ("resolve", "package"):
+        if getattr(args, flag) and not args.cfg:
+            raise ConfigError(f"--{flag} goes with --cfg job.")
+    if args.shell_completion and not args.overrides:
+        raise ConfigError("--shell-completion needs install=bash, or zsh or fish.")
     flags = [word for action in parser._actions for word in _as_words(action, args)]
-    asks = [args.help, args.hydra_help, args.cfg, args.info, args.shell_completion]
-    multirun = args.multirun or "hydra.mode=MULTIRUN" in args.overrides
-    return CommandLine(flags, list(args.overrides), multirun, any(value not in (None, False) for value in asks))
+    asks = "help" if any([args.help, args.hydra_help, args.info, args.shell_completion]) else None
+    asks = "configuration" if args.cfg else asks
+    return CommandLine(flags, list(args.overrides), args.multirun, asks)
 
 
 def _as_words(action: argparse.Action, args: argparse.Namespace) -> list[str]:
     value = getattr(args, action.dest, None)
     if not action.option_strings or value in (None, False):
         return []
-    return [action.option_strings[-1]] if value is True else [action.option_strings[-1], str(value)]
+    return [action.option_strings[0]] if value is True else [action.option_strings[0], str(value)]
 
 
 def points(line: CommandLine) -> list[list[str]]:
     """The overrides of each job: one list for a single run, one for every point of a multirun's grid."""
     if not line.multirun:
         return [line.overrides]
-    words = [word for word in line.overrides if not word.startswith("hydra.mode=")]
-    parsed = OverridesParser.create().parse_overrides(words)
+    parsed = OverridesParser.create().parse_overrides(line.overrides)
     for_hydra = [o.input_line or "" for o in parsed if _belongs_to_hydra(o)]
     rest = [override for override in parsed if not _belongs_to_hydra(override)]
     [jobs] = BasicSweeper.split_arguments(rest, max_batch_size=None)
+    if not jobs:
+        raise ConfigError("this sweep has no jobs: one of its ranges is empty.")
     return [for_hydra + job for job in jobs]
 
 
@@ -110,15 +123,55 @@ def preflight(line: CommandLine) -> list[dict[str, Any]]:
         ConfigError: what is wrong, in a sentence or more.
     """
     register_resolvers()
-    _refuse_own_directories(line.overrides)
     GlobalHydra.instance().clear()
-    name = _config_name(line)
+    if any("hydra.searchpath" in word for word in line.overrides):  # composing would import the packages it names
+        raise ConfigError("hydra.searchpath is not allowed: put the file into conf/experiment/ instead.")
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         try:
-            jobs = points(line)
-            return [checked(compose(config_name=name, overrides=job)) for job in jobs]
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(_explain(error, line.overrides, _known_keys(name, line))) from None
+            usual = _hydra_node(compose(CONFIG_NAME, return_hydra_config=True))
+            configs = []
+            for job in points(line):
+                config = compose(CONFIG_NAME, overrides=job, return_hydra_config=True)
+                _refuse_changes_to_hydra(_hydra_node(config), usual)
+                configs.append(checked(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])))
+            return configs
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            place = f"{mark.name}, line {mark.line + 1}," if mark else "A file in conf/"
+            raise ConfigError(f"{place} is not YAML: {getattr(error, 'problem', error)}.") from None
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"A file in conf/ is not UTF-8 text ({error}).") from None
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            raise ConfigError(_explain(error, line.overrides, _known_keys(line))) from None
+
+
+# What a command line or a file may say to Hydra itself. Everything else there can name code to run (callbacks, logging
+# handlers, environment variables) or move a run away from where it is looked for.
+_OPEN_TO_USERS = re.compile(r"overrides|runtime|job\.(num|id|config_name|override_dirname)")
+
+
+def _refuse_changes_to_hydra(hydra: Mapping[str, Any], usual: Mapping[str, Any], prefix: str = "") -> None:
+    for key in sorted({*hydra, *usual}):
+        name, mine, theirs = f"{prefix}{key}", hydra.get(key), usual.get(key)
+        if mine == theirs or _OPEN_TO_USERS.fullmatch(name):
+            continue
+        if mine and theirs and isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            _refuse_changes_to_hydra(mine, theirs, f"{name}.")
+            continue
+        remedy = ""
+        if name.startswith(("run.", "sweep.")):
+            remedy = (
+                ": set name= or tags= to find a run by, or the environment variable OUTPUTS_DIR to keep all elsewhere"
+            )
+        elif name == "mode":
+            remedy = ": -m makes a sweep"
+        raise ConfigError(f"hydra.{name}={mine!r} is not allowed; Hydra stays as conf/train.yaml sets it{remedy}.")
+
+
+def _hydra_node(config: DictConfig) -> dict[str, Any]:
+    node = OmegaConf.to_container(config.hydra, resolve=False)
+    assert isinstance(node, dict)
+    return {str(key): value for key, value in node.items()}
 
 
 def checked(config: DictConfig) -> dict[str, Any]:
@@ -129,28 +182,15 @@ def checked(config: DictConfig) -> dict[str, Any]:
     """
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
-    return check({str(key): value for key, value in plain.items() if key != "hydra"})
+    return check({str(key): value for key, value in plain.items()})
 
 
-def _config_name(line: CommandLine) -> str:
-    return line.flags[line.flags.index("--config-name") + 1] if "--config-name" in line.flags else CONFIG_NAME
-
-
-def _refuse_own_directories(overrides: Iterable[str]) -> None:
-    for word in overrides:
-        if word.lstrip("+").startswith(("hydra.run.dir=", "hydra.sweep.dir=", "hydra.sweep.subdir=")):
-            raise ConfigError(
-                f"{word}: a run's directory is its identity and cannot be chosen; set name= or tags= to find it by, "
-                "or the environment variable OUTPUTS_DIR to keep all runs elsewhere."
-            )
-
-
-def _known_keys(config_name: str, line: CommandLine) -> set[str]:
+def _known_keys(line: CommandLine) -> set[str]:
     """Every dotted key of the configuration with the choices of the command line, as far as they can be made."""
     choices = [word for word in line.overrides if (CONF / word.partition("=")[0]).is_dir()]
     for words in (choices, []):
-        with contextlib.suppress(HydraException):
-            config = compose(config_name=config_name, overrides=words)
+        with contextlib.suppress(HydraException, ValueError):
+            config = compose(CONFIG_NAME, overrides=words)
             break
     else:
         return set()
@@ -167,23 +207,33 @@ def _known_keys(config_name: str, line: CommandLine) -> set[str]:
 
 def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str:
     """Hydra's and OmegaConf's errors, as one sentence with the nearest right spelling."""
-    text = str(error)
+    text = " ".join(str(error).split())
     if found := re.search(r"Could not (?:find|load) '(\w+)/([^']*)'", text):
         group, choice = found.groups()
         choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-        return f"{group}={choice}: there is no such choice{suggest(choice, choices)} (there are {', '.join(choices)})"
-    if isinstance(error, ConfigCompositionException) and (
-        found := re.search(r"Could not (?:override|delete from config. ')[^']*'?([\w./@-]+)'", text)
-    ):
+        if choices:
+            return (
+                f"{group}={choice}: there is no such choice{suggest(choice, choices)} (there are {', '.join(choices)})"
+            )
+    if found := re.search(r"Could not (?:override '|delete from config\. ')\+?([\w./@-]+)'", text):
         key = found.group(1)
         if (CONF / key).is_dir():
             return f"{key}: it is chosen by name, as in {key}={next((CONF / key).glob('*.yaml')).stem}."
         return f"{key}: there is no such setting or group{suggest(key, known)}"
     if found := re.search(r"Missing mandatory value: (\S+)", text):
         return f"{found.group(1)} is missing."
-    first = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
-    wrong = getattr(error, "override", None) or next((word for word in overrides if word in text), None)
-    return first if wrong is None or wrong in first else f"{wrong}: {first}"
+    if found := re.search(r"Ambiguous value for argument '([^']*)'", text):
+        return f"{found.group(1)}: several values make a sweep, which needs -m; a list is written in brackets, [1,2]."
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override!r} cannot be read as key=value: put a value that holds spaces, quotes or anything but plain "
+            "letters and digits into quotes, as in 'data.dir=\"my data\"'."
+        )
+    if found := re.search(r"Config group override must be a string or a list", text):
+        wrong = next((word for word in overrides if (CONF / word.partition("=")[0]).is_dir()), "a group")
+        return f"{wrong}: a group is chosen by the name of one of its files."
+    cause = " ".join(str(error.__cause__).split()) if error.__cause__ else ""
+    return text if cause in text else f"{text} {cause}"
 
 
 def quoted_override(key: str, path: Path) -> str:

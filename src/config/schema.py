@@ -4,20 +4,23 @@ A group's keys are those of the object it names in ``_target_``. For the objects
 an object of the user's own is checked against its signature as soon as it has been imported (``src.targets``).
 """
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from src.errors import ConfigError
-from src.targets import check_name, suggest
+from src.errors import ConfigError, suggest
+from src.targets import check_name
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Width = Annotated[int, Field(ge=1, le=1_000_000)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
+Metric = Literal["val/acc", "val/loss", "train/acc", "train/loss"]
 # Words that can stand in a path, a command line and a filter as they are.
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=64)]
 
@@ -69,7 +72,7 @@ class Classifier(OfTheUser):
 class MLP(Node):
     """``src.model.mlp.MLP``."""
 
-    hidden: list[Count]
+    hidden: list[Width]
     activation: Literal["relu"]
     dropout: Share
     loss: Literal["cross_entropy"]
@@ -125,7 +128,7 @@ class ModelCheckpoint(Node):
     """``lightning.pytorch.callbacks.ModelCheckpoint``."""
 
     filename: Word
-    monitor: str | None
+    monitor: Metric | None
     mode: Literal["min", "max"]
     save_on_train_epoch_end: bool
     enable_version_counter: bool
@@ -151,7 +154,7 @@ class Run(Settings):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     name: Word | None
     tags: list[Word]
-    monitor: Literal["val/acc", "val/loss", "train/acc", "train/loss"] | None
+    monitor: Metric | None
     mode: Literal["min", "max"]
 
 
@@ -189,35 +192,40 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
 
     def part(schema: type[Settings], values: object, prefix: str) -> Any:
         if not isinstance(values, Mapping):
-            problems.append(f"{prefix}={values!r} must be a group of settings.")
+            problems.append(f"{prefix}={_as_yaml(values)} must be a group of settings.")
             return values
         try:
             return schema.model_validate(values).model_dump(by_alias=True)
         except ValidationError as error:
             known = [field.alias or name for name, field in schema.model_fields.items()]
-            problems.extend(_sentence(detail, prefix, known) for detail in error.errors())
+            problems.extend(_sentences(error.errors(), prefix, known))
 
     def node(values: object, group: str, prefix: str, otherwise: type[Node]) -> Any:
         if not isinstance(values, Mapping) or "_target_" not in values:
-            problems.append(f"{prefix}={values!r} must name an object in {prefix}._target_.")
+            problems.append(f"{prefix}={_as_yaml(values)} must name an object in {prefix}._target_.")
             return values
         try:
             target = check_name(values["_target_"], group)
         except ConfigError as error:
-            problems.append(str(error))
+            problems.append(str(error).replace(f"{group}.", f"{prefix}.", 1))
             return values
         return part(KNOWN.get(target, otherwise), values, prefix)
 
     known = {*GROUPS, *Run.model_fields}
     checked: dict[str, Any] = {}
     strangers = [key for key in config if key not in known]
-    problems.extend(f"{key}: there is no such setting or group{suggest(key, known)}" for key in strangers)
+    problems.extend(
+        f"{key}: there is no such setting or group{_package_hint(key) or suggest(key, known)}" for key in strangers
+    )
     checked |= part(Run, {key: value for key, value in config.items() if key in Run.model_fields}, "") or {}
     for group, otherwise in ONE.items():
         checked[group] = node(config.get(group), group, group, otherwise)
     checked["trainer"] = part(Trainer, config.get("trainer"), "trainer")
     for group in MANY:
         members = config.get(group) or {}
+        if not isinstance(members, Mapping):
+            problems.append(f"{group}={_as_yaml(members)} must be a group of named objects.")
+            continue
         checked[group] = {name: node(member, group, f"{group}.{name}", OfTheUser) for name, member in members.items()}
 
     problems.extend(_clashes(checked) if not problems else ())
@@ -226,34 +234,54 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     return checked
 
 
-def _sentence(detail: ErrorDetails, prefix: str, known: Collection[str]) -> str:
-    """One of pydantic's findings, said with the key, the value, the limit and the remedy."""
-    place = [str(step) for step in detail["loc"]]
-    # A union names the branch it tried behind the key; the key is enough.
-    key = ".".join(filter(None, [prefix, *(place[:1] if detail["loc"] else [])]))
-    value, limits = detail["input"], detail.get("ctx", {})
-    match detail["type"]:
-        case "extra_forbidden":
-            return f"{key}: there is no such setting{suggest(place[-1], known)}"
-        case "missing":
-            return f"{key} is missing."
-        case "value_error":
-            return f"{prefix}: {limits['error']}."
-        case "greater_than":
-            limit = f"must be above {limits['gt']:g}"
-        case "greater_than_equal":
-            limit = f"must be at least {limits['ge']:g}"
-        case "less_than":
-            limit = f"must be below {limits['lt']:g}"
-        case "less_than_equal":
-            limit = f"must be at most {limits['le']:g}"
-        case "literal_error":
-            limit = f"must be {limits['expected']}"
-        case "string_pattern_mismatch":
-            limit = "may hold only letters, digits and . _ -"
-        case _:
-            limit = detail["msg"].replace("Input should be", "must be")
-    return f"{key}={value!r} {limit}."
+def _sentences(details: Collection[ErrorDetails], prefix: str, known: Collection[str]) -> list[str]:
+    """Pydantic's findings, each said with the key, the value, the limit and the remedy."""
+    said: list[str] = []
+    limits: dict[tuple[str, str], list[str]] = {}  # a choice between types is one finding for each of them
+    for detail in details:
+        first, *rest = detail["loc"] or ("",)
+        key = ".".join(filter(None, [prefix, str(first)])) + "".join(
+            f"[{step}]" for step in rest if isinstance(step, int)
+        )
+        match detail["type"]:
+            case "extra_forbidden":
+                said.append(f"{key}: there is no such setting{_package_hint(key) or suggest(str(first), known)}")
+            case "missing":
+                said.append(f"{key} is missing.")
+            case "value_error":
+                said.append(f"{prefix}: {detail['ctx']['error']}.")
+            case kind:
+                limits.setdefault((key, _as_yaml(detail["input"])), []).append(_limit(kind, detail))
+    return said + [f"{key}={value} {' or '.join(limit)}." for (key, value), limit in limits.items()]
+
+
+def _limit(kind: str, detail: ErrorDetails) -> str:
+    bounds = {
+        "greater_than": ("gt", "must be above"),
+        "greater_than_equal": ("ge", "must be at least"),
+        "less_than": ("lt", "must be below"),
+        "less_than_equal": ("le", "must be at most"),
+    }
+    if kind in bounds:
+        name, words = bounds[kind]
+        return f"{words} {detail['ctx'][name]}"
+    if kind == "literal_error":
+        return f"must be {detail['ctx']['expected']}"
+    if kind == "string_pattern_mismatch":
+        return "may hold only letters, digits and . _ -"
+    return detail["msg"].replace("Input should be", "must be")
+
+
+def _as_yaml(value: object) -> str:
+    """A value as a person would type it: null and true, not None and True."""
+    return repr(value) if isinstance(value, str | float) else json.dumps(value, default=str)
+
+
+def _package_hint(key: str) -> str:
+    """Where a whole experiment has landed under its group's name instead of at the top."""
+    return (
+        "; the file in conf/experiment/ must begin with the line '# @package _global_'" if key == "experiment" else ""
+    )
 
 
 def _clashes(config: Mapping[str, Any]) -> Iterator[str]:
@@ -266,6 +294,14 @@ def _clashes(config: Mapping[str, Any]) -> Iterator[str]:
         )
     if monitor and (config["mode"] == "min") != monitor.endswith("/loss"):
         yield f"mode={config['mode']} would keep the worst {monitor}: leave mode out, or set it the other way."
+    if not monitor and config["mode"] == "min":
+        yield "mode=min says which way monitor is better, and there is no monitor: leave mode out."
+    for name in ("best", "last"):
+        if (filename := config["callbacks"].get(name, {}).get("filename", name)) != name:
+            yield f"callbacks.{name}.filename={filename!r} must stay {name!r}, the name by which other commands find it."
+    names = [node["filename"] for node in config["callbacks"].values() if "filename" in node]
+    if doubled := {name for name in names if names.count(name) > 1}:
+        yield f"callbacks: {', '.join(sorted(doubled))}.ckpt would be written by two of them; give each its own filename."
     devices, batch_size = config["trainer"]["devices"], config["data"].get("batch_size")
     if devices != "auto" and batch_size is not None and batch_size < devices * config["trainer"]["num_nodes"]:
         yield (

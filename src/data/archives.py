@@ -6,6 +6,7 @@ start at once, leave it a truncated file for ever. Here a file is unpacked under
 
 import gzip
 import hashlib
+import math
 import os
 import shutil
 import struct
@@ -27,48 +28,53 @@ def unpack(folder: Path, archives: Iterable[tuple[str, str]]) -> None:
         DataError: a file is missing or damaged, or the folder cannot be written.
     """
     for name, md5 in archives:
-        archive, unpacked = folder / name, folder / name.removesuffix(".gz")
-        if _is_whole(unpacked):
-            continue
-        if not archive.exists():
+        archive = folder / name
+        unpacked = archive.with_suffix("")
+        try:
+            if not _is_whole(unpacked, archive):
+                _check(archive, md5)
+                _unpack_one(archive, unpacked)
+        except OSError as error:
             raise DataError(
-                f"{archive} is missing: put the original file there, or set data.dir to the folder above it."
-            )
-        found = hashlib.md5(archive.read_bytes()).hexdigest()
-        if found != md5:
-            raise DataError(f"{archive} is damaged: its MD5 is {found}, not {md5}; put the original file in its place.")
-        _unpack_one(archive, unpacked)
+                f"{archive} cannot be unpacked beside itself ({error.strerror}): see to {folder}."
+            ) from error
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether an IDX file is as long as its header says."""
+def _check(archive: Path, md5: str) -> None:
+    if not archive.exists():
+        raise DataError(
+            f"{archive} is missing: put the original file there, or set data.dir to the folder above MNIST/."
+        )
+    found = hashlib.md5(archive.read_bytes()).hexdigest()
+    if found != md5:
+        raise DataError(f"{archive} is damaged: its MD5 is {found}, not {md5}; put the original file in its place.")
+
+
+def _is_whole(path: Path, archive: Path) -> bool:
+    """Whether an IDX file is as long as its header says, and as its archive says where that is at hand."""
     try:
         with path.open("rb") as file:
-            zeros, _kind, dimensions = struct.unpack(">HBB", file.read(4))
+            _, dimensions = struct.unpack(">3sB", file.read(4))
             shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
     except (FileNotFoundError, struct.error):
         return False
-    size = 1
-    for length in shape:
-        size *= length
-    return zeros == 0 and path.stat().st_size == 4 + 4 * dimensions + size  # one byte a value in all of these sets
+    lengths = {path.stat().st_size, 4 + 4 * dimensions + math.prod(shape)}  # one byte a value in all of these sets
+    if archive.is_file() and archive.stat().st_size > 4:
+        with archive.open("rb") as file:
+            file.seek(-4, os.SEEK_END)  # RFC 1952: the last four bytes are the length unpacked
+            lengths |= set(struct.unpack("<I", file.read(4)))
+    return len(lengths) == 1
 
 
 def _unpack_one(archive: Path, unpacked: Path) -> None:
-    try:
-        with tempfile.NamedTemporaryFile(dir=archive.parent, prefix=f".{unpacked.name}.", delete=False) as part:
-            try:
-                with gzip.open(archive) as packed:
-                    shutil.copyfileobj(packed, part, 1 << 20)
-                part.flush()
-                os.fsync(part.fileno())
-                os.chmod(part.name, 0o644)
-                os.replace(part.name, unpacked)
-            except BaseException:
-                Path(part.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise DataError(
-            f"{archive} cannot be unpacked beside itself ({error.strerror}): free some space, or make {archive.parent} "
-            "writable."
-        ) from error
+    with tempfile.NamedTemporaryFile(dir=archive.parent, prefix=f".{unpacked.name}.", delete=False) as part:
+        try:
+            with gzip.open(archive) as packed:
+                shutil.copyfileobj(packed, part, 1 << 20)
+            part.flush()
+            os.fsync(part.fileno())
+            os.chmod(part.name, 0o644)
+            os.replace(part.name, unpacked)
+        except BaseException:
+            Path(part.name).unlink(missing_ok=True)
+            raise

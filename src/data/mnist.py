@@ -7,6 +7,7 @@ from torchvision import datasets
 
 from src.data.archives import unpack
 from src.data.module import TensorData
+from src.errors import DataError
 
 
 class MNIST(TensorData):
@@ -27,6 +28,12 @@ class MNIST(TensorData):
         unpack(self.dir / self.source.__name__ / "raw", self.source.resources)
 
     def load(self, train: bool) -> tuple[Tensor, Tensor]:
-        """Images as uint8 (n, 28, 28) and digits as int64 (n,)."""
+        """Images as uint8 (n, 28, 28) and digits as int64 (n,).
+
+        Raises:
+            DataError: there are more of one than of the other.
+        """
         images = self.source(self.dir, train=train)
+        if len(images.data) != len(images.targets):
+            raise DataError(f"{self.dir}: {len(images.data)} images do not go with {len(images.targets)} labels.")
         return images.data, images.targets

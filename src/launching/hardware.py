@@ -39,6 +39,12 @@ def choose(trainer: Mapping[str, Any]) -> Hardware:
     Raises:
         ConfigError: this machine has not got what is asked for.
     """
+    threads_per_process(1)
+    if "TORCHELASTIC_RUN_ID" not in os.environ and trainer["num_nodes"] > 1:
+        raise ConfigError(
+            f"trainer.num_nodes={trainer['num_nodes']}: one command trains on one machine; several machines are not "
+            "supported yet, so set trainer.num_nodes=1."
+        )
     # Asking the driver's management library leaves CUDA itself untouched, so that this process may fork.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     gpus = torch.cuda.device_count()
@@ -70,4 +76,7 @@ def choose(trainer: Mapping[str, Any]) -> Hardware:
 
 def threads_per_process(processes: int) -> int:
     """OpenMP threads for each of ``processes`` on this machine: the cores shared out, or what OMP_NUM_THREADS says."""
-    return int(os.environ.get("OMP_NUM_THREADS") or max(1, torch.get_num_threads() // processes))
+    wish = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # further numbers are for nested regions
+    if wish and not (wish.isdigit() and int(wish)):
+        raise ConfigError(f"OMP_NUM_THREADS={wish!r} must be a whole number of at least 1; or leave it unset.")
+    return int(wish) if wish else max(1, torch.get_num_threads() // processes)

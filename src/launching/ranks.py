@@ -20,15 +20,18 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from src.errors import Interrupted, UserError
 from src.launching.hardware import Hardware, threads_per_process
-from src.launching.signals import STOP, raise_on_stop
+from src.launching.stop import STOP, raise_on_stop
 from src.tracking.logs import log_to
 
 Fit = Callable[[dict[str, Any], str], dict[str, Any]]
 
 # Ranks that outlive the order to stop are killed after so many seconds.
-_GRACE_S = 30
+_GRACE_S = 20
 # The launcher takes these over, and does not give them back.
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+# Whether this process has used its threads, after which a process forked from it may hang.
+_computed = False
 
 
 class RankFailed(Exception):
@@ -49,6 +52,8 @@ class RankFailed(Exception):
 
 def run_here(fit: Fit, config: dict[str, Any], directory: str) -> dict[str, Any]:
     """Train in this process: for a single run on one device, where a debugger should work."""
+    global _computed
+    _computed = True
     torch.set_num_threads(threads_per_process(1))
     return fit(config, directory)
 
@@ -61,8 +66,14 @@ def launch(fit: Fit, config: dict[str, Any], directory: str, hardware: Hardware)
         RankFailed: a rank raised anything else, or was killed.
         Interrupted: this process was told to stop; the ranks have stopped too.
     """
+    if _computed:
+        raise RuntimeError(
+            "This process has trained; what it forks now may hang. Launch ranks from a process of their own."
+        )
     # torch's launcher describes each failure at length on the terminal; ours goes to the log and the record.
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("torch.distributed"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     handlers = {signum: signal.getsignal(signum) for signum in _HANDLED}
     with tempfile.TemporaryDirectory(prefix="ranks-") as replies:
         launcher = LaunchConfig(
@@ -74,7 +85,7 @@ def launch(fit: Fit, config: dict[str, Any], directory: str, hardware: Hardware)
             rdzv_endpoint="localhost:0",
             local_addr="localhost",
             # Forked ranks keep what this process has imported and start in half a second; CUDA cannot be forked.
-            start_method="fork" if hardware.accelerator == "cpu" else "spawn",
+            start_method="fork" if hardware.accelerator == "cpu" and sys.platform == "linux" else "spawn",
             max_restarts=0,  # the default of 3 would train again in silence
             shutdown_timeout=_GRACE_S,
             logs_specs=DefaultLogsSpecs(log_dir=replies),

@@ -22,6 +22,8 @@ from src.targets import build
 # name -> function of (logits, labels, reduction=)
 LOSSES = {"cross_entropy": F.cross_entropy}
 
+_REMEDY = ": lower optimizer.lr, or set model.gradient_clip_norm=1."
+
 
 class Classifier(pl.LightningModule):
     """Trains a network on chunks of batches and measures it.
@@ -130,8 +132,6 @@ class Classifier(pl.LightningModule):
             losses.append(self.loss(logits[-1], y, reduction="sum") / total)
             optimizer.zero_grad()
             self.manual_backward(losses[-1] * self.trainer.world_size if self.trainer.world_size > 1 else losses[-1])
-            if self.gradient_clip_norm is not None:
-                self._clip(optimizer.optimizer, self.gradient_clip_norm)
             optimizer.step()
             if schedule is not None:
                 schedule.step()
@@ -148,8 +148,7 @@ class Classifier(pl.LightningModule):
             if not math.isfinite(value):
                 step = self.global_step - len(values) + number
                 raise NonFiniteLoss(
-                    f"train/loss became {value} at step {step}, in epoch {self.current_epoch + 1}: lower optimizer.lr, or set "
-                    "model.gradient_clip_norm=1."
+                    f"train/loss became {value} at step {step}, in epoch {self.current_epoch + 1}{_REMEDY}"
                 )
         loss = sum(value * total for value, total in zip(values, chunk.totals, strict=True)) / samples
         acc = correct.item() / samples
@@ -167,20 +166,41 @@ class Classifier(pl.LightningModule):
             self._seeds = self.current_epoch, step_seeds(self.seed, self.current_epoch, self.global_rank, steps)
         return self._seeds[1]
 
-    def _clip(self, optimizer: torch.optim.Optimizer, norm: float) -> None:
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradients."""
+        if self.gradient_clip_norm is None:
+            return
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        if scaler is not None:  # 16-mixed: gradients are scaled until someone asks for them
-            scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(self.parameters(), norm)
+        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            scaler.unscale_(optimizer)  # 16-mixed: fused optimizers leave this to their own step
+        nn.utils.clip_grad_norm_(self.parameters(), self.gradient_clip_norm)
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's means."""
+        """Log the epoch's means; before checkpoints are saved, see that there is something to save.
+
+        Raises:
+            NonFiniteLoss: the epoch's last step broke the weights.
+        """
+        if not all(bool(parameter.isfinite().all()) for parameter in self.parameters()):
+            raise NonFiniteLoss(f"the weights are no numbers after step {self.global_step - 1}{_REMEDY}")
         self.log("train/loss", self.train_loss)
         self.log("train/acc", self.train_acc)
 
     def validation_step(self, chunk: Chunk, batch_idx: int) -> None:
         """Measure on held-out samples."""
         self._evaluate(chunk, "val", self.val_loss, self.val_acc)
+
+    def on_validation_epoch_end(self) -> None:
+        """Refuse to go on with weights that give no finite loss."""
+        self._check_finite("val/loss", self.val_loss)
+
+    def on_test_epoch_end(self) -> None:
+        """Refuse to record a loss that is no finite number."""
+        self._check_finite("test/loss", self.test_loss)
+
+    def _check_finite(self, name: str, loss: MeanMetric) -> None:
+        if not math.isfinite(value := float(loss.compute())):
+            raise NonFiniteLoss(f"{name} became {value} after step {self.global_step - 1}{_REMEDY}")
 
     def test_step(self, chunk: Chunk, batch_idx: int) -> None:
         """Measure on the test samples."""

@@ -20,7 +20,7 @@ def cosine(
     warmup_epochs: float = 0.0,
     final_ratio: float = 0.0,
 ) -> LRScheduler:
-    """Half a cosine from ``lr`` down to ``final_ratio * lr`` at the last step (Loshchilov and Hutter, 2017)."""
+    """Half a cosine from ``lr`` down to ``final_ratio * lr`` after the last step (Loshchilov and Hutter, 2017)."""
     warmup = round(warmup_epochs * steps_per_epoch)
     steps = max(1, max_epochs * steps_per_epoch - warmup)
     descent = CosineAnnealingLR(optimizer, T_max=steps, eta_min=final_ratio * optimizer.param_groups[0]["lr"])

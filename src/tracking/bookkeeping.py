@@ -1,5 +1,6 @@
 """Keeps a run's record up to date while the run trains."""
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ class Bookkeeper(pl.Callback):
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.metrics: dict[str, float] = {}
+        self.metrics: dict[str, float | None] = {}  # None: not a finite number
         self._seconds, self._samples, self._chunk_began = 0.0, 0, 0.0
 
     @property
@@ -43,8 +44,12 @@ class Bookkeeper(pl.Callback):
         return {"metric": callback.monitor, "value": value, "epoch": epoch, "checkpoint": checkpoint}
 
     def note(self, trainer: pl.Trainer) -> None:
-        """Take over what has been logged, and write the record on rank 0."""
-        self.metrics |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        """Take over what has been logged, and write the record."""
+        logged = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        self.metrics |= {name: value if math.isfinite(value) else None for name, value in logged.items()}
+        self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
         if trainer.is_global_zero:
             Record.load(self.directory).update(metrics=self.metrics, best=self.best(trainer))
 
@@ -67,5 +72,5 @@ class Bookkeeper(pl.Callback):
             self.note(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Write how far the run came."""
-        self.note(trainer)
+        """Write how far the run came; what is half measured is left out, since the other ranks may not answer."""
+        self._write(trainer)

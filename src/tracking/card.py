@@ -13,23 +13,22 @@ from rich.table import Table
 from rich.text import Text
 
 from src.paths import ROOT
+from src.tracking.logs import LOG_NAME
 from src.tracking.record import Record
 
 _STYLE = {"done": "green", "failed": "red", "interrupted": "yellow", "running": "cyan"}
 
 
-def python() -> str:
-    """How to call this interpreter from where the user stands: ``python`` where that is it."""
+def _is_active() -> bool:
+    """Whether typing ``python`` would start this interpreter."""
     found = shutil.which("python")
-    if found and os.path.abspath(found) == os.path.abspath(sys.executable):
-        return "python"
-    return shlex.quote(shown(Path(sys.executable)))
+    return found is not None and os.path.abspath(found) == os.path.abspath(sys.executable)
 
 
-def shown(path: Path) -> str:
-    """A path as short as it can be pasted from here."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+def shown(path: Path, base: Path | None = None) -> str:
+    """A path as short as it can be used from ``base``, or from here."""
+    base = base or Path.cwd()
+    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
 
 
 def print_card(record: Record, console: Console | None = None) -> None:
@@ -53,15 +52,21 @@ def print_card(record: Record, console: Console | None = None) -> None:
 
 
 def next_commands(record: Record) -> list[str]:
-    """Commands that go on from this run, each as it can be pasted."""
-    run, outputs = record.values, shown(record.directory.parents[2 if record.values["sweep"] else 1])
-    tensorboard = Path(sys.executable).with_name("tensorboard")
-    shell = "tensorboard" if python() == "python" else shlex.quote(shown(tensorboard))
-    commands = [f"{shell} --logdir {shlex.quote(outputs)}"]
-    if run["status"] == "done" and run["best"]["checkpoint"]:
-        commands.insert(0, f"{python()} -m src.evaluate {run['id']}")
+    """Commands that go on from this run, each as it can be pasted from where the user stands."""
+
+    def quoted(path: Path) -> str:
+        return shlex.quote(shown(path, ROOT))  # where the commands end up after their cd, if they need one
+
+    run = record.values
+    outputs = record.directory.parents[2 if run["sweep"] else 1]
+    active = _is_active()
+    tensorboard = "tensorboard" if active else quoted(Path(sys.executable).with_name("tensorboard"))
     if run["status"] == "failed":
-        commands = [f"less {shlex.quote(shown(record.directory / 'train.log'))}"]
+        commands = [f"less {quoted(record.directory / LOG_NAME)}"]
+    else:
+        commands = [f"{tensorboard} --logdir {quoted(outputs)}"]
+    if run["status"] == "done" and run["best"]["checkpoint"]:
+        commands.insert(0, f"{'python' if active else quoted(Path(sys.executable))} -m src.evaluate {run['id']}")
     prefix = "" if Path.cwd() == ROOT else f"cd {shlex.quote(str(ROOT))} && "
     return [prefix + command for command in commands]
 
@@ -95,7 +100,7 @@ def print_overview(
     console.print(table)
     for record in records:
         if record.values["error"]:
-            log = shown(record.directory / "train.log")
+            log = shown(record.directory / LOG_NAME)
             console.print(f"{record.values['id']}: {record.values['error']} (see {log})", markup=False, soft_wrap=True)
     for overrides in missing:
         console.print(f"not run: {overrides}", markup=False, soft_wrap=True)

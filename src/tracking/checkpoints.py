@@ -1,5 +1,6 @@
 """Checkpoint files: plain data, whole or not at all."""
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,13 @@ class DurableCheckpointIO(TorchCheckpointIO):
         """
         target = Path(path)
         part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        # Through memory, because torch reports a full disk as an internal error of its own.
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
-                torch.save(checkpoint, file)
+                file.write(buffer.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, target)

@@ -4,6 +4,7 @@ import os
 import platform
 import socket
 import subprocess
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -12,6 +13,7 @@ from src.paths import ROOT
 _PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "tensorboard", "numpy")
 
 
+@cache
 def git() -> dict[str, Any] | None:
     """The commit the code is at and whether it was changed since; None outside a repository or without git."""
 

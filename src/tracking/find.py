@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from src.errors import RunNotFound
+from src.errors import RunNotFound, suggest
 from src.paths import RUNS, SWEEPS
-from src.targets import suggest
 from src.tracking.record import RECORD, Record
 
 
@@ -29,9 +28,13 @@ def find(word: str) -> Record:
     Raises:
         RunNotFound: nothing, or more than one run, goes by that word.
     """
-    directory = Path(word)
-    if (directory / RECORD).is_file():
-        return Record.load(directory.resolve())
+    if not word or len(word) > 1000:
+        raise RunNotFound("a run has an id, a name or a directory, of at most 1,000 characters.")
+    if (Path(word) / RECORD).is_file():
+        try:
+            return Record.load(Path(word).resolve())
+        except ValueError:
+            raise RunNotFound(f"{Path(word) / RECORD} is not a run's record.") from None
     runs = list(all_runs())
     done = [run for run in runs if run.values["status"] == "done"]
     if word == "latest" and done:

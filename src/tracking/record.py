@@ -12,6 +12,8 @@ from typing import Any
 from src.errors import UserError
 
 RECORD = "run.json"
+# Without these nothing can be done with a run.
+_ENTRIES = {"id", "name", "tags", "status", "config", "started", "metrics", "best", "sweep", "error"}
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -104,9 +106,12 @@ class Record:
 
         Raises:
             FileNotFoundError: there is none.
-            ValueError: it is not JSON.
+            ValueError: it is not a run's record.
         """
-        return cls(directory, json.loads((directory / RECORD).read_text()))
+        values = json.loads((directory / RECORD).read_text())
+        if not isinstance(values, dict) or not set(values) >= _ENTRIES:
+            raise ValueError(f"{directory / RECORD} is not a run's record.")
+        return cls(directory, values)
 
     def update(self, **values: Any) -> None:
         """Change entries and write the record."""
@@ -115,7 +120,7 @@ class Record:
 
     def save(self) -> None:
         """Write the record."""
-        write_atomically(self.directory / RECORD, json.dumps(self.values, indent=2) + "\n")
+        write_atomically(self.directory / RECORD, json.dumps(self.values, indent=2, allow_nan=False) + "\n")
 
     def finish(self, status: str, started: float, error: str | None = None, **values: Any) -> None:
         """Close the record, keeping what rank 0 has written meanwhile.
