@@ -72,6 +72,7 @@ def test_curves_lie_on_the_optimizer_step(fit_here: Fit):
     for tag in ("train/loss_step", "train/acc_step", "lr", "samples"):
         assert len(steps[tag]) >= 6
         assert steps[tag] == sorted(set(steps[tag]))
+    assert "epoch" not in steps
     for point in seen.Scalars("samples"):
         assert point.value == 10 * point.step
     assert {tag: seen.Scalars(tag)[-1].value for tag in result["metrics"]} == pytest.approx(result["metrics"])

@@ -37,8 +37,9 @@ class TensorBoard(TensorBoardLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:  # type: ignore[override]
-        """Write scalars at the trainer's optimizer step."""
-        super().log_metrics(dict(metrics), self.trainer.global_step if self.trainer is not None else step)
+        """Write scalars at the trainer's optimizer step, without the epoch's number that Lightning adds to each point."""
+        scalars = {name: value for name, value in metrics.items() if name != "epoch"}
+        super().log_metrics(scalars, self.trainer.global_step if self.trainer is not None else step)
 
     @rank_zero_only
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
