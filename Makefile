@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+# uv installs in seconds what takes pip minutes; pip steps in where uv cannot reach the packages.
 # Bytecode is compiled once, at install; some containers forbid Python to write it, which doubles every start.
 READY := .venv/.ready
 # Two test processes: more only fight over the cores.
@@ -15,7 +16,8 @@ $(READY): requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"Python {v[0]}.{v[1]} will not do: make PYTHON=python3.12 install, or any of 3.11 to 3.13")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --requirement requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --requirement requirements.lock \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	@touch $@
 
 .PHONY: install
