@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import loops
-from src.config.compose import parse, preflight
+from src.config.command_line import parse
+from src.config.compose import preflight
 from src.data.mnist import MNIST
 from src.fit import fit
 from src.paths import ROOT

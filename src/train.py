@@ -24,16 +24,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from src.config.compose import (
-    CONFIG_NAME,
-    CommandLine,
-    checked,
-    parse,
-    points,
-    preflight,
-    quoted_override,
-    register_resolvers,
-)
+from src.config.command_line import CommandLine, parse, points, quoted_override
+from src.config.compose import CONFIG_NAME, checked, preflight, register_resolvers
 from src.errors import ConfigError, Interrupted, UserError
 from src.launching.stop import raise_on_stop, undisturbed
 from src.paths import CONF, RUNS, SWEEPS

@@ -15,7 +15,8 @@ import pytest
 # Before torch is imported: beside another busy process two OpenMP threads can be fifty times slower than one.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from src.config.compose import parse, preflight
+from src.config.command_line import parse
+from src.config.compose import preflight
 from src.fit import fit
 from src.paths import ROOT
 from src.tracking.record import Record

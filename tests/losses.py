@@ -10,7 +10,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from src.config.compose import parse, preflight
+from src.config.command_line import parse
+from src.config.compose import preflight
 from src.fit import fit
 from src.launching.hardware import choose
 from src.launching.ranks import launch

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 import src.config.compose as composing
-from src.config.compose import parse, points, preflight, quoted_override
+from src.config.command_line import parse, points, quoted_override
+from src.config.compose import preflight
 from src.config.schema import GROUPS
 from src.errors import ConfigError
 from src.paths import CONF, ROOT

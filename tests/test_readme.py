@@ -79,7 +79,8 @@ def test_settings_of_ones_own_objects_are_checked_too(project: Path, tmp_path: P
 
 
 def test_the_commands_of_readme_are_understood():
-    from src.config.compose import parse, preflight
+    from src.config.command_line import parse
+    from src.config.compose import preflight
 
     commands = re.findall(r"^python -m src\.train\b([^\n#]*)", README, re.MULTILINE)
     assert len(commands) >= 6

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.config.compose import parse, preflight
+from src.config.command_line import parse
+from src.config.compose import preflight
 from src.errors import ConfigError
 from src.paths import ROOT
 from src.targets import build, check_call, check_name, resolve

@@ -1,25 +1,18 @@
 """Preflight: compose every point of a command line, as Hydra will, and check it before anything is written."""
 
-import argparse
 import contextlib
-import io
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.config.command_line import CommandLine, points
 from src.config.schema import check
 from src.errors import ConfigError, suggest
 from src.paths import CONF
@@ -35,82 +28,6 @@ def register_resolvers() -> None:
         "default_mode", lambda name: "min" if str(name).endswith("/loss") else "max", replace=True
     )
     OmegaConf.register_new_resolver("job_number", lambda number: f"{int(number):03d}", replace=True)
-
-
-@dataclass(frozen=True)
-class CommandLine:
-    """A command line of Hydra's, parsed and put in order.
-
-    Attributes:
-        flags: the options, in the form Hydra reads.
-        overrides: the ``key=value`` words.
-        multirun: whether it is a sweep.
-        asks: ``configuration`` (--cfg) or ``help`` (--help and the like) where it starts no training.
-    """
-
-    flags: list[str]
-    overrides: list[str]
-    multirun: bool
-    asks: str | None
-
-
-def parse(argv: list[str]) -> CommandLine:
-    """Parse ``argv``; flags may stand anywhere among the overrides, which Hydra itself does not allow.
-
-    Raises:
-        ConfigError: an unknown flag, or one that would lead around the checks.
-    """
-    parser = get_args_parser()
-    usage = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(usage):
-            args = parser.parse_intermixed_args(argv)
-    except SystemExit as end:
-        if not end.code:  # --version
-            raise
-        problem = usage.getvalue().strip().splitlines()[-1].partition("error: ")[2]
-        raise ConfigError(f"{problem}; --help lists what can be set.") from None
-    for flag in ("config_path", "config_dir", "config_name", "experimental_rerun"):
-        if getattr(args, flag, None) is not None:
-            raise ConfigError(
-                f"--{flag.replace('_', '-')} is not supported: put the file into conf/experiment/ instead."
-            )
-    commands = ["--cfg"] * bool(args.cfg) + ["--info"] * bool(args.info) + ["--multirun"] * args.multirun
-    if len(commands) > 1:
-        raise ConfigError(f"{' and '.join(commands)} do not go together: choose one.")
-    for flag in ("resolve", "package"):
-        if getattr(args, flag) and not args.cfg:
-            raise ConfigError(f"--{flag} goes with --cfg job.")
-    if args.shell_completion and not args.overrides:
-        raise ConfigError("--shell-completion needs install=bash, or zsh or fish.")
-    flags = [word for action in parser._actions for word in _as_words(action, args)]
-    asks = "help" if any([args.help, args.hydra_help, args.info, args.shell_completion]) else None
-    asks = "configuration" if args.cfg else asks
-    return CommandLine(flags, list(args.overrides), args.multirun, asks)
-
-
-def _as_words(action: argparse.Action, args: argparse.Namespace) -> list[str]:
-    value = getattr(args, action.dest, None)
-    if not action.option_strings or value in (None, False):
-        return []
-    return [action.option_strings[0]] if value is True else [action.option_strings[0], str(value)]
-
-
-def points(line: CommandLine) -> list[list[str]]:
-    """The overrides of each job: one list for a single run, one for every point of a multirun's grid."""
-    if not line.multirun:
-        return [line.overrides]
-    parsed = OverridesParser.create().parse_overrides(line.overrides)
-    for_hydra = [o.input_line or "" for o in parsed if _belongs_to_hydra(o)]
-    rest = [override for override in parsed if not _belongs_to_hydra(override)]
-    [jobs] = BasicSweeper.split_arguments(rest, max_batch_size=None)
-    if not jobs:
-        raise ConfigError("this sweep has no jobs: one of its ranges is empty.")
-    return [for_hydra + job for job in jobs]
-
-
-def _belongs_to_hydra(override: Override) -> bool:
-    return override.get_key_element().lstrip("+~").startswith(("hydra.", "hydra/", "hydra="))
 
 
 def preflight(line: CommandLine) -> list[dict[str, Any]]:
@@ -234,9 +151,3 @@ def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str
         return f"{wrong}: a group is chosen by the name of one of its files."
     cause = " ".join(str(error.__cause__).split()) if error.__cause__ else ""
     return text if cause in text else f"{text} {cause}"
-
-
-def quoted_override(key: str, path: Path) -> str:
-    """``key='path'`` in Hydra's grammar, whatever characters the path holds."""
-    escaped = str(path).replace("'", "\\'")
-    return f"{key}='{escaped}'"

@@ -84,7 +84,8 @@ def print_overview(
     """
     console = console or Console(highlight=False)
     table = Table(title=f"sweep {sweep}", title_justify="left", box=None, pad_edge=False)
-    for heading in ("job", "overrides", "status", "best", "test/acc", "seconds"):
+    table.add_column("job", no_wrap=True)
+    for heading in ("overrides", "status", "best", "test/acc", "seconds"):
         table.add_column(heading, overflow="fold")
     for record in records:
         run = record.values
