@@ -11,10 +11,12 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 
 from src.data.module import TensorData
+from src.errors import ConfigError
 from src.launching.hardware import choose
 from src.launching.signals import StopOnSignal
 from src.model.classifier import Classifier
-from src.targets import build, check_call
+from src.model.losses import outputs_for
+from src.targets import build, check_call, resolve
 from src.tracking.bookkeeping import Bookkeeper
 from src.tracking.checkpoints import DurableCheckpointIO
 from src.tracking.logs import quiet_lightning
@@ -24,7 +26,7 @@ log = logging.getLogger(__name__)
 # The distance of points on the curves within an epoch, in optimizer steps.
 _LOG_EVERY_STEPS = 50
 # What the model's group says to the classifier; the rest is the network's own.
-_FOR_CLASSIFIER = ("loss", "gradient_clip_norm")
+_FOR_CLASSIFIER = ("loss", "label_smoothing", "gradient_clip_norm")
 
 
 def check_targets(config: Mapping[str, Any]) -> None:
@@ -35,6 +37,12 @@ def check_targets(config: Mapping[str, Any]) -> None:
     """
     network, _ = _split_model(config["model"])
     check_call(config["data"], "data", ["seed"])
+    classes = resolve(config["data"]["_target_"], "data").classes  # type: ignore[attr-defined]
+    if config["model"]["loss"] == "binary_cross_entropy" and classes != 2:
+        raise ConfigError(
+            f"model.loss=binary_cross_entropy tells two classes apart, and this data set has {classes}: set "
+            "model.loss=cross_entropy, or data=points."
+        )
     check_call(network, "model", ["input_shape", "outputs"])
     check_call(config["optimizer"], "optimizer", ["params"])
     check_call(config["schedule"], "schedule", ["optimizer", "steps_per_epoch", "max_epochs"])
@@ -100,7 +108,11 @@ def make_classifier(config: Mapping[str, Any], data: TensorData) -> Classifier:
     """The model a configuration describes, for the samples and classes of ``data``."""
     network, for_classifier = _split_model(config["model"])
     return Classifier(
-        net={**network, "input_shape": list(data.input_shape), "outputs": data.classes},
+        net={
+            **network,
+            "input_shape": list(data.input_shape),
+            "outputs": outputs_for(for_classifier["loss"], data.classes),
+        },
         optimizer=config["optimizer"],
         schedule=config["schedule"],
         mean=data.mean,
@@ -120,6 +132,7 @@ def make_trainer(config: Mapping[str, Any], callbacks: Sequence[pl.Callback], **
         devices=hardware.devices,
         num_nodes=hardware.num_nodes,
         precision=config["trainer"]["precision"],
+        sync_batchnorm=hardware.accelerator == "cuda" and hardware.world > 1,
         strategy=DDPStrategy(process_group_backend=backend) if hardware.world > 1 else "auto",
         plugins=[DurableCheckpointIO()],
         callbacks=list(callbacks),
@@ -134,4 +147,4 @@ def make_trainer(config: Mapping[str, Any], callbacks: Sequence[pl.Callback], **
 
 def _split_model(model: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     network = {key: value for key, value in model.items() if key not in _FOR_CLASSIFIER}
-    return network, {key: model[key] for key in _FOR_CLASSIFIER}
+    return network, {key: model[key] for key in _FOR_CLASSIFIER if key in model}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 # One stream per purpose, so that the split does not shuffle like the first epoch.
-_SPLIT, _ORDER, _STEP = range(3)
+_SPLIT, _ORDER, MODEL, AUGMENTATION = range(4)
 
 
 def _permutation(entropy: tuple[int, ...], size: int) -> Tensor:
@@ -27,9 +27,9 @@ def epoch_order(seed: int, epoch: int, size: int) -> Tensor:
     return _permutation((seed, _ORDER, epoch), size)
 
 
-def step_seeds(seed: int, epoch: int, rank: int, steps: int) -> list[int]:
-    """One generator seed for each optimizer step of an epoch, for dropout and augmentation on one rank."""
-    states = np.random.SeedSequence((seed, _STEP, epoch, rank)).generate_state(steps, np.uint64)
+def step_seeds(purpose: int, seed: int, epoch: int, rank: int, steps: int) -> list[int]:
+    """One generator seed for each optimizer step of an epoch on one rank; ``purpose`` is MODEL or AUGMENTATION."""
+    states = np.random.SeedSequence((seed, purpose, epoch, rank)).generate_state(steps, np.uint64)
     return [int(state >> 1) for state in states]  # 63 bits: torch takes signed seeds
 
 

@@ -17,7 +17,7 @@ from src.paths import ROOT
 # Of ours: any public name defined in a module of the package; of others: any public member of the module, or exact names.
 _PACKAGES = {"data": "src.data", "model": "src.model", "callbacks": "src.callbacks", "logger": "src.tracking"}
 _MODULES = {"optimizer": "torch.optim", "schedule": "src.model.schedules"}
-_EXACT = {"callbacks": {"lightning.pytorch.callbacks.ModelCheckpoint"}}
+_EXACT = {"callbacks": {f"lightning.pytorch.callbacks.{name}" for name in ("ModelCheckpoint", "EarlyStopping")}}
 # What the object must be a class of. A schedule is a function.
 _KINDS = {
     "data": "src.data.module.TensorData",

@@ -71,8 +71,13 @@ def _check_machine(configs: list[dict[str, Any]]) -> None:
     from src.launching.hardware import choose
 
     for config in configs:
-        choose(config["trainer"])
+        hardware = choose(config["trainer"])
         check_targets(config)
+        if config["model"].get("norm") == "batch" and hardware.world > 1 and hardware.accelerator != "cuda":
+            raise ConfigError(
+                f"model.norm=batch on {hardware.world} CPU processes would normalise each share of a batch by itself and "
+                "change the training: set model.norm=layer, or trainer.devices=1."
+            )
 
 
 def _hand_to_hydra(line: CommandLine, *extra: str) -> None:

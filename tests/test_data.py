@@ -1,6 +1,7 @@
 """The data set: whole, split by the seed, shuffled by (seed, epoch), each sample once an epoch on any number of ranks."""
 
 import gzip
+import itertools
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from src.data.chunks import ChunkLoader
 from src.data.mnist import MNIST
 from src.errors import DataError
 from src.paths import ROOT
-from src.randomness import epoch_order, split_order, step_seeds
+from src.randomness import AUGMENTATION, MODEL, epoch_order, split_order, step_seeds
 
 RAW = ROOT / "data" / "MNIST" / "raw"
 sizes = st.integers(1, 300)
@@ -44,9 +45,10 @@ def test_orders_of_other_epochs_seeds_and_the_split_differ():
     assert len({tuple(order.tolist()) for order in orders}) == 4
 
 
-def test_step_seeds_differ_by_step_epoch_rank_and_seed():
-    drawn = [s for seed in (0, 1) for epoch in (0, 1) for rank in (0, 1) for s in step_seeds(seed, epoch, rank, 50)]
-    assert len(set(drawn)) == 400
+def test_step_seeds_differ_by_purpose_step_epoch_rank_and_seed():
+    choices = itertools.product((MODEL, AUGMENTATION), (0, 1), (0, 1), (0, 1))
+    drawn = [number for purpose, seed, epoch, rank in choices for number in step_seeds(purpose, seed, epoch, rank, 50)]
+    assert len(set(drawn)) == 800
 
 
 @settings(deadline=None)

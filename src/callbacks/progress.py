@@ -1,5 +1,6 @@
 """The progress bar: one line an epoch, in optimizer steps, with loss and accuracy."""
 
+import math
 import time
 from typing import cast
 
@@ -11,6 +12,9 @@ from rich.progress import Progress as Bar
 
 from src.data.chunks import Chunk, ChunkLoader
 from src.model.classifier import Classifier
+
+# A training of a thousand epochs does not need a thousand lines.
+_LINES = 50
 
 
 class Progress(ProgressBar):
@@ -74,7 +78,8 @@ class Progress(ProgressBar):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
         """Replace the bar by the epoch's line."""
         self._close()
-        if self._enabled:
+        epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or 1
+        if self._enabled and (epoch % math.ceil(epochs / _LINES) == 0 or epoch == epochs):
             values = {**trainer.callback_metrics, "train/loss": pl_module.train_loss.compute()}
             values["train/acc"] = pl_module.train_acc.compute()
             shown = [

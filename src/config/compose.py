@@ -27,6 +27,9 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver(
         "default_mode", lambda name: "min" if str(name).endswith("/loss") else "max", replace=True
     )
+    OmegaConf.register_new_resolver(
+        "default_watch", lambda val_size: "val/loss" if val_size else "train/loss", replace=True
+    )
     OmegaConf.register_new_resolver("job_number", lambda number: f"{int(number):03d}", replace=True)
 
 

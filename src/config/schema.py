@@ -5,7 +5,7 @@ an object of the user's own is checked against its signature as soon as it has b
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -19,6 +19,7 @@ Width = Annotated[int, Field(ge=1, le=1_000_000)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+PositiveShare = Annotated[float, Field(gt=0, lt=1)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Metric = Literal["val/acc", "val/loss", "train/acc", "train/loss"]
 # Words that can stand in a path, a command line and a filter as they are.
@@ -43,10 +44,24 @@ class OfTheUser(Node):
     model_config = ConfigDict(extra="allow")
 
 
+class Augmentation(Settings):
+    """``src.data.augment.Augmentation``."""
+
+    shift: Annotated[float, Field(ge=0, le=28)]
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    scale: Share
+    shear: Annotated[float, Field(ge=0, le=60)]
+    elastic: Annotated[float, Field(ge=0, le=28)]
+    erasing: Ratio
+
+
 class MNIST(Node):
-    """``src.data.mnist.MNIST``."""
+    """``src.data.mnist.MNIST`` and its kin."""
 
     dir: str
+    mean: float
+    std: Positive
+    augment: Augmentation
     batch_size: Count
     steps_per_execution: Count
     val_size: Annotated[int, Field(ge=0, lt=60_000)]
@@ -62,21 +77,37 @@ class MNIST(Node):
         return self
 
 
+class Points(Node):
+    """``src.data.points.Points``."""
+
+    batch_size: Count
+    steps_per_execution: Count
+    val_size: Annotated[int, Field(ge=0, lt=4)]
+
+
 class Classifier(OfTheUser):
     """What every model's group says to the classifier around it."""
 
-    loss: Literal["cross_entropy"]
+    loss: Literal["cross_entropy", "squared_error", "binary_cross_entropy"]
+    label_smoothing: Share = 0.0
     gradient_clip_norm: Positive | None
 
+    @model_validator(mode="after")
+    def _smoothing_has_cross_entropy(self) -> "Classifier":
+        if self.label_smoothing and self.loss != "cross_entropy":
+            raise ValueError(f"label_smoothing={self.label_smoothing} goes with loss=cross_entropy, not {self.loss}")
+        return self
 
-class MLP(Node):
+
+class MLP(Classifier):
     """``src.model.mlp.MLP``."""
 
+    model_config = ConfigDict(extra="forbid")
+
     hidden: list[Width]
-    activation: Literal["relu"]
+    activation: Literal["relu", "sigmoid", "tanh", "gelu", "silu"]
+    norm: Literal["batch", "layer"] | None
     dropout: Share
-    loss: Literal["cross_entropy"]
-    gradient_clip_norm: Positive | None
 
 
 class Optimizer(OfTheUser):
@@ -86,11 +117,33 @@ class Optimizer(OfTheUser):
 
 
 class Adam(Node):
-    """``torch.optim.Adam``."""
+    """``torch.optim.Adam`` and ``AdamW``."""
 
     lr: Positive
     betas: Annotated[list[Share], Field(min_length=2, max_length=2)]
     eps: Positive
+    weight_decay: NotNegative
+    fused: bool
+
+
+class RMSprop(Node):
+    """``torch.optim.RMSprop``."""
+
+    lr: Positive
+    alpha: Share
+    eps: Positive
+    momentum: Share
+    centered: bool
+    weight_decay: NotNegative
+
+
+class Adagrad(Node):
+    """``torch.optim.Adagrad``."""
+
+    lr: Positive
+    lr_decay: NotNegative
+    eps: Positive
+    initial_accumulator_value: NotNegative
     weight_decay: NotNegative
     fused: bool
 
@@ -124,14 +177,70 @@ class Cosine(Node):
     final_ratio: Ratio
 
 
+class Step(Node):
+    """``src.model.schedules.step``."""
+
+    warmup_epochs: NotNegative
+    every_epochs: Positive
+    factor: PositiveShare
+
+
+class Exponential(Node):
+    """``src.model.schedules.exponential``."""
+
+    warmup_epochs: NotNegative
+    factor: PositiveShare
+
+
+class OneCycle(Node):
+    """``src.model.schedules.one_cycle``."""
+
+    rise: PositiveShare
+    start_ratio: PositiveShare
+    final_ratio: PositiveShare
+
+
+class Plateau(Node):
+    """``src.model.schedules.plateau``."""
+
+    watch: Metric
+    factor: PositiveShare
+    patience_epochs: Annotated[int, Field(ge=0)]
+    min_ratio: Ratio
+
+
 class ModelCheckpoint(Node):
     """``lightning.pytorch.callbacks.ModelCheckpoint``."""
 
     filename: Word
     monitor: Metric | None
     mode: Literal["min", "max"]
+    every_n_epochs: Count
     save_on_train_epoch_end: bool
     enable_version_counter: bool
+
+
+class EarlyStopping(Node):
+    """``lightning.pytorch.callbacks.EarlyStopping``."""
+
+    monitor: Literal["val/acc", "val/loss"]
+    mode: Literal["min", "max"]
+    patience: Count
+    min_delta: NotNegative
+
+
+class EMA(Node):
+    """``src.callbacks.averaging.EMA``."""
+
+    decay: PositiveShare
+
+
+class Profile(Node):
+    """``src.callbacks.profile.Profile``."""
+
+    chunks: Count
+    warmup_chunks: Annotated[int, Field(ge=0)]
+    rows: Count
 
 
 class NoSettings(Node):
@@ -160,15 +269,32 @@ class Run(Settings):
 
 KNOWN: dict[str, type[Node]] = {
     "src.data.mnist.MNIST": MNIST,
+    "src.data.mnist.FashionMNIST": MNIST,
+    "src.data.mnist.KMNIST": MNIST,
+    "src.data.mnist.QMNIST": MNIST,
+    "src.data.points.Points": Points,
     "src.model.mlp.MLP": MLP,
     "torch.optim.Adam": Adam,
+    "torch.optim.AdamW": Adam,
     "torch.optim.SGD": SGD,
+    "torch.optim.RMSprop": RMSprop,
+    "torch.optim.Adagrad": Adagrad,
     "src.model.schedules.constant": Constant,
+    "src.model.schedules.step": Step,
+    "src.model.schedules.exponential": Exponential,
     "src.model.schedules.cosine": Cosine,
+    "src.model.schedules.one_cycle": OneCycle,
+    "src.model.schedules.plateau": Plateau,
     "lightning.pytorch.callbacks.ModelCheckpoint": ModelCheckpoint,
+    "lightning.pytorch.callbacks.EarlyStopping": EarlyStopping,
+    "src.callbacks.averaging.EMA": EMA,
+    "src.callbacks.profile.Profile": Profile,
+    "src.callbacks.anomaly.Anomaly": NoSettings,
+    "src.callbacks.gradients.GradientNorm": NoSettings,
     "src.callbacks.progress.Progress": NoSettings,
     "src.callbacks.curves.Curves": NoSettings,
     "src.tracking.tensorboard.TensorBoard": NoSettings,
+    "src.tracking.loggers.CSV": NoSettings,
 }
 # Groups that hold one object, with what an object of the user's own must at least say; groups that hold several.
 ONE: dict[str, type[Node]] = {"data": OfTheUser, "model": Classifier, "optimizer": Optimizer, "schedule": OfTheUser}
@@ -197,8 +323,7 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
         try:
             return schema.model_validate(values).model_dump(by_alias=True)
         except ValidationError as error:
-            known = [field.alias or name for name, field in schema.model_fields.items()]
-            problems.extend(_sentences(error.errors(), prefix, known))
+            problems.extend(_sentences(error.errors(), prefix, values, _names(schema)))
 
     def node(values: object, group: str, prefix: str, otherwise: type[Node]) -> Any:
         if not isinstance(values, Mapping) or "_target_" not in values:
@@ -234,25 +359,46 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     return checked
 
 
-def _sentences(details: Collection[ErrorDetails], prefix: str, known: Collection[str]) -> list[str]:
+def _sentences(details: Collection[ErrorDetails], prefix: str, values: object, known: Collection[str]) -> list[str]:
     """Pydantic's findings, each said with the key, the value, the limit and the remedy."""
     said: list[str] = []
     limits: dict[tuple[str, str], list[str]] = {}  # a choice between types is one finding for each of them
     for detail in details:
-        first, *rest = detail["loc"] or ("",)
-        key = ".".join(filter(None, [prefix, str(first)])) + "".join(
-            f"[{step}]" for step in rest if isinstance(step, int)
-        )
+        key = _key(prefix, detail["loc"], values)
+        last = key.rpartition(".")[2]
         match detail["type"]:
             case "extra_forbidden":
-                said.append(f"{key}: there is no such setting{_package_hint(key) or suggest(str(first), known)}")
+                said.append(f"{key}: there is no such setting{_package_hint(key) or suggest(last, known)}")
             case "missing":
                 said.append(f"{key} is missing.")
             case "value_error":
-                said.append(f"{prefix}: {detail['ctx']['error']}.")
+                said.append(f"{key}: {detail['ctx']['error']}.")
             case kind:
                 limits.setdefault((key, _as_yaml(detail["input"])), []).append(_limit(kind, detail))
     return said + [f"{key}={value} {' or '.join(limit)}." for (key, value), limit in limits.items()]
+
+
+def _names(schema: type[BaseModel]) -> list[str]:
+    """The keys of a schema and of the schemas within it."""
+    names = []
+    for name, field in schema.model_fields.items():
+        names.append(field.alias or name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names += _names(field.annotation)
+    return names
+
+
+def _key(prefix: str, place: Sequence[int | str], values: object) -> str:
+    """The dotted key of a finding, with [n] for elements of lists; pydantic goes on with the type it tried."""
+    key = prefix
+    for step in place:
+        if isinstance(values, Mapping):
+            key, values = f"{key}.{step}" if key else str(step), values.get(step)
+        elif isinstance(values, list) and isinstance(step, int):
+            key, values = f"{key}[{step}]", values[step]
+        else:
+            break
+    return key
 
 
 def _limit(kind: str, detail: ErrorDetails) -> str:
@@ -264,7 +410,7 @@ def _limit(kind: str, detail: ErrorDetails) -> str:
     }
     if kind in bounds:
         name, words = bounds[kind]
-        return f"{words} {detail['ctx'][name]}"
+        return f"{words} {detail['ctx'][name]:g}" if detail["ctx"][name] < 1e6 else f"{words} {detail['ctx'][name]}"
     if kind == "literal_error":
         return f"must be {detail['ctx']['expected']}"
     if kind == "string_pattern_mismatch":
@@ -302,6 +448,9 @@ def _clashes(config: Mapping[str, Any]) -> Iterator[str]:
     names = [node["filename"] for node in config["callbacks"].values() if "filename" in node]
     if doubled := {name for name in names if names.count(name) > 1}:
         yield f"callbacks: {', '.join(sorted(doubled))}.ckpt would be written by two of them; give each its own filename."
+    watch = config["schedule"].get("watch")
+    if watch and watch.startswith("val/") and val_size == 0:
+        yield f"schedule.watch={watch} needs validation data, and data.val_size=0 holds none out: watch train/loss."
     devices, batch_size = config["trainer"]["devices"], config["data"].get("batch_size")
     if devices != "auto" and batch_size is not None and batch_size < devices * config["trainer"]["num_nodes"]:
         yield (

@@ -16,6 +16,9 @@ from pathlib import Path
 
 from src.errors import DataError
 
+# Bytes of a value, by the third byte of an IDX file's header.
+_BYTES = {0x08: 1, 0x09: 1, 0x0B: 2, 0x0C: 4, 0x0D: 4, 0x0E: 8}
+
 
 def unpack(folder: Path, archives: Iterable[tuple[str, str]]) -> None:
     """See to it that each archive lies unpacked and whole beside itself. Any number of processes may do so at once.
@@ -54,11 +57,11 @@ def _is_whole(path: Path, archive: Path) -> bool:
     """Whether an IDX file is as long as its header says, and as its archive says where that is at hand."""
     try:
         with path.open("rb") as file:
-            _, dimensions = struct.unpack(">3sB", file.read(4))
+            _, kind, dimensions = struct.unpack(">2sBB", file.read(4))
             shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
     except (FileNotFoundError, struct.error):
         return False
-    lengths = {path.stat().st_size, 4 + 4 * dimensions + math.prod(shape)}  # one byte a value in all of these sets
+    lengths = {path.stat().st_size, 4 + 4 * dimensions + _BYTES.get(kind, 0) * math.prod(shape)}
     if archive.is_file() and archive.stat().st_size > 4:
         with archive.open("rb") as file:
             file.seek(-4, os.SEEK_END)  # RFC 1952: the last four bytes are the length unpacked

@@ -1,6 +1,9 @@
-"""MNIST (LeCun, Cortes and Burges, 1998): 60,000 images for training, 10,000 for the test, 28 x 28 grey, ten digits."""
+"""MNIST (LeCun, Cortes and Burges, 1998) and the data sets made in its image: grey pictures of 28 x 28, ten classes."""
 
-from typing import ClassVar
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torchvision import datasets
@@ -8,32 +11,116 @@ from torchvision import datasets
 from src.data.archives import unpack
 from src.data.module import TensorData
 from src.errors import DataError
+from src.paths import from_root
 
 
 class MNIST(TensorData):
-    """MNIST from the four original archives in ``<dir>/MNIST/raw``. The test set is the official one, always."""
+    """60,000 handwritten digits for training and 10,000 for the test, from the four original archives.
+
+    Args:
+        dir: the folder that holds MNIST/raw/, below the project's root if relative.
+        mean: in grey values from 0 to 255; the default shows the network [-1, 1].
+        std: likewise.
+        settings: see ``TensorData``.
+    """
 
     source: ClassVar[type[datasets.MNIST]] = datasets.MNIST
     input_shape = (28, 28)
     classes = 10
-    # Grey values from 0 to 255, which the network sees as [-1, 1].
-    mean, std = 127.5, 127.5
+    # MNIST comes with the project; the others are fetched by torchvision when they are first asked for.
+    ships: ClassVar[bool] = True
+
+    def __init__(self, *, dir: str = "data", mean: float = 127.5, std: float = 127.5, **settings: Any) -> None:
+        super().__init__(mean=mean, std=std, **settings)
+        self.dir = from_root(dir)
+
+    @property
+    def archives(self) -> list[tuple[str, str]]:
+        """Name and MD5 of each archive."""
+        return list(self.source.resources)
+
+    @property
+    def raw(self) -> Path:
+        """Where the archives lie."""
+        return self.dir / self.source.__name__ / "raw"
 
     def prepare_data(self) -> None:
-        """Check and unpack the archives.
+        """Fetch the archives that are not there, check them and unpack them.
 
         Raises:
-            DataError: one is missing or damaged.
+            DataError: one is missing and cannot be fetched, or is damaged.
         """
-        unpack(self.dir / self.source.__name__ / "raw", self.source.resources)
+        present = all(
+            (self.raw / name).exists() or (self.raw / name).with_suffix("").exists() for name, _ in self.archives
+        )
+        if not present and not self.ships:
+            self._fetch()
+        unpack(self.raw, self.archives)
+
+    def _fetch(self) -> None:
+        """Let torchvision download into a folder aside, and move what arrived whole."""
+        try:
+            self.raw.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.raw.parent, prefix=".fetching-") as aside:
+                self._download(aside)
+                for name, _ in self.archives:
+                    os.replace(Path(aside, self.source.__name__, "raw", name), self.raw / name)
+        except Exception as error:  # the network, the server, the disk: torchvision raises what it meets
+            names = ", ".join(name for name, _ in self.archives)
+            cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DataError(
+                f"{self.source.__name__} could not be fetched ({cause}): put {names} into {self.raw}."
+            ) from error
+
+    def _download(self, folder: str) -> None:
+        self.source(folder, download=True)
 
     def load(self, train: bool) -> tuple[Tensor, Tensor]:
-        """Images as uint8 (n, 28, 28) and digits as int64 (n,).
+        """Images as uint8 (n, 28, 28) and classes as int64 (n,).
 
         Raises:
             DataError: there are more of one than of the other.
         """
-        images = self.source(self.dir, train=train)
-        if len(images.data) != len(images.targets):
-            raise DataError(f"{self.dir}: {len(images.data)} images do not go with {len(images.targets)} labels.")
-        return images.data, images.targets
+        images, labels = self._read(train)
+        if len(images) != len(labels):
+            raise DataError(f"{self.raw}: {len(images)} images do not go with {len(labels)} labels.")
+        return images, labels
+
+    def _read(self, train: bool) -> tuple[Tensor, Tensor]:
+        found = self.source(self.dir, train=train)
+        return found.data, found.targets
+
+
+class FashionMNIST(MNIST):
+    """Pictures of clothes (Xiao, Rasul and Vollgraf, 2017); as many as in MNIST."""
+
+    source = datasets.FashionMNIST
+    ships = False
+
+
+class KMNIST(MNIST):
+    """Old Japanese cursive characters (Clanuwat and others, 2018); as many as in MNIST."""
+
+    source = datasets.KMNIST
+    ships = False
+
+
+class QMNIST(MNIST):
+    """MNIST reconstructed from its sources, with all 60,000 test images (Yadav and Bottou, 2019)."""
+
+    source = datasets.QMNIST
+    ships = False
+
+    @property
+    def archives(self) -> list[tuple[str, str]]:
+        """Name and MD5 of each archive of both subsets."""
+        both = [*datasets.QMNIST.resources["train"], *datasets.QMNIST.resources["test"]]
+        return [(Path(address).name, md5) for address, md5 in both]
+
+    def _download(self, folder: str) -> None:
+        for what in ("train", "test"):
+            datasets.QMNIST(folder, what=what, download=True)
+
+    def _read(self, train: bool) -> tuple[Tensor, Tensor]:
+        found = datasets.QMNIST(self.dir, what="train" if train else "test")
+        return found.data, found.targets[:, 0].long()  # the other columns tell who wrote it

@@ -1,13 +1,15 @@
 """What every data set here has in common: tensors on the training device, cut into chunks of batches."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import lightning.pytorch as pl
+import torch
 from torch import Tensor
 
-from src.data.chunks import ChunkLoader
-from src.paths import from_root
-from src.randomness import split_order
+from src.data.augment import Augmentation
+from src.data.chunks import Chunk, ChunkLoader
+from src.randomness import AUGMENTATION, seed_step, split_order, step_seeds
 
 # Evaluation goes through the network in pieces that stay in the processor's cache.
 _EVALUATION_BATCH = 2000
@@ -17,35 +19,39 @@ class TensorData(pl.LightningDataModule):
     """A labelled data set that fits into memory. A new one says what its samples look like and how they are loaded.
 
     Args:
-        dir: the folder of the data set's files, below the project's root if relative.
         batch_size: samples per optimizer step, over all ranks.
         steps_per_execution: batches in one chunk.
         val_size: samples held out of the training set; the same ones for the same seed.
         train_size: train on that many of the rest only; None: on all.
-        seed: decides the split and the order of the samples.
+        mean: the network sees (raw - mean) / std.
+        std: see ``mean``.
+        augment: arguments of ``src.data.augment.Augmentation``, for the training samples alone; None changes none.
+        seed: decides the split, the order of the samples and their augmentation.
     """
 
     # The shape of one raw sample, and how many classes there are.
     input_shape: ClassVar[tuple[int, ...]]
     classes: ClassVar[int]
-    # The network sees (raw - mean) / std.
-    mean: ClassVar[float] = 0.0
-    std: ClassVar[float] = 1.0
 
     def __init__(
         self,
         *,
-        dir: str = "data",
         batch_size: int = 64,
         steps_per_execution: int = 16,
         val_size: int = 5000,
         train_size: int | None = None,
+        mean: float = 0.0,
+        std: float = 1.0,
+        augment: Mapping[str, float] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.dir = from_root(dir)
         self.batch_size, self.steps_per_execution = batch_size, steps_per_execution
         self.val_size, self.train_size, self.seed = val_size, train_size, seed
+        self.mean, self.std = mean, std
+        changes = Augmentation(**(augment or {}))
+        self.augmentation = None if changes == Augmentation() else changes
+        self._seeds: tuple[int, list[int]] = (-1, [])
 
     def load(self, train: bool) -> tuple[Tensor, Tensor]:
         """Load the training or the test set.
@@ -103,3 +109,16 @@ class TensorData(pl.LightningDataModule):
     def transfer_batch_to_device(self, batch: object, device: object, dataloader_idx: int) -> object:
         """The tensors are there already."""
         return batch
+
+    def on_after_batch_transfer(self, batch: Chunk, dataloader_idx: int) -> Chunk:
+        """Augment training samples: all batches of the chunk in one go, each from a seed of its own."""
+        if self.augmentation is None or self.trainer is None or not self.trainer.training:
+            return batch
+        epoch, rank, device = self.trainer.current_epoch, self.trainer.global_rank, batch.inputs.device
+        if self._seeds[0] != epoch:
+            self._seeds = epoch, step_seeds(AUGMENTATION, self.seed, epoch, rank, self.steps_per_epoch)
+        drawn = []
+        for step, size in enumerate(batch.sizes, batch.first_step):
+            seed_step(self._seeds[1][step], device)
+            drawn.append(self.augmentation.draw(size, device))
+        return batch._replace(inputs=self.augmentation.apply(batch.inputs, torch.cat(drawn)))

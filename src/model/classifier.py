@@ -9,18 +9,16 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from src.data.chunks import Chunk
 from src.data.module import TensorData
 from src.errors import NonFiniteLoss
-from src.randomness import seed_step, step_seeds
+from src.model.losses import make_loss, predicted
+from src.randomness import MODEL, seed_step, step_seeds
 from src.targets import build
-
-# name -> function of (logits, labels, reduction=)
-LOSSES = {"cross_entropy": F.cross_entropy}
 
 _REMEDY = ": lower optimizer.lr, or set model.gradient_clip_norm=1."
 
@@ -38,7 +36,8 @@ class Classifier(pl.LightningModule):
         net: ``_target_`` and arguments of the network, which maps (n, *input_shape) to logits (n, classes).
         optimizer: ``_target_`` and arguments of the optimizer; needed only to train.
         schedule: ``_target_`` and arguments of a function in ``src.model.schedules``; None keeps the rate.
-        loss: one of ``LOSSES``.
+        loss: cross_entropy, squared_error or binary_cross_entropy.
+        label_smoothing: for cross_entropy, how much of the target is spread over all classes.
         gradient_clip_norm: the largest 2-norm of all gradients together; None does not clip.
         mean: subtracted from raw inputs.
         std: raw inputs are divided by it.
@@ -52,6 +51,7 @@ class Classifier(pl.LightningModule):
         optimizer: Mapping[str, Any] | None = None,
         schedule: Mapping[str, Any] | None = None,
         loss: str = "cross_entropy",
+        label_smoothing: float = 0.0,
         gradient_clip_norm: float | None = None,
         mean: float = 0.0,
         std: float = 1.0,
@@ -63,8 +63,8 @@ class Classifier(pl.LightningModule):
         self.optimizer_node, self.schedule_node = optimizer, schedule
         self.gradient_clip_norm, self.mean, self.std, self.seed = gradient_clip_norm, mean, std, seed
         self.net: nn.Module = build(net, "model")
-        self.loss = LOSSES[loss]
-        classes = net["outputs"]
+        self.loss = make_loss(loss, label_smoothing)
+        classes = max(2, net["outputs"])  # a single output tells two classes apart
         # Pooled over the ranks before they arrive, so they must not be synchronised again.
         self.train_loss = MeanMetric(sync_on_compute=False)
         self.train_acc = MeanMetric(sync_on_compute=False)
@@ -129,13 +129,13 @@ class Classifier(pl.LightningModule):
             seed_step(seeds[step], self.device)
             logits.append(self.net(x))
             # A rank's share of the mean over the global batch; DDP averages gradients, hence times the ranks.
-            losses.append(self.loss(logits[-1], y, reduction="sum") / total)
+            losses.append(self.loss(logits[-1], y) / total)
             optimizer.zero_grad()
             self.manual_backward(losses[-1] * self.trainer.world_size if self.trainer.world_size > 1 else losses[-1])
             optimizer.step()
-            if schedule is not None:
+            if schedule is not None and not isinstance(schedule, ReduceLROnPlateau):
                 schedule.step()
-        correct = (torch.cat(logits).detach().argmax(1) == chunk.labels).sum()
+        correct = (predicted(torch.cat(logits).detach()) == chunk.labels).sum()
         pooled = torch.stack([*losses, correct]).detach()
         if self.trainer.world_size > 1:
             pooled = self.trainer.strategy.reduce(pooled, reduce_op="sum")
@@ -163,7 +163,8 @@ class Classifier(pl.LightningModule):
     def _step_seeds(self) -> list[int]:
         if self._seeds[0] != self.current_epoch:
             steps = self._data.steps_per_epoch
-            self._seeds = self.current_epoch, step_seeds(self.seed, self.current_epoch, self.global_rank, steps)
+            seeds = step_seeds(MODEL, self.seed, self.current_epoch, self.global_rank, steps)
+            self._seeds = self.current_epoch, seeds
         return self._seeds[1]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -176,7 +177,7 @@ class Classifier(pl.LightningModule):
         nn.utils.clip_grad_norm_(self.parameters(), self.gradient_clip_norm)
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's means; before checkpoints are saved, see that there is something to save.
+        """Log the epoch's means and let a plateau schedule look at them; see that there is something to save.
 
         Raises:
             NonFiniteLoss: the epoch's last step broke the weights.
@@ -185,6 +186,11 @@ class Classifier(pl.LightningModule):
             raise NonFiniteLoss(f"the weights are no numbers after step {self.global_step - 1}{_REMEDY}")
         self.log("train/loss", self.train_loss)
         self.log("train/acc", self.train_acc)
+        schedule = self.lr_schedulers()
+        if isinstance(schedule, ReduceLROnPlateau):
+            assert self.schedule_node is not None
+            measured = {**self.trainer.callback_metrics, "train/loss": self.train_loss.compute()}
+            schedule.step(float(measured[self.schedule_node["watch"]]))
 
     def validation_step(self, chunk: Chunk, batch_idx: int) -> None:
         """Measure on held-out samples."""
@@ -209,7 +215,7 @@ class Classifier(pl.LightningModule):
     def _evaluate(self, chunk: Chunk, stage: str, loss: MeanMetric, acc: MulticlassAccuracy) -> None:
         if len(chunk.labels):  # the last batch may be too small for every rank to get a sample
             logits = self(chunk.inputs)
-            loss.update(self.loss(logits, chunk.labels), len(chunk.labels))
-            acc.update(logits, chunk.labels)
+            loss.update(self.loss(logits, chunk.labels) / len(chunk.labels), len(chunk.labels))
+            acc.update(predicted(logits), chunk.labels)
         self.log(f"{stage}/loss", loss)
         self.log(f"{stage}/acc", acc)

@@ -14,7 +14,7 @@ from src.tracking.record import Record
 
 
 class Bookkeeper(pl.Callback):
-    """Knows the run's metrics, its best checkpoint and its speed, and writes the first two after every epoch.
+    """Knows the run's metrics, its best checkpoint and its speed, and writes the first two while the run trains.
 
     Args:
         directory: the run's directory.
@@ -23,6 +23,7 @@ class Bookkeeper(pl.Callback):
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.metrics: dict[str, float | None] = {}  # None: not a finite number
+        self._written = 0.0
         self._seconds, self._samples, self._chunk_began = 0.0, 0, 0.0
 
     @property
@@ -67,9 +68,10 @@ class Bookkeeper(pl.Callback):
         self._samples += sum(batch.totals)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write what the epoch before gave; its checkpoints are saved only now."""
-        if trainer.current_epoch:
+        """Write what the epoch before gave, once its checkpoints are saved; at most once a second."""
+        if trainer.current_epoch and time.monotonic() - self._written > 1:
             self.note(trainer)
+            self._written = time.monotonic()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Write how far the run came; what is half measured is left out, since the other ranks may not answer."""

@@ -41,5 +41,6 @@ def quiet_lightning() -> None:
     """Keep what Lightning says about itself (the hardware it found, its other products) out of the log."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists.*")  # it is the run's
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # an epoch's end is logged too
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # within Lightning itself

@@ -14,6 +14,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from src.tracking.loggers import OnOptimizerStep
+
 # The session's end lies in an event file of its own, because TensorBoard believes the first end it reads: a run that
 # is resumed must be able to take its end back.
 _END_SUFFIX = ".session-end"
@@ -22,10 +24,8 @@ _STATUS = {"done": api_pb2.STATUS_SUCCESS, "failed": api_pb2.STATUS_FAILURE, "in
 _NOT_HPARAMS = ("name", "tags", "callbacks", "logger", "monitor", "mode", "data.dir")
 
 
-class TensorBoard(TensorBoardLogger):
+class TensorBoard(OnOptimizerStep, TensorBoardLogger):
     """Writes a run's event files into the run's directory itself.
-
-    Lightning counts chunks where it logs by itself; every point is put on the optimizer step instead.
 
     Args:
         directory: the run's directory.
@@ -33,22 +33,14 @@ class TensorBoard(TensorBoardLogger):
 
     def __init__(self, *, directory: str) -> None:
         super().__init__(save_dir=directory, name="", version="", default_hp_metric=False)
-        self.trainer: pl.Trainer | None = None
-
-    @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:  # type: ignore[override]
-        """Write scalars at the trainer's optimizer step, without the epoch's number that Lightning adds to each point."""
-        scalars = {name: value for name, value in metrics.items() if name != "epoch"}
-        super().log_metrics(scalars, self.trainer.global_step if self.trainer is not None else step)
-
-    @rank_zero_only
-    def log_hyperparams(self, *_: Any, **__: Any) -> None:
-        """Lightning would write a placeholder metric and a success before the run has begun; see ``open_session``."""
 
     @rank_zero_only
     def open_session(self, config: Mapping[str, Any], trainer: pl.Trainer) -> None:
-        """Write the configuration, as text and as the hyper-parameters of this run, and follow the trainer's steps."""
-        self.trainer = trainer
+        """Write the configuration, as text and as the hyper-parameters of this run, and follow the trainer's steps.
+
+        Lightning's own way would write a placeholder metric, and a success before the run has begun.
+        """
+        super().open_session(config, trainer)
         text = json.dumps(config, indent=2)
         self.experiment.add_text("config", f"```json\n{text}\n```")
         self.experiment.file_writer.add_summary(_session_start(config))

@@ -1,0 +1,39 @@
+"""Averaged weights."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+
+class EMA(WeightAveraging):
+    """Keeps an exponential moving average of the weights; it is the average that is validated, saved and tested.
+
+    Lightning's own averages once a batch of its loop, which here carries many optimizer steps; this one averages after
+    each step. Checkpoints hold the average as the model's weights, and the weights being trained beside it.
+
+    Args:
+        decay: how much of the average is kept at each step.
+    """
+
+    def __init__(self, *, decay: float = 0.999) -> None:
+        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen to the optimizer."""
+
+        def average(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+            assert self._average_model is not None
+            self._average_model.update_parameters(pl_module)
+
+        self._listening = trainer.optimizers[0].register_step_post_hook(average)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """The average is up to date already."""
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the average in the model."""
+        self._listening.remove()
+        super().on_train_end(trainer, pl_module)

@@ -1,0 +1,19 @@
+"""How large the gradients are."""
+
+import lightning.pytorch as pl
+import torch
+
+
+class GradientNorm(pl.Callback):
+    """Logs ``gradient_norm``, the 2-norm of all gradients together as the optimizer saw them, after clipping."""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """Log the last step's, when a point is due."""
+        if (batch_idx + 1) % trainer.log_every_n_steps and not trainer.is_last_batch:  # type: ignore[attr-defined]
+            return
+        gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        for logger in trainer.loggers:
+            logger.log_metrics({"gradient_norm": float(norm)}, trainer.global_step)

@@ -1,0 +1,68 @@
+"""Where the time goes."""
+
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+from torch.profiler import ProfilerActivity, profile, schedule
+
+
+class Profile(pl.Callback):
+    """Profiles a few chunks of the first epoch, once the training is warm.
+
+    Leaves two files in the run's directory: ``profile.json``, a trace to open in Perfetto (ui.perfetto.dev), and
+    ``profile.txt``, the costliest operations. On a GPU each chunk is an NVTX range, which Nsight Systems shows.
+
+    Args:
+        chunks: how many are profiled.
+        warmup_chunks: how many are left out before.
+        rows: lines of the table.
+    """
+
+    def __init__(self, *, chunks: int = 5, warmup_chunks: int = 3, rows: int = 30) -> None:
+        self.chunks, self.warmup_chunks, self.rows = chunks, warmup_chunks, rows
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the profiler on rank 0."""
+        self._profiler: profile | None = None
+        self._ranges = pl_module.device.type == "cuda"
+        if not trainer.is_global_zero:
+            return
+        activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self._ranges else [])]
+        directory, by = (
+            Path(trainer.default_root_dir),
+            "self_cuda_time_total" if self._ranges else "self_cpu_time_total",
+        )
+
+        def write(profiler: profile) -> None:
+            profiler.export_chrome_trace(str(directory / "profile.json"))
+            table = profiler.key_averages().table(sort_by=by, row_limit=self.rows)
+            (directory / "profile.txt").write_text(table)
+
+        self._profiler = profile(
+            activities=activities,
+            schedule=schedule(wait=0, warmup=self.warmup_chunks, active=self.chunks, repeat=1),
+            on_trace_ready=write,
+        )
+        self._profiler.start()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Open the chunk's range."""
+        if self._ranges:
+            torch.cuda.nvtx.range_push(f"chunk {batch_idx}")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """Close the chunk's range, and tell the profiler."""
+        if self._ranges:
+            torch.cuda.nvtx.range_pop()
+        if self._profiler is not None:
+            self._profiler.step()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop, writing what there is where the training was shorter than the plan."""
+        if self._profiler is not None:
+            self._profiler.stop()

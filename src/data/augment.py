@@ -1,0 +1,79 @@
+"""Random changes to a batch of images, each image its own, on the device."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# Elastic distortion displaces a coarse grid of points; between them the displacement is interpolated.
+_GRID = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How far an image may be changed; every amount is drawn evenly between its negative and itself.
+
+    One resampling does all of the geometry. Random numbers are drawn apart from being used (``draw``, then ``apply``),
+    so that several batches, each with a seed of its own, can be changed in one go.
+
+    Args:
+        shift: pixels, along each axis.
+        rotation: degrees.
+        scale: share of the size, 0.1 for 90 % to 110 %.
+        shear: degrees, along the rows.
+        elastic: pixels by which the points of a 5 x 5 grid are displaced, each on its own.
+        erasing: probability with which a rectangle of 2 % to 20 % of the image is set to the background.
+    """
+
+    shift: float = 0.0
+    rotation: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    elastic: float = 0.0
+    erasing: float = 0.0
+
+    def draw(self, images: int, device: torch.device) -> Tensor:
+        """Random numbers for so many images: float32 (images, numbers), evenly in [0, 1)."""
+        return torch.rand(images, 10 + 2 * _GRID * _GRID, device=device)
+
+    def apply(self, images: Tensor, random: Tensor) -> Tensor:
+        """Change images (n, height, width) of any kind of number by ``random`` numbers (n, numbers), to float32."""
+        changed = images.to(torch.float32)
+        if any((self.shift, self.rotation, self.scale, self.shear, self.elastic)):
+            changed = self._warp(changed, 2 * random - 1)
+        if self.erasing:
+            changed = self._erase(changed, random[:, 5:10])
+        return changed
+
+    def _warp(self, images: Tensor, amount: Tensor) -> Tensor:
+        n, height, width = images.shape
+        angle = amount[:, 0] * math.radians(self.rotation)
+        scale = 1 + amount[:, 1] * self.scale
+        shear = torch.tan(amount[:, 2] * math.radians(self.shear))
+        cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
+        # Where each pixel of the result comes from, in the coordinates of grid_sample, which run from -1 to 1.
+        across = torch.stack([cos, cos * shear - sin, amount[:, 3] * self.shift * 2 / width], 1)
+        down = torch.stack([sin, sin * shear + cos, amount[:, 4] * self.shift * 2 / height], 1)
+        grid = F.affine_grid(torch.stack([across, down], 1), [n, 1, height, width], align_corners=False)
+        if self.elastic:
+            points = amount[:, 10:].reshape(n, 2, _GRID, _GRID)
+            moved = F.interpolate(points, (height, width), mode="bicubic", align_corners=True)
+            extent = torch.tensor([2 / width, 2 / height], device=images.device)
+            grid = grid + moved.permute(0, 2, 3, 1) * self.elastic * extent
+        # Beyond the edge lies zero, the background of these images.
+        return F.grid_sample(images.unsqueeze(1), grid, align_corners=False).squeeze(1)
+
+    def _erase(self, images: Tensor, random: Tensor) -> Tensor:
+        _, height, width = images.shape
+        area = (0.02 + 0.18 * random[:, 0]) * height * width
+        aspect = torch.exp((2 * random[:, 1] - 1) * math.log(3.0))
+        tall, wide = torch.sqrt(area * aspect).clamp(max=height), torch.sqrt(area / aspect).clamp(max=width)
+        top, left = random[:, 2] * (height - tall), random[:, 3] * (width - wide)
+        rows = torch.arange(height, device=images.device)
+        columns = torch.arange(width, device=images.device)
+        in_rows = (rows >= top.unsqueeze(1)) & (rows < (top + tall).unsqueeze(1))
+        in_columns = (columns >= left.unsqueeze(1)) & (columns < (left + wide).unsqueeze(1))
+        chosen = (random[:, 4] < self.erasing).view(-1, 1, 1)
+        return images.masked_fill(chosen & in_rows.unsqueeze(2) & in_columns.unsqueeze(1), 0.0)
