@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
+from src.model import schedules
 from src.model.classifier import Classifier
 from src.model.mlp import MLP
-from src.model.schedules import constant, cosine
 
 NET = {"_target_": "src.model.mlp.MLP", "input_shape": [28, 28], "outputs": 10, "hidden": [128, 64]}
 
@@ -42,8 +42,7 @@ def test_raw_grey_values_reach_the_network_as_minus_one_to_one_and_the_callers_t
 
 def rates(schedule: str, steps: int, **settings: float) -> list[float]:
     optimizer = SGD([nn.Parameter(torch.ones(1))], lr=2.0)
-    build = {"constant": constant, "cosine": cosine}[schedule]
-    made = build(optimizer, steps_per_epoch=10, max_epochs=10, **settings)  # type: ignore[operator]
+    made = getattr(schedules, schedule)(optimizer, steps_per_epoch=10, max_epochs=10, **settings)
     seen = []
     for _ in range(steps):
         seen.append(optimizer.param_groups[0]["lr"])
@@ -61,6 +60,33 @@ def test_a_cosine_ends_at_its_final_ratio_by_the_formula():
     seen = rates("cosine", 100, final_ratio=0.1)
     expected = [0.2 + (2.0 - 0.2) * (1 + math.cos(math.pi * step / 100)) / 2 for step in range(101)]
     assert seen == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_step_schedule_falls_after_its_epochs():
+    seen = rates("step", 100, every_epochs=3.0, factor=0.5)
+    assert seen[29:31] == pytest.approx([2.0, 1.0])
+    assert seen[59:61] == pytest.approx([1.0, 0.5])
+    assert seen[100] == pytest.approx(0.25)
+
+
+def test_an_exponential_schedule_leaves_its_factor_after_each_epoch():
+    seen = rates("exponential", 100, factor=0.8)
+    assert [seen[10 * epoch] for epoch in range(11)] == pytest.approx([2.0 * 0.8**epoch for epoch in range(11)])
+
+
+def test_one_cycle_rises_to_the_rate_and_falls_to_the_end():
+    seen = rates("one_cycle", 100, rise=0.3, start_ratio=0.1, final_ratio=0.001)
+    assert seen[0] == pytest.approx(0.2)
+    assert max(seen) == pytest.approx(2.0)
+    assert seen.index(max(seen)) == 29
+    assert seen[99] == pytest.approx(0.002)
+
+
+def test_one_cycle_gives_no_momentum_to_an_optimizer_without():
+    for momentum in (0.0, 0.9):
+        optimizer = SGD([nn.Parameter(torch.ones(1))], lr=2.0, momentum=momentum)
+        schedules.one_cycle(optimizer, steps_per_epoch=10, max_epochs=10)
+        assert (optimizer.param_groups[0]["momentum"] > 0) == (momentum > 0)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])

@@ -21,6 +21,12 @@ class EMA(WeightAveraging):
     def __init__(self, *, decay: float = 0.999) -> None:
         super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Begin the average in the precision of the training, to which Lightning turns the model only later."""
+        super().setup(trainer, pl_module, stage)
+        if self._average_model is not None:
+            trainer.precision_plugin.convert_module(self._average_model)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen to the optimizer."""
 
