@@ -16,7 +16,7 @@ from src.paths import ROOT
 
 # Of ours: any public name defined in a module of the package; of others: any public member of the module, or exact names.
 _PACKAGES = {"data": "src.data", "model": "src.model", "callbacks": "src.callbacks", "logger": "src.tracking"}
-_MODULES = {"optimizer": "torch.optim", "schedule": "src.model.schedules"}
+_MODULES = {"optimizer": ("torch.optim", "src.model.optimizers"), "schedule": ("src.model.schedules",)}
 _EXACT = {"callbacks": {f"lightning.pytorch.callbacks.{name}" for name in ("ModelCheckpoint", "EarlyStopping")}}
 # What the object must be a class of. A schedule is a function.
 _KINDS = {
@@ -38,13 +38,13 @@ def check_name(target: object, group: str) -> str:
     """
     if isinstance(target, str) and _NAME.fullmatch(target):
         module = target.rpartition(".")[0]
-        if target in _EXACT.get(group, ()) or module == _MODULES.get(group):
+        if target in _EXACT.get(group, ()) or module in _MODULES.get(group, ()):
             return target
         package = _PACKAGES.get(group)
         if package and module.startswith(f"{package}.") and (ROOT / f"{module.replace('.', '/')}.py").is_file():
             return target
     allowed = [f"a class in a module of {_PACKAGES[group]}"] if group in _PACKAGES else []
-    allowed += [f"a member of {_MODULES[group]}"] if group in _MODULES else []
+    allowed += [f"a member of {module}" for module in _MODULES.get(group, ())]
     allowed += sorted(_EXACT.get(group, ()))
     raise ConfigError(f"{group}._target_={target!r} is not allowed: it must be {', or '.join(allowed)}.")
 

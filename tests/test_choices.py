@@ -1,5 +1,6 @@
 """Every choice of every group trains, alone and where it matters on two processes, and does what it says."""
 
+import copy
 import csv
 import json
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from src.errors import ConfigError, DataError
 from src.fit import check_targets
 from src.model.classifier import Classifier
 from src.model.losses import binary_cross_entropy, make_loss, outputs_for, predicted, squared_error
+from src.model.optimizers import Muon
 from src.paths import CONF
 from tests.conftest import Command
 from tests.idx import small_images
@@ -77,7 +79,7 @@ def test_every_choice_takes_ten_steps(fit_here: Fit, choice: str):
 @pytest.mark.parametrize(
     "words",
     [
-        ["optimizer=sgd,momentum,nesterov,adam,adamw,rmsprop,adagrad"],
+        ["optimizer=sgd,momentum,nesterov,adam,adamw,rmsprop,adagrad,muon"],
         ["schedule=constant,step,exponential,cosine,one_cycle,plateau"],
         ["trainer.precision=32-true,bf16-mixed,64-true", "callbacks=default,ema"],
     ],
@@ -106,6 +108,7 @@ def test_optimizers_schedules_and_precisions_on_two_processes(command: Command, 
         (["data=points", "data.val_size=4"], "data.val_size=4"),
         (["callbacks=ema", "callbacks.ema.decay=1.0"], "decay=1.0"),
         (["schedule=one_cycle", "schedule.rise=1.5"], "rise=1.5"),
+        (["optimizer=muon", "model=linear"], "optimizer=muon"),
         (["data.augment.shift=-1"], "data.augment.shift=-1"),
         (["+data.augment.shfit=1"], "'shift'"),
     ],
@@ -126,6 +129,35 @@ def test_batch_norm_on_two_cpu_processes_is_refused(train: Command):
     assert done.status == 2
     assert "model.norm=batch" in done.stderr
     assert not done.outputs.exists()
+
+
+def test_muon_orthogonalises_hidden_matrices_and_goes_on_from_its_state():
+    torch.manual_seed(0)
+
+    def network() -> tuple[torch.nn.Sequential, Muon]:
+        net = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3))
+        return net, Muon(net.parameters(), lr=0.1, momentum=0.0, weight_decay=0.0, adamw_lr=0.01)
+
+    def step(net: torch.nn.Sequential, optimizer: Muon, x: torch.Tensor) -> None:
+        optimizer.zero_grad()
+        net(x).square().sum().backward()
+        optimizer.step()
+
+    net, optimizer = network()
+    before = net[0].weight.detach().clone(), net[2].weight.detach().clone()
+    x = torch.randn(20, 6)
+    step(net, optimizer, x)
+    moved = (before[0] - net[0].weight.detach()) / 0.1
+    assert torch.linalg.svdvals(moved).min() > 0.5  # near one each, as torch's five iterations leave them
+    assert (before[1] - net[2].weight.detach()).abs().max() == pytest.approx(0.01, rel=1e-3)  # Adam's first step
+
+    again, resumed = network()
+    again.load_state_dict(net.state_dict())
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for _ in range(3):
+        step(net, optimizer, x)
+        step(again, resumed, x)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
 
 
 # Losses

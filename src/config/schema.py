@@ -148,6 +148,15 @@ class Adagrad(Node):
     fused: bool
 
 
+class Muon(Node):
+    """``src.model.optimizers.Muon``."""
+
+    lr: Positive
+    momentum: Share
+    weight_decay: NotNegative
+    adamw_lr: Positive
+
+
 class SGD(Node):
     """``torch.optim.SGD``."""
 
@@ -277,6 +286,7 @@ KNOWN: dict[str, type[Node]] = {
     "torch.optim.Adam": Adam,
     "torch.optim.AdamW": Adam,
     "torch.optim.SGD": SGD,
+    "src.model.optimizers.Muon": Muon,
     "torch.optim.RMSprop": RMSprop,
     "torch.optim.Adagrad": Adagrad,
     "src.model.schedules.constant": Constant,
@@ -451,6 +461,8 @@ def _clashes(config: Mapping[str, Any]) -> Iterator[str]:
     watch = config["schedule"].get("watch")
     if watch and watch.startswith("val/") and val_size == 0:
         yield f"schedule.watch={watch} needs validation data, and data.val_size=0 holds none out: watch train/loss."
+    if config["optimizer"]["_target_"].endswith(".Muon") and config["model"].get("hidden") == []:
+        yield "optimizer=muon works on hidden layers, and model.hidden=[] has none: set another optimizer."
     devices, batch_size = config["trainer"]["devices"], config["data"].get("batch_size")
     if devices != "auto" and batch_size is not None and batch_size < devices * config["trainer"]["num_nodes"]:
         yield (

@@ -69,16 +69,15 @@ def one_cycle(
     """From ``start_ratio * lr`` up to ``lr`` over the share ``rise`` of the training, then down to ``final_ratio * lr``,
     both along half a cosine, with the momentum, where there is one, going the other way (Smith and Topin, 2018).
     """
-    group = optimizer.param_groups[0]
     return OneCycleLR(
         optimizer,
-        max_lr=group["lr"],
+        max_lr=[group["lr"] for group in optimizer.param_groups],
         total_steps=max_epochs * steps_per_epoch,
         pct_start=rise,
         div_factor=1 / start_ratio,
         final_div_factor=start_ratio / final_ratio,
         # An optimizer without momentum stays without.
-        cycle_momentum="betas" in group or group.get("momentum", 0) > 0,
+        cycle_momentum="betas" in optimizer.defaults or optimizer.defaults.get("momentum", 0) > 0,
     )
 
 
@@ -98,7 +97,7 @@ def plateau(
         mode="min" if watch.endswith("/loss") else "max",
         factor=factor,
         patience=patience_epochs,
-        min_lr=min_ratio * optimizer.param_groups[0]["lr"],
+        min_lr=[min_ratio * group["lr"] for group in optimizer.param_groups],
     )
 
 
