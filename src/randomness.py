@@ -4,6 +4,8 @@ Nothing depends on how often a generator was asked before, so a resumed run draw
 generator state is saved. Numbers are mixed by numpy's SeedSequence, which keeps neighbouring seeds independent.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,10 +29,11 @@ def epoch_order(seed: int, epoch: int, size: int) -> Tensor:
     return _permutation((seed, _ORDER, epoch), size)
 
 
-def step_seeds(purpose: int, seed: int, epoch: int, rank: int, steps: int) -> list[int]:
+@lru_cache(maxsize=8)  # asked for once a chunk, and the same for a whole epoch
+def step_seeds(purpose: int, seed: int, epoch: int, rank: int, steps: int) -> tuple[int, ...]:
     """One generator seed for each optimizer step of an epoch on one rank; ``purpose`` is MODEL or AUGMENTATION."""
     states = np.random.SeedSequence((seed, purpose, epoch, rank)).generate_state(steps, np.uint64)
-    return [int(state >> 1) for state in states]  # 63 bits: torch takes signed seeds
+    return tuple(int(state >> 1) for state in states)  # 63 bits: torch takes signed seeds
 
 
 def seed_step(seed: int, device: torch.device) -> None:

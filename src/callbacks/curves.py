@@ -7,8 +7,13 @@ import lightning.pytorch as pl
 from src.data.chunks import Chunk, ChunkLoader
 
 
+def point_is_due(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Whether this chunk gets a point: every ``log_every_n_steps`` chunks, and at the end of an epoch."""
+    return (batch_idx + 1) % trainer.log_every_n_steps == 0 or trainer.is_last_batch  # type: ignore[attr-defined]
+
+
 class Curves(pl.Callback):
-    """Logs, every ``log_every_n_steps`` chunks and at the end of an epoch:
+    """Logs, whenever a point is due:
 
     ``train/loss_step`` and ``train/acc_step``, means over the steps of the last chunk (an epoch's own means are
     ``train/loss`` and ``train/acc``); ``lr``, one name for every optimizer so that all runs share a chart; ``samples``,
@@ -24,7 +29,7 @@ class Curves(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Log a point when one is due."""
-        if (batch_idx + 1) % trainer.log_every_n_steps and not trainer.is_last_batch:  # type: ignore[attr-defined]
+        if not point_is_due(trainer, batch_idx):
             return
         loader = cast(ChunkLoader, trainer.train_dataloader)
         earlier = trainer.current_epoch * len(loader.labels) + batch.first_step * loader.batch_size

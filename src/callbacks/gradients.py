@@ -3,6 +3,8 @@
 import lightning.pytorch as pl
 import torch
 
+from src.callbacks.curves import point_is_due
+
 
 class GradientNorm(pl.Callback):
     """Logs ``gradient_norm``, the 2-norm of all gradients together as the optimizer saw them, after clipping."""
@@ -11,7 +13,7 @@ class GradientNorm(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Log the last step's, when a point is due."""
-        if (batch_idx + 1) % trainer.log_every_n_steps and not trainer.is_last_batch:  # type: ignore[attr-defined]
+        if not point_is_due(trainer, batch_idx):
             return
         gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)

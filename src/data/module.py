@@ -51,7 +51,6 @@ class TensorData(pl.LightningDataModule):
         self.mean, self.std = mean, std
         changes = Augmentation(**(augment or {}))
         self.augmentation = None if changes == Augmentation() else changes
-        self._seeds: tuple[int, list[int]] = (-1, [])
 
     def load(self, train: bool) -> tuple[Tensor, Tensor]:
         """Load the training or the test set.
@@ -115,10 +114,9 @@ class TensorData(pl.LightningDataModule):
         if self.augmentation is None or self.trainer is None or not self.trainer.training:
             return batch
         epoch, rank, device = self.trainer.current_epoch, self.trainer.global_rank, batch.inputs.device
-        if self._seeds[0] != epoch:
-            self._seeds = epoch, step_seeds(AUGMENTATION, self.seed, epoch, rank, self.steps_per_epoch)
+        seeds = step_seeds(AUGMENTATION, self.seed, epoch, rank, self.steps_per_epoch)
         drawn = []
         for step, size in enumerate(batch.sizes, batch.first_step):
-            seed_step(self._seeds[1][step], device)
+            seed_step(seeds[step], device)
             drawn.append(self.augmentation.draw(size, device))
         return batch._replace(inputs=self.augmentation.apply(batch.inputs, torch.cat(drawn)))

@@ -71,7 +71,6 @@ class Classifier(pl.LightningModule):
         self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
         self.val_acc = MulticlassAccuracy(classes, average="micro", validate_args=False)
         self.test_acc = MulticlassAccuracy(classes, average="micro", validate_args=False)
-        self._seeds: tuple[int, list[int]] = (-1, [])
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: str | Path, **kwargs: Any) -> "Classifier":  # type: ignore[override]
@@ -121,7 +120,8 @@ class Classifier(pl.LightningModule):
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         assert isinstance(optimizer, LightningOptimizer)
         assert not isinstance(schedule, list)
-        seeds = self._step_seeds()
+        steps = self._data.steps_per_epoch
+        seeds = step_seeds(MODEL, self.seed, self.current_epoch, self.global_rank, steps)
         inputs = self.preprocess(chunk.inputs).split(chunk.sizes)
         labels = chunk.labels.split(chunk.sizes)
         losses, logits = [], []
@@ -159,13 +159,6 @@ class Classifier(pl.LightningModule):
     @property
     def _data(self) -> TensorData:
         return self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it, untyped
-
-    def _step_seeds(self) -> list[int]:
-        if self._seeds[0] != self.current_epoch:
-            steps = self._data.steps_per_epoch
-            seeds = step_seeds(MODEL, self.seed, self.current_epoch, self.global_rank, steps)
-            self._seeds = self.current_epoch, seeds
-        return self._seeds[1]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip the gradients."""
