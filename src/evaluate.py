@@ -80,7 +80,7 @@ def evaluate(record: Record, checkpoint: str = "best", split: str = "test") -> d
         config = check(record.values["config"])
     except ConfigError as error:
         raise UserError(f"{record.values['id']} was configured for another version of this project: {error}") from error
-    if record.values["status"] == "running":
+    if record.status == "running":
         raise UserError(f"{record.values['id']} is still running: its weights can be measured when it has ended.")
     if split == "val" and not config["data"].get("val_size"):
         raise UserError(

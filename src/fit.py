@@ -8,17 +8,20 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 from src.data.module import TensorData
-from src.errors import ConfigError
+from src.errors import ConfigError, UserError
+from src.files import is_full
 from src.launching.hardware import choose
 from src.launching.signals import StopOnSignal
 from src.model.classifier import Classifier
 from src.model.losses import outputs_for
 from src.targets import build, check_call, resolve
 from src.tracking.bookkeeping import Bookkeeper
-from src.tracking.checkpoints import DurableCheckpointIO
+from src.tracking.checkpoints import FOLDER, LAST, DurableCheckpointIO, load
 from src.tracking.logs import quiet_lightning
 
 log = logging.getLogger(__name__)
@@ -49,41 +52,60 @@ def check_targets(config: Mapping[str, Any]) -> None:
     for node in config["callbacks"].values():
         check_call(node, "callbacks")
     for node in config["logger"].values():
-        check_call(node, "logger", ["directory"])
+        check_call(node, "logger", ["directory", "starts_at"])
 
 
-def fit(config: dict[str, Any], directory: str, extra: Sequence[pl.Callback] = ()) -> dict[str, Any]:
+def fit(
+    config: dict[str, Any], directory: str, extra: Sequence[pl.Callback] = (), checkpoint: str | None = None
+) -> dict[str, Any]:
     """Train and test one configuration; every rank calls this with the same arguments.
 
     Args:
         config: a checked configuration.
         directory: the run's directory, with its record.
         extra: further callbacks, for callers from Python.
+        checkpoint: where to go on from; None begins.
 
     Returns:
         ``metrics`` (the last epoch's and the test's), ``best`` (metric, value, epoch, checkpoint) and ``samples_per_s``.
 
     Raises:
         UserError: the data is damaged, the loss is no number any more, or the disk is full.
-        Interrupted: SIGTERM or Ctrl-C; last.ckpt holds where the training stood.
+        Interrupted: the run was told to stop; last.ckpt holds where the training stood.
     """
+    try:
+        return _fit(config, Path(directory), extra, checkpoint)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise UserError(
+            f"{directory} cannot be written ({error.strerror}): free some space and resume the run; what was written stays."
+        ) from error
+
+
+def _fit(
+    config: dict[str, Any], directory: Path, extra: Sequence[pl.Callback], checkpoint: str | None
+) -> dict[str, Any]:
     pl.seed_everything(config["seed"], verbose=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it has not written
+    starts_at = load(Path(checkpoint), "meta")["global_step"] if checkpoint else 0
     data: TensorData = build(config["data"], "data", seed=config["seed"])
     model = make_classifier(config, data)
-    loggers = [build(node, "logger", directory=directory) for node in config["logger"].values()]
+    loggers = [
+        build(node, "logger", directory=str(directory), starts_at=starts_at) for node in config["logger"].values()
+    ]
     callbacks = [build(node, "callbacks") for node in config["callbacks"].values()]
-    books = Bookkeeper(Path(directory))
+    books = Bookkeeper(directory)
     saves = any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks)
-    stop = StopOnSignal(str(Path(directory, "checkpoints", "last.ckpt")) if saves else None)
+    stop = StopOnSignal(str(directory / FOLDER / LAST) if saves else None)
     trainer = make_trainer(
         config,
         logger=loggers,
-        callbacks=[*callbacks, books, stop, *extra],
+        callbacks=[*callbacks, books, *extra, stop],
         max_epochs=config["trainer"]["max_epochs"],
         log_every_n_steps=max(1, round(_LOG_EVERY_STEPS / data.steps_per_execution)),
         limit_val_batches=1.0 if data.val_size else 0,
-        default_root_dir=directory,
+        default_root_dir=str(directory),
     )
     for logger in loggers:
         logger.open_session(config, trainer)
@@ -92,11 +114,13 @@ def fit(config: dict[str, Any], directory: str, extra: Sequence[pl.Callback] = (
     )
 
     try:
-        trainer.fit(model, datamodule=data)
+        trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         books.note(trainer)
         best = books.best(trainer)
-        checkpoint = best["checkpoint"] and str(Path(directory, best["checkpoint"]))
-        trainer.test(model, datamodule=data, ckpt_path=checkpoint, verbose=False, weights_only=True)
+        for logger in loggers:
+            logger.begin_test()
+        weights = best["checkpoint"] and str(directory / best["checkpoint"])
+        trainer.test(model, datamodule=data, ckpt_path=weights, verbose=False, weights_only=True)
         books.note(trainer)
     finally:
         for logger in loggers:
@@ -134,7 +158,8 @@ def make_trainer(config: Mapping[str, Any], callbacks: Sequence[pl.Callback], **
         precision=config["trainer"]["precision"],
         sync_batchnorm=hardware.accelerator == "cuda" and hardware.world > 1,
         strategy=DDPStrategy(process_group_backend=backend) if hardware.world > 1 else "auto",
-        plugins=[DurableCheckpointIO()],
+        # Named, because Lightning would guess from variables that a cluster sets for other reasons.
+        plugins=[DurableCheckpointIO(), TorchElasticEnvironment() if hardware.world > 1 else LightningEnvironment()],
         callbacks=list(callbacks),
         deterministic=True,
         enable_checkpointing=any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks),

@@ -5,17 +5,18 @@
     python -m src.train experiment=article                    a set of choices
     python -m src.train trainer.devices=2                     two GPUs, or two CPU processes
     python -m src.train -m optimizer=sgd,adam seed=1,2        every combination, a run each
+    python -m src.train resume=latest                         go on where the latest run was cut off
     python -m src.train --help                                everything that can be set
 
 From top to bottom: ``main`` checks the command line, claims a directory and hands over to Hydra; Hydra calls ``job``
-once, or once for each point of a multirun; ``job`` trains in ``src.fit`` and keeps the record.
+once, or once for each point of a multirun; ``src.run`` trains and keeps the record. A run that is resumed goes round
+Hydra: its configuration is in its record.
 """
 
-import logging
 import shlex
+import signal
 import sys
-import time
-import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,42 +28,65 @@ from omegaconf import DictConfig
 from src.config.command_line import CommandLine, parse, points, quoted_override
 from src.config.compose import CONFIG_NAME, checked, preflight, register_resolvers
 from src.errors import ConfigError, Interrupted, UserError
-from src.launching.stop import raise_on_stop, undisturbed
+from src.files import is_full
+from src.launching.cluster import as_overrides, place, requeue, requeued, tell
+from src.launching.stop import raise_on_stop
 from src.paths import CONF, RUNS, SWEEPS
-from src.tracking.card import print_card, print_overview, shown
-from src.tracking.environment import environment, git
-from src.tracking.logs import LOG_NAME, log_to
+from src.resume import changed, split_resume
+from src.run import begin, follow, go_on, say
+from src.tracking.card import print_card, print_overview
+from src.tracking.environment import git
+from src.tracking.find import find_to_resume, of_slurm_job
 from src.tracking.record import RECORD, Record, claim
 
-log = logging.getLogger(__name__)
-TENSORBOARD = "src.tracking.tensorboard.TensorBoard"
 register_resolvers()
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command line and return its exit status: 0 done, 2 wrong, 130 or 143 told to stop, 1 any other failure."""
+    """Run a command line and return its exit status: 0 done, 2 wrong, 130, 138 or 143 told to stop, 1 any other failure."""
     raise_on_stop()
+    status = 1
     try:
-        line = parse(sys.argv[1:] if argv is None else argv)
-        configs = [] if line.asks == "help" else preflight(line)
-        if line.asks:
-            _hand_to_hydra(line)
-            return 0
-        _check_machine(configs)
-        git()  # a sweep's jobs run the code as it is now, whatever is committed while they do
-        if line.multirun:
-            return _multirun(line, claim(SWEEPS, "s"))
-        return _single(line, claim(RUNS, "r"))
+        here = place()
+        if here and here.rank:
+            return follow(here)
+        try:
+            status = _lead(sys.argv[1:] if argv is None else argv)
+        finally:
+            if here:
+                tell({"exit_status": status})  # where the others still wait for word of a run
     except UserError as error:
-        return _say(error, 2 if isinstance(error, ConfigError) else 1)
+        say(error)
+        status = 2 if isinstance(error, ConfigError) else 1
+    except OSError as error:
+        if not is_full(error):
+            raise
+        say(f"the disk is full ({error.strerror}): free some space.")
     except Interrupted as stop:
-        return stop.exit_status
-
-
-def _say(error: Exception, status: int) -> int:
-    for sentence in str(error).splitlines():
-        print(f"error: {sentence}", file=sys.stderr)
+        status = stop.exit_status
     return status
+
+
+def _lead(argv: list[str]) -> int:
+    line = parse(argv)
+    if here := place():
+        if line.multirun:
+            raise ConfigError("-m: under torchrun or srun the ranks train one run; start the sweep without them.")
+        line = replace(line, overrides=[*line.overrides, *as_overrides(here, line.overrides)])
+    word, changes = split_resume(line)
+    if word is None and requeued() and not line.asks and (record := of_slurm_job(line.overrides)):
+        word, changes = str(record.directory), []
+    if word is not None:
+        return _resume(find_to_resume(word), changes)
+    configs = [] if line.asks == "help" else preflight(line)
+    if line.asks:
+        _hand_to_hydra(line)
+        return 0
+    _check_machine(configs)
+    git()  # a sweep's jobs run the code as it is now, whatever is committed while they do
+    if line.multirun:
+        return _multirun(line, claim(SWEEPS, "s"))
+    return _single(line, claim(RUNS, "r"))
 
 
 def _check_machine(configs: list[dict[str, Any]]) -> None:
@@ -85,17 +109,60 @@ def _hand_to_hydra(line: CommandLine, *extra: str) -> None:
     hydra.main(version_base="1.3", config_path=str(CONF), config_name=CONFIG_NAME)(job)()
 
 
+def job(cfg: DictConfig) -> float | None:
+    """Train one configuration and keep its record. Hydra calls this.
+
+    Returns:
+        The monitored metric's best value, for sweepers; None where there is none, or where the run failed.
+    """
+    context = HydraConfig.get()
+    directory = Path(context.runtime.output_dir)
+    sweep = directory.parent.name if context.mode == RunMode.MULTIRUN else None
+    try:
+        record = begin(directory, checked(cfg), list(context.overrides.task), sweep)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        say(f"{directory} cannot be written ({error.strerror}): free some space.")
+        return None
+    return record.values["best"]["value"] if record.values["status"] == "done" else None
+
+
 def _single(line: CommandLine, directory: Path) -> int:
-    status = 0
     try:
         _hand_to_hydra(line, quoted_override("hydra.run.dir", directory))
     except Interrupted as stop:
-        status = stop.exit_status
-    if (directory / RECORD).exists():  # not when it was stopped before it began
+        return _sum_up(directory, stop)
+    return _sum_up(directory)
+
+
+def _resume(record: Record, changes: list[str]) -> int:
+    config = changed(record, changes)
+    if config is None:
+        run = record.values
+        print(
+            f"{run['id']} is finished, all {run['config']['trainer']['max_epochs']} epochs: there is nothing to resume."
+        )
+        return 0
+    _check_machine([config])
+    try:
+        go_on(record.directory, config, changes)
+    except Interrupted as stop:
+        return _sum_up(record.directory, stop)
+    return _sum_up(record.directory)
+
+
+def _sum_up(directory: Path, stop: Interrupted | None = None) -> int:
+    """Print how the run ended, if it began at all, and return the exit status."""
+    if (directory / RECORD).exists():
         record = Record.load(directory)
         print_card(record)
-        status = status or int(record.values["status"] != "done")
-    return status
+        status = int(record.values["status"] != "done")
+    else:
+        status = 1
+    if stop and stop.signum == signal.SIGUSR1 and (problem := requeue()):
+        say(f"the job could not be put back into SLURM's queue: {problem}")
+    return stop.exit_status if stop else status
 
 
 def _multirun(line: CommandLine, directory: Path) -> int:
@@ -110,69 +177,6 @@ def _multirun(line: CommandLine, directory: Path) -> int:
     print_overview(directory.name, records, missing)
     failed = missing or any(record.values["status"] != "done" for record in records)
     return status or int(bool(failed))
-
-
-def job(cfg: DictConfig) -> float | None:
-    """Train one configuration and keep its record. Hydra calls this.
-
-    Returns:
-        The monitored metric's best value, for sweepers; None where there is none, or where the run failed.
-    """
-    from src.fit import fit
-    from src.launching.hardware import choose, threads_per_process
-    from src.launching.ranks import RankFailed, launch, run_here
-
-    started = time.monotonic()
-    context = HydraConfig.get()
-    directory = Path(context.runtime.output_dir)
-    multirun = context.mode == RunMode.MULTIRUN
-    config = checked(cfg)
-    hardware = choose(config["trainer"])
-    threads = threads_per_process(hardware.devices)
-    overrides = list(context.overrides.task)
-    log_to(directory)
-    record = Record.start(
-        directory,
-        sweep=directory.parent.name if multirun else None,
-        config=config,
-        overrides=overrides,
-        command=shlex.join(["python", "-m", "src.train", *overrides]),
-        git=git(),
-        environment=environment(hardware.accelerator, hardware.devices, hardware.num_nodes, threads),
-    )
-    log.info("%s: %s", record.values["id"], " ".join(overrides) or "the default configuration")
-    try:
-        # A process that starts ranks must never compute, or what it forks may hang; so only a single run on one device
-        # trains right here.
-        if multirun or hardware.devices > 1:
-            result = launch(fit, config, str(directory), hardware)
-        else:
-            result = run_here(fit, config, str(directory))
-    except Interrupted:
-        _finish(record, "interrupted", started)
-        raise
-    except UserError as error:
-        log.error("%s", error)
-        _finish(record, "failed", started, error=str(error))
-        _say(error, 1)
-    except Exception as error:
-        cause = str(error) if isinstance(error, RankFailed) else f"{type(error).__name__}: {error}"
-        log.error("the run failed\n%s", error.details if isinstance(error, RankFailed) else traceback.format_exc())
-        _finish(record, "failed", started, error=cause.splitlines()[-1])
-        print(f"error: {cause} (the traceback is in {shown(directory / LOG_NAME)})", file=sys.stderr)
-    else:
-        _finish(record, "done", started, **result)
-    return record.values["best"]["value"] if record.values["status"] == "done" else None
-
-
-def _finish(record: Record, status: str, started: float, **values: Any) -> None:
-    """Close the record, and say in the run's event files how it ended."""
-    with undisturbed():
-        record.finish(status, started, **values)
-        if any(node["_target_"] == TENSORBOARD for node in record.values["config"]["logger"].values()):
-            from src.tracking.tensorboard import close_session
-
-            close_session(record.directory, status)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from src.config.command_line import parse
 from src.config.compose import preflight
 from src.fit import fit
 from src.paths import ROOT
+from src.tracking.checkpoints import newest
 from src.tracking.record import Record
 
 # Examples that happen to import or unpack something are no slower for it.
@@ -86,15 +87,17 @@ def train(command: Command) -> Command:
 
 @pytest.fixture
 def fit_here(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Train in this process; returns what ``fit`` returns, with ``directory`` added."""
+    """Train in this process, going on where ``into`` holds a checkpoint; returns what ``fit`` returns and ``directory``."""
     count = iter(range(100))
 
-    def run(*words: str, extra: Any = (), small: bool = True) -> dict[str, Any]:
+    def run(*words: str, extra: Any = (), small: bool = True, into: Path | None = None) -> dict[str, Any]:
         [config] = preflight(parse([*(SMALL if small else []), *words]))
-        directory = tmp_path / f"run-{next(count)}"
-        directory.mkdir()
-        Record.start(directory, sweep=None, config=config, overrides=[], command="", git=None, environment={})
-        return {**fit(config, str(directory), extra), "directory": directory}
+        directory = into or tmp_path / f"run-{next(count)}"
+        directory.mkdir(exist_ok=True)
+        checkpoint = newest(directory / "checkpoints")
+        if not (directory / "run.json").exists():
+            Record.start(directory, sweep=None, config=config, overrides=[], command="", git=None, environment={})
+        return {**fit(config, str(directory), extra, checkpoint and str(checkpoint)), "directory": directory}
 
     return run
 

@@ -93,8 +93,8 @@ def test_optimizers_schedules_and_precisions_on_two_processes(command: Command, 
         setting = " ".join(word for word in run["overrides"] if "devices" not in word)
         by_setting.setdefault(setting, {})[devices] = run["metrics"]["train/loss"]
     for setting, losses in by_setting.items():
-        # A bf16 sum is good to three digits only.
-        tolerance = 1e-2 if "bf16" in setting else 1e-5
+        # A bf16 sum is good to three digits only, and Muon computes in bf16 whatever the precision.
+        tolerance = 1e-2 if "bf16" in setting or "muon" in setting else 1e-5
         assert losses[1] == pytest.approx(losses[2], abs=tolerance), setting
 
 
@@ -335,9 +335,11 @@ def test_ema_validates_saves_and_tests_the_average_taken_after_every_step(fit_he
     model = Classifier.load_from_checkpoint(result["directory"] / "checkpoints" / "last.ckpt").eval()
     data = MNIST(val_size=500, train_size=512)
     data.setup("fit")
-    with torch.no_grad():
-        loss = F.cross_entropy(model(data.val_set[0]), data.val_set[1]).item()
-    assert result["metrics"]["val/loss"] == pytest.approx(loss, abs=1e-5)
+    data.setup("test")
+    for stage, (images, labels) in (("val", data.val_set), ("test", data.test_set)):
+        with torch.no_grad():
+            loss = F.cross_entropy(model(images), labels).item()
+        assert result["metrics"][f"{stage}/loss"] == pytest.approx(loss, abs=1e-5)
     assert isinstance(EMA(), pl.Callback)
 
 

@@ -36,7 +36,7 @@ def test_a_run_records_everything_and_ends_with_a_card_whose_commands_work(train
     assert run["environment"]["threads"] == 1
     [directory] = done.directories
     assert {"run.json", ".hydra", "checkpoints", "train.log"} <= {path.name for path in directory.iterdir()}
-    assert {path.name for path in (directory / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {path.name for path in (directory / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
     for path in (directory / "checkpoints").iterdir():
         torch.load(path, weights_only=True)
 

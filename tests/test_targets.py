@@ -88,7 +88,7 @@ def test_hostile_configurations_stop_in_preflight(words: list[str]):
         ("data", "src.data.module.TensorData", "derived from"),
         ("model", "src.model.classifier.build", "defines no 'build'"),
         ("model", "src.model.schedules.cosine", "derived from torch.nn.Module"),
-        ("logger", "src.tracking.record.write_atomically", "derived from lightning.pytorch.loggers.Logger"),
+        ("logger", "src.tracking.record.claim", "derived from lightning.pytorch.loggers.Logger"),
         ("logger", "src.tracking.logs.log_to", "derived from"),
         ("callbacks", "src.callbacks.progress.Bar", "defines no 'Bar'"),
         ("optimizer", "torch.optim.Adagradd", "did you mean 'Adagrad'"),

@@ -269,6 +269,7 @@ class Trainer(Settings):
 class Run(Settings):
     """The settings that stand outside the groups."""
 
+    resume: None = None  # a word of the command line, which is dealt with before
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     name: Word | None
     tags: list[Word]

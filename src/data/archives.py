@@ -10,11 +10,11 @@ import math
 import os
 import shutil
 import struct
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from src.errors import DataError
+from src.files import replacing
 
 # Bytes of a value, by the third byte of an IDX file's header.
 _BYTES = {0x08: 1, 0x09: 1, 0x0B: 2, 0x0C: 4, 0x0D: 4, 0x0E: 8}
@@ -70,14 +70,5 @@ def _is_whole(path: Path, archive: Path) -> bool:
 
 
 def _unpack_one(archive: Path, unpacked: Path) -> None:
-    with tempfile.NamedTemporaryFile(dir=archive.parent, prefix=f".{unpacked.name}.", delete=False) as part:
-        try:
-            with gzip.open(archive) as packed:
-                shutil.copyfileobj(packed, part, 1 << 20)
-            part.flush()
-            os.fsync(part.fileno())
-            os.chmod(part.name, 0o644)
-            os.replace(part.name, unpacked)
-        except BaseException:
-            Path(part.name).unlink(missing_ok=True)
-            raise
+    with replacing(unpacked) as part, gzip.open(archive) as packed:
+        shutil.copyfileobj(packed, part, 1 << 20)

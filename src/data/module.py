@@ -81,8 +81,12 @@ class TensorData(pl.LightningDataModule):
         return self.train_dataloader().steps
 
     def train_dataloader(self) -> ChunkLoader:
-        """Shuffled chunks of the training samples."""
-        return self._loader(self.train_set, self.batch_size, self.steps_per_execution, self.seed)
+        """Shuffled chunks of the training samples, from the epoch at which the trainer stands."""
+        loader = self._loader(self.train_set, self.batch_size, self.steps_per_execution, self.seed)
+        if self.trainer is not None:
+            # Lightning gives a loader its state back only within an epoch.
+            loader.epoch = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+        return loader
 
     def val_dataloader(self) -> ChunkLoader:
         """The held-out samples."""

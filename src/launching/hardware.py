@@ -40,10 +40,10 @@ def choose(trainer: Mapping[str, Any]) -> Hardware:
         ConfigError: this machine has not got what is asked for.
     """
     threads_per_process(1)
-    if "TORCHELASTIC_RUN_ID" not in os.environ and trainer["num_nodes"] > 1:
+    if "RANK" not in os.environ and trainer["num_nodes"] > 1:
         raise ConfigError(
-            f"trainer.num_nodes={trainer['num_nodes']}: one command trains on one machine; several machines are not "
-            "supported yet, so set trainer.num_nodes=1."
+            f"trainer.num_nodes={trainer['num_nodes']}: a command by itself trains on one machine; start it by torchrun or "
+            "srun on each, which then know the number, and leave this out."
         )
     # Asking the driver's management library leaves CUDA itself untouched, so that this process may fork.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")

@@ -28,7 +28,7 @@ Fit = Callable[[dict[str, Any], str], dict[str, Any]]
 # Ranks that outlive the order to stop are killed after so many seconds.
 _GRACE_S = 20
 # The launcher takes these over, and does not give them back.
-_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+_HANDLED = (*STOP, signal.SIGHUP, signal.SIGQUIT)
 
 # Whether this process has used its threads, after which a process forked from it may hang.
 _computed = False
@@ -50,11 +50,11 @@ class RankFailed(Exception):
         return self.message
 
 
-def run_here(fit: Fit, config: dict[str, Any], directory: str) -> dict[str, Any]:
-    """Train in this process: for a single run on one device, where a debugger should work."""
+def run_here(fit: Fit, config: dict[str, Any], directory: str, processes: int = 1) -> dict[str, Any]:
+    """Train in this process: a single run on one device, where a debugger should work, or one of ``processes`` ranks."""
     global _computed
     _computed = True
-    torch.set_num_threads(threads_per_process(1))
+    torch.set_num_threads(threads_per_process(processes))
     return fit(config, directory)
 
 
@@ -88,6 +88,7 @@ def launch(fit: Fit, config: dict[str, Any], directory: str, hardware: Hardware)
             start_method="fork" if hardware.accelerator == "cpu" and sys.platform == "linux" else "spawn",
             max_restarts=0,  # the default of 3 would train again in silence
             shutdown_timeout=_GRACE_S,
+            signals_to_handle=",".join(signum.name for signum in _HANDLED),
             logs_specs=DefaultLogsSpecs(log_dir=replies),
         )
         try:
@@ -109,8 +110,7 @@ def _rank(fit: Fit, config: dict[str, Any], directory: str, threads: int, replie
     raise_on_stop()  # a forked rank has inherited the launcher's handlers
     rank = int(os.environ["RANK"])
     torch.set_num_threads(threads)
-    # The ranks of one machine talk over the loopback interface alone.
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
+    stay_on_this_machine()
     log_to(Path(directory), rank)
     try:
         return fit(config, directory)
@@ -119,6 +119,11 @@ def _rank(fit: Fit, config: dict[str, Any], directory: str, threads: int, replie
         raise
     except Interrupted as stop:
         raise SystemExit(stop.exit_status) from None
+
+
+def stay_on_this_machine() -> None:
+    """Let the ranks of one machine talk over the loopback interface alone."""
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
 
 
 def _root_cause(failure: ChildFailedError, replies: Path) -> BaseException:

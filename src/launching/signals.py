@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: stop at the next moment at which nothing is lost."""
+"""SIGTERM, Ctrl-C and SIGUSR1: stop at the next moment at which nothing is lost."""
 
 import signal
 from types import FrameType
@@ -10,11 +10,12 @@ from src.errors import Interrupted
 from src.launching.stop import STOP, raise_on_stop
 
 
-class StopOnSignal(pl.Callback):
+class StopOnSignal(pl.callbacks.Checkpoint):
     """Lets a training finish its chunk when it is told to stop, saves last.ckpt, then raises ``Interrupted``.
 
     Lightning's own handler broadcasts from inside the signal handler, which hangs when only one rank was told; here the
-    handler only notes the signal, and the ranks agree on it between chunks.
+    handler only notes the signal, and the ranks agree on it between chunks. It is a ``Checkpoint`` so that Lightning calls
+    it after all others, when the epoch's curves are written.
 
     Args:
         checkpoint: where to save; None saves nothing.
@@ -39,21 +40,27 @@ class StopOnSignal(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Save and stop all ranks together if any of them was told to."""
+        """Stop between two chunks; after an epoch's last one Lightning could not go on where it stood."""
+        if not trainer.is_last_batch:  # type: ignore[attr-defined]
+            self._stop_if_told(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop between two epochs, or between the training and the test."""
+        self._stop_if_told(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """From here on there is nothing more to save."""
+        raise_on_stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Likewise."""
+        raise_on_stop()
+
+    def _stop_if_told(self, trainer: pl.Trainer) -> None:
         if signum := self._agreed(trainer):
             if self.checkpoint is not None:
                 trainer.save_checkpoint(self.checkpoint)
             raise Interrupted(signum)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop for a signal that came after the last step; the last epoch's checkpoint is there already."""
-        raise_on_stop()
-        if signum := self._agreed(trainer):
-            raise Interrupted(signum)
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """From here on there is nothing more to save."""
-        raise_on_stop()
 
     def _agreed(self, trainer: pl.Trainer) -> int:
         if trainer.world_size == 1:

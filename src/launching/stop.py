@@ -1,4 +1,4 @@
-"""What SIGTERM and Ctrl-C do in a process that has nothing to save. Imports no torch."""
+"""What SIGTERM, Ctrl-C and SIGUSR1 do in a process that has nothing to save. Imports no torch."""
 
 import signal
 from collections.abc import Iterator
@@ -7,11 +7,12 @@ from types import FrameType
 
 from src.errors import Interrupted
 
-STOP = (signal.SIGTERM, signal.SIGINT)
+# SIGUSR1 is what SLURM is asked to send ahead of a time limit (#SBATCH --signal=USR1@120).
+STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 def raise_on_stop() -> None:
-    """From now on both raise ``Interrupted`` at once."""
+    """From now on each raises ``Interrupted`` at once."""
 
     def handler(signum: int, frame: FrameType | None) -> None:
         raise Interrupted(signum)
@@ -22,7 +23,7 @@ def raise_on_stop() -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Ignore both for the moment that a record takes to be written."""
+    """Ignore them for the moment that a record takes to be written."""
     before = {signum: signal.signal(signum, signal.SIG_IGN) for signum in STOP}
     try:
         yield

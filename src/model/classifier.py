@@ -84,6 +84,16 @@ class Classifier(pl.LightningModule):
             raise FileNotFoundError(f"{checkpoint_path} is not a checkpoint file.")
         return super().load_from_checkpoint(path, **{"map_location": "cpu", **kwargs, "weights_only": True})
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the epoch's means so far, so that a run cut off within an epoch reports all of it."""
+        checkpoint["means"] = {name: dict(getattr(self, name).metric_state) for name in ("train_loss", "train_acc")}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with them."""
+        for name, state in checkpoint.get("means", {}).items():
+            for key, value in state.items():
+                setattr(getattr(self, name), key, value)
+
     def preprocess(self, inputs: Tensor) -> Tensor:
         """Raw samples, such as uint8 grey values, as the network takes them: same shape, floating point."""
         return torch.sub(inputs, self.mean).div_(self.std).to(self.dtype)
@@ -117,6 +127,9 @@ class Classifier(pl.LightningModule):
         Raises:
             NonFiniteLoss: the loss of a step is not a finite number.
         """
+        if chunk.first_step == 0:  # not at the epoch's start, which a resumed run does not come by
+            self.train_loss.reset()
+            self.train_acc.reset()
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         assert isinstance(optimizer, LightningOptimizer)
         assert not isinstance(schedule, list)
@@ -177,12 +190,16 @@ class Classifier(pl.LightningModule):
         """
         if not all(bool(parameter.isfinite().all()) for parameter in self.parameters()):
             raise NonFiniteLoss(f"the weights are no numbers after step {self.global_step - 1}{_REMEDY}")
-        self.log("train/loss", self.train_loss)
-        self.log("train/acc", self.train_acc)
+        means = {"train/loss": self.train_loss.compute().item(), "train/acc": self.train_acc.compute().item()}
+        self.log("train/loss", self.train_loss, logger=False)
+        self.log("train/acc", self.train_acc, logger=False)
+        # Lightning would write them after the epoch's checkpoint, and a run killed in between would lack the point.
+        for logger in self.trainer.loggers:
+            logger.log_metrics(means, self.global_step)
         schedule = self.lr_schedulers()
         if isinstance(schedule, ReduceLROnPlateau):
             assert self.schedule_node is not None
-            measured = {**self.trainer.callback_metrics, "train/loss": self.train_loss.compute()}
+            measured = {**self.trainer.callback_metrics, **means}
             schedule.step(float(measured[self.schedule_node["watch"]]))
 
     def validation_step(self, chunk: Chunk, batch_idx: int) -> None:

@@ -8,13 +8,25 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
 from src.data.chunks import Chunk
 from src.tracking.record import Record
 
+_KEY = "books"
+
+
+def _logged(trainer: pl.Trainer) -> dict[str, float | None]:
+    """What has been logged; None for what is not a finite number."""
+    values = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
 
 class Bookkeeper(pl.Callback):
     """Knows the run's metrics, its best checkpoint and its speed, and writes the first two while the run trains.
+
+    It sees to it, too, that a checkpoint holds what Lightning leaves out and a resumed run needs: the epoch's metrics,
+    and whether the training was to stop after that epoch.
 
     Args:
         directory: the run's directory.
@@ -24,6 +36,7 @@ class Bookkeeper(pl.Callback):
         self.directory = directory
         self.metrics: dict[str, float | None] = {}  # None: not a finite number
         self._written = 0.0
+        self._stop_early = False
         self._seconds, self._samples, self._chunk_began = 0.0, 0, 0.0
 
     @property
@@ -46,13 +59,31 @@ class Bookkeeper(pl.Callback):
 
     def note(self, trainer: pl.Trainer) -> None:
         """Take over what has been logged, and write the record."""
-        logged = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
-        self.metrics |= {name: value if math.isfinite(value) else None for name, value in logged.items()}
+        self.metrics |= _logged(trainer)
         self._write(trainer)
 
     def _write(self, trainer: pl.Trainer) -> None:
         if trainer.is_global_zero:
             Record.load(self.directory).update(metrics=self.metrics, best=self.best(trainer))
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add what Lightning leaves out; have every point up to here in the files before the checkpoint is."""
+        checkpoint[_KEY] = {"metrics": self.metrics | _logged(trainer), "should_stop": trainer.should_stop}
+        for logger in trainer.loggers:
+            logger.save()
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take up what was known when the checkpoint was saved."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            self.metrics, self._stop_early = checkpoint[_KEY]["metrics"], checkpoint[_KEY]["should_stop"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop a training that was cut off after it had decided to stop."""
+        trainer.should_stop = trainer.should_stop or self._stop_early
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int

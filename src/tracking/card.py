@@ -61,12 +61,14 @@ def next_commands(record: Record) -> list[str]:
     outputs = record.directory.parents[2 if run["sweep"] else 1]
     active = _is_active()
     tensorboard = "tensorboard" if active else quoted(Path(sys.executable).with_name("tensorboard"))
+    python = "python" if active else quoted(Path(sys.executable))
+    commands = [f"{tensorboard} --logdir {quoted(outputs)}"]
     if run["status"] == "failed":
         commands = [f"less {quoted(record.directory / LOG_NAME)}"]
-    else:
-        commands = [f"{tensorboard} --logdir {quoted(outputs)}"]
-    if run["status"] == "done" and run["best"]["checkpoint"]:
-        commands.insert(0, f"{'python' if active else quoted(Path(sys.executable))} -m src.evaluate {run['id']}")
+    if run["status"] != "done":
+        commands.append(f"{python} -m src.train resume={run['id']}")
+    elif run["best"]["checkpoint"]:
+        commands.insert(0, f"{python} -m src.evaluate {run['id']}")
     prefix = "" if Path.cwd() == ROOT else f"cd {shlex.quote(str(ROOT))} && "
     return [prefix + command for command in commands]
 

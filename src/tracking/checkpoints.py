@@ -1,7 +1,10 @@
 """Checkpoint files: plain data, whole or not at all."""
 
+import contextlib
 import io
+import logging
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,13 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from src.errors import UserError
+from src.files import replacing
+
+log = logging.getLogger(__name__)
+FOLDER = "checkpoints"
+BEST, LAST = "best.ckpt", "last.ckpt"
+# The last.ckpt before, in case the last one is damaged.
+PREVIOUS = "previous.ckpt"
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
@@ -18,33 +28,52 @@ class DurableCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint.
+        """Write a checkpoint; the last.ckpt that is there becomes previous.ckpt.
 
         Raises:
             UserError: the disk is full or cannot be written; what was there before is untouched.
         """
         target = Path(path)
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
         # Through memory, because torch reports a full disk as an internal error of its own.
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
+            with replacing(target) as file:
                 file.write(buffer.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, target)
+                if target.name == LAST and target.exists():
+                    _keep(target, target.with_name(PREVIOUS))
         except OSError as error:
             raise UserError(
                 f"{target} cannot be written ({error.strerror}): free some space; the checkpoint before it is untouched."
             ) from error
-        finally:
-            part.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", weights_only: Any = True) -> dict[str, Any]:
         """Read a checkpoint; plain data only, whatever ``weights_only`` says."""
-        return load(Path(path), map_location)
+        return _at_home(load(Path(path), map_location), Path(path).parent)
+
+
+def _keep(path: Path, name: Path) -> None:
+    """Give a file a second name, so that it outlives the first."""
+    link = name.with_name(f".{name.name}.{os.getpid()}.part")
+    with contextlib.suppress(OSError):  # a file system without links keeps no previous checkpoint
+        os.link(path, link)
+        os.replace(link, name)
+
+
+def _at_home(checkpoint: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Let the checkpoint callbacks find their files where they are now; else a run that was moved forgets its best."""
+    for state in checkpoint.get("callbacks", {}).values():
+        if isinstance(state, dict) and (before := state.get("dirpath")) and before != str(folder):
+
+            def moved(path: str, before: str = before) -> str:
+                return str(folder / os.path.relpath(path, before)) if path else path
+
+            state["dirpath"] = str(folder)
+            state["best_k_models"] = {moved(path): score for path, score in state["best_k_models"].items()}
+            for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+                state[key] = moved(state[key])
+    return checkpoint
 
 
 def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -55,9 +84,38 @@ def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"{path} is missing: there is no such checkpoint.")
+    if not is_whole(path):
+        raise UserError(f"{path} cannot be read as a checkpoint: it is damaged or foreign.")
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds for a damaged file
+    except Exception as error:  # torch raises a dozen kinds for what it does not know
         raise UserError(
             f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged or foreign."
         ) from error
+
+
+def newest(folder: Path) -> Path | None:
+    """The checkpoint to go on from: the last, or the one before it where the last is damaged; None where there is none.
+
+    Raises:
+        UserError: all that are there are damaged.
+    """
+    damaged: list[str] = []
+    for path in (folder / name for name in (LAST, PREVIOUS, BEST) if (folder / name).exists()):
+        if is_whole(path):
+            if damaged:
+                log.warning("%s is damaged: going on from %s, the one before it", " and ".join(damaged), path.name)
+            return path
+        damaged.append(path.name)
+    if damaged:
+        raise UserError(f"{folder}: {' and '.join(damaged)} cannot be read, and there is no other checkpoint.")
+    return None
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is there and every byte of it is as it was written; torch does not look at its own checksums."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.testzip() is None
+    except (OSError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError):
+        return False

@@ -1,5 +1,6 @@
 """Finding runs again: the one way from a word a person types to a run's directory. Reads records, imports no torch."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +58,27 @@ def find(word: str) -> Record:
         )
     known = {str(run.values[key]) for run in runs for key in ("id", "name") if run.values[key]}
     raise RunNotFound(f"{word}: there is no run of that id, name or directory{suggest(word, known)}")
+
+
+def find_to_resume(word: str) -> Record:
+    """Find a run as ``find`` does; only ``latest`` is the latest unfinished one.
+
+    Raises:
+        RunNotFound: nothing, or more than one run, goes by that word.
+    """
+    if word != "latest":
+        return find(word)
+    for record in reversed(list(all_runs())):
+        if record.values["status"] != "done" and (record.status != "running" or record.is_abandoned):
+            return record
+    raise RunNotFound("resume=latest: there is no unfinished run.")
+
+
+def of_slurm_job(overrides: list[str]) -> Record | None:
+    """The run that this SLURM job made with the same command line before it was put back into the queue."""
+    job = os.environ.get("SLURM_JOB_ID")
+    runs = (run for run in all_runs() if run.values["environment"].get("slurm_job") == job)
+    return next((run for run in runs if run.values["overrides"][: len(overrides)] == overrides), None)
 
 
 def _val_acc(run: Record) -> float:

@@ -1,18 +1,25 @@
 """What every logger of this project has in common, and the plainest of them."""
 
+import csv
+import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
+
+from src.files import replacing
 
 
 class OnOptimizerStep:
     """Puts every point on the optimizer step, whoever logs it; Lightning by itself counts chunks.
 
-    To be mixed in before a logger of Lightning's. ``open_session`` is called once before the training, ``close`` after
-    the test.
+    To be mixed in before a logger of Lightning's. ``open_session`` is called once before the training, ``begin_test``
+    between it and the test, ``close`` after that. A logger is built with ``starts_at``, the optimizer step from which
+    the run goes on, 0 at its beginning: what an earlier attempt wrote beyond it must not count.
     """
 
     trainer: pl.Trainer | None = None
@@ -33,6 +40,10 @@ class OnOptimizerStep:
         self.trainer = trainer
 
     @rank_zero_only
+    def begin_test(self) -> None:
+        """What is written from now on belongs to the test, which a resumed run may do again."""
+
+    @rank_zero_only
     def close(self) -> None:
         """Write what is still to be written."""
         self.save()  # type: ignore[attr-defined]
@@ -43,12 +54,52 @@ class CSV(OnOptimizerStep, CSVLogger):
 
     Args:
         directory: the run's directory.
+        starts_at: the optimizer step from which the run goes on; rows after it are dropped.
     """
 
-    def __init__(self, *, directory: str) -> None:
+    def __init__(self, *, directory: str, starts_at: int = 0) -> None:
         super().__init__(save_dir=directory, name="", version="")
+        self.starts_at = starts_at
+
+    @rank_zero_only
+    def open_session(self, config: Mapping[str, Any], trainer: pl.Trainer) -> None:
+        """Keep of an earlier attempt what the checkpoint knows of."""
+        super().open_session(config, trainer)
+        self._experiment = _Rows(self.log_dir)
+        self._experiment.keep(self.starts_at)
 
     @rank_zero_only
     def save(self) -> None:
         """Write the rows; no hparams.yaml, the configuration is in the record."""
         self.experiment.save()
+
+
+class _Rows(ExperimentWriter):
+    """Lightning's writer, which by itself removes an earlier file and rewrites the header in place."""
+
+    def _check_log_dir_exists(self) -> None:
+        pass
+
+    def keep(self, last_step: int) -> None:
+        """Drop rows after a step, and the test's."""
+        path = Path(self.metrics_file_path)
+        if not path.exists():
+            return
+        with path.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if int(row["step"]) <= last_step]
+        rows = [{name: value for name, value in row.items() if not name.startswith("test/")} for row in rows]
+        rows = [row for row in rows if any(value for name, value in row.items() if name != "step")]
+        self.metrics_keys = sorted({name for row in rows for name in row})
+        self._write(rows)
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        with open(self.metrics_file_path, newline="") as file:
+            self._write(list(csv.DictReader(file)))
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        with replacing(Path(self.metrics_file_path)) as file:
+            text = io.TextIOWrapper(file, newline="")
+            writer = csv.DictWriter(text, self.metrics_keys)
+            writer.writeheader()
+            writer.writerows(rows)
+            text.detach()

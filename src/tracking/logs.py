@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -20,8 +21,9 @@ def log_to(directory: Path, rank: int = 0) -> None:
         root.removeHandler(handler)
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
+    threading.excepthook = _log_exception  # such as of the thread that writes event files
     path = directory / (LOG_NAME if rank == 0 else f"rank-{rank}.log")
-    file = logging.FileHandler(path)
+    file = _LogFile(path)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root.addHandler(file)
     if rank == 0:
@@ -37,10 +39,26 @@ def log_to(directory: Path, rank: int = 0) -> None:
             os.dup2(own.fileno(), 2)
 
 
+class _LogFile(logging.FileHandler):
+    """A log that ends, with one word on the terminal, when it can be written no more; the training goes on."""
+
+    ended = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        if not self.ended:
+            self.ended = True
+            print(f"error: {self.baseFilename} cannot be written ({sys.exc_info()[1]}).", file=sys.stderr)
+
+
+def _log_exception(args: threading.ExceptHookArgs) -> None:
+    where = args.thread.name if args.thread else "a thread"
+    logging.getLogger(__name__).error("%s ended: %s", where, args.exc_value)
+
+
 def quiet_lightning() -> None:
     """Keep what Lightning says about itself (the hardware it found, its other products) out of the log."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists.*")  # it is the run's
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")  # of a resumed run
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # an epoch's end is logged too
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # within Lightning itself

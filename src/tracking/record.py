@@ -1,8 +1,8 @@
 """The run record: run.json in the run's directory, from which the run can be found, compared and run again."""
 
 import json
-import os
 import secrets
+import socket
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,23 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from src.errors import UserError
+from src.files import write
+from src.tracking.ownership import is_gone
 
 RECORD = "run.json"
 # Without these nothing can be done with a run.
 _ENTRIES = {"id", "name", "tags", "status", "config", "started", "metrics", "best", "sweep", "error"}
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that at any moment either the old text or the new one is there, whole."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def claim(parent: Path, letter: str) -> Path:
@@ -95,6 +84,7 @@ class Record:
                 "best": {"metric": config["monitor"], "value": None, "epoch": None, "checkpoint": None},
                 "error": None,
                 "sweep": sweep,
+                "resumed": [],
             },
         )
         record.save()
@@ -113,6 +103,37 @@ class Record:
             raise ValueError(f"{directory / RECORD} is not a run's record.")
         return cls(directory, values)
 
+    @property
+    def status(self) -> str:
+        """running, done, failed or interrupted; what was killed with its record at running counts as interrupted."""
+        status = str(self.values["status"])
+        return "interrupted" if status == "running" and is_gone(self.values["environment"]) else status
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether whoever holds the run's lock may go on with it although its record says running."""
+        environment = self.values["environment"]
+        return is_gone(environment) or environment.get("host") != socket.gethostname()
+
+    def reopen(self, config: Mapping[str, Any], overrides: list[str], environment: Mapping[str, Any]) -> None:
+        """Go on with a run that was cut off.
+
+        Args:
+            config: its configuration, with what is changed from here on.
+            overrides: the words that change it.
+            environment: where it goes on.
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self.update(
+            status="running",
+            error=None,
+            config=config,
+            tags=config["tags"],
+            environment=environment,
+            overrides=[*self.values["overrides"], *overrides],
+            resumed=[*self.values.get("resumed", []), {"at": now, "overrides": overrides}],
+        )
+
     def update(self, **values: Any) -> None:
         """Change entries and write the record."""
         self.values.update(values)
@@ -120,7 +141,7 @@ class Record:
 
     def save(self) -> None:
         """Write the record."""
-        write_atomically(self.directory / RECORD, json.dumps(self.values, indent=2, allow_nan=False) + "\n")
+        write(self.directory / RECORD, json.dumps(self.values, indent=2, allow_nan=False) + "\n")
 
     def finish(self, status: str, started: float, error: str | None = None, **values: Any) -> None:
         """Close the record, keeping what rank 0 has written meanwhile.
@@ -132,5 +153,6 @@ class Record:
             values: entries to change besides.
         """
         self.values = Record.load(self.directory).values
-        duration = round(time.monotonic() - started, 3)
+        earlier = self.values["duration_s"] or 0.0
+        duration = round(earlier + time.monotonic() - started, 3)
         self.update(status=status, error=error, duration_s=duration, **values)

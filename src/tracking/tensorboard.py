@@ -13,12 +13,13 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from torch.utils.tensorboard.summary import text
 
 from src.tracking.loggers import OnOptimizerStep
 
-# The session's end lies in an event file of its own, because TensorBoard believes the first end it reads: a run that
-# is resumed must be able to take its end back.
-_END_SUFFIX = ".session-end"
+# What a resumed run must be able to take back lies in event files of its own, which are replaced: of a session's
+# beginning and end TensorBoard believes the first it reads, and a test may be done again.
+_START_SUFFIX, _END_SUFFIX, _TEST_SUFFIX = ".session-start", ".session-end", ".test"
 _STATUS = {"done": api_pb2.STATUS_SUCCESS, "failed": api_pb2.STATUS_FAILURE, "interrupted": api_pb2.STATUS_FAILURE}
 # What distinguishes runs without being a hyper-parameter.
 _NOT_HPARAMS = ("name", "tags", "callbacks", "logger", "monitor", "mode", "data.dir")
@@ -29,10 +30,11 @@ class TensorBoard(OnOptimizerStep, TensorBoardLogger):
 
     Args:
         directory: the run's directory.
+        starts_at: the optimizer step from which the run goes on; TensorBoard forgets earlier files' points after it.
     """
 
-    def __init__(self, *, directory: str) -> None:
-        super().__init__(save_dir=directory, name="", version="", default_hp_metric=False)
+    def __init__(self, *, directory: str, starts_at: int = 0) -> None:
+        super().__init__(save_dir=directory, name="", version="", default_hp_metric=False, purge_step=starts_at + 1)
 
     @rank_zero_only
     def open_session(self, config: Mapping[str, Any], trainer: pl.Trainer) -> None:
@@ -41,14 +43,20 @@ class TensorBoard(OnOptimizerStep, TensorBoardLogger):
         Lightning's own way would write a placeholder metric, and a success before the run has begun.
         """
         super().open_session(config, trainer)
-        text = json.dumps(config, indent=2)
-        self.experiment.add_text("config", f"```json\n{text}\n```")
-        self.experiment.file_writer.add_summary(_session_start(config))
+        _replace(Path(self.log_dir), _START_SUFFIX, _as_text(config), _session_start(config))
 
     @rank_zero_only
     def save(self) -> None:
         """Flush the event file; the configuration is in the record, not in Lightning's hparams.yaml."""
         self.experiment.flush()
+
+    @rank_zero_only
+    def begin_test(self) -> None:
+        """Go on in a file of the test's own."""
+        self.close()
+        self._experiment = None
+        self._kwargs = {"filename_suffix": _TEST_SUFFIX}
+        _remove(Path(self.log_dir), _TEST_SUFFIX)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -63,13 +71,27 @@ class TensorBoard(OnOptimizerStep, TensorBoardLogger):
 
 def close_session(directory: Path, status: str) -> None:
     """Write how a run ended (done, failed or interrupted), replacing an earlier end."""
-    for earlier in directory.glob(f"*{_END_SUFFIX}"):
-        earlier.unlink()
     end = plugin_data_pb2.SessionEndInfo(status=_STATUS[status], end_time_secs=time.time())
-    writer = EventFileWriter(str(directory), filename_suffix=_END_SUFFIX)
-    summary = _summary(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end))
-    writer.add_event(Event(wall_time=time.time(), summary=summary))
+    content = plugin_data_pb2.HParamsPluginData(session_end_info=end)
+    _replace(directory, _END_SUFFIX, _summary(metadata.SESSION_END_INFO_TAG, content))
+
+
+def _replace(directory: Path, suffix: str, *summaries: Summary) -> None:
+    """Write summaries into an event file of their own, in place of those with the same suffix."""
+    _remove(directory, suffix)
+    writer = EventFileWriter(str(directory), filename_suffix=suffix)
+    for summary in summaries:
+        writer.add_event(Event(wall_time=time.time(), step=0, summary=summary))
     writer.close()
+
+
+def _remove(directory: Path, suffix: str) -> None:
+    for earlier in directory.glob(f"events.out.tfevents.*{suffix}"):
+        earlier.unlink()
+
+
+def _as_text(config: Mapping[str, Any]) -> Summary:
+    return text("config", f"```json\n{json.dumps(config, indent=2)}\n```")
 
 
 def hparams(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | float | str]:

@@ -1,0 +1,186 @@
+"""One run: its record opened, its training carried out wherever it belongs, its record closed."""
+
+import logging
+import shlex
+import sys
+import time
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from src.errors import Interrupted, UserError
+from src.files import is_full, sweep_up
+from src.launching.cluster import Place, place, tell, told
+from src.launching.stop import undisturbed
+from src.tracking.card import shown
+from src.tracking.environment import PATCH, environment, git
+from src.tracking.logs import LOG_NAME, log_to
+from src.tracking.ownership import owned
+from src.tracking.record import RECORD, Record
+
+log = logging.getLogger(__name__)
+_TENSORBOARD = "src.tracking.tensorboard.TensorBoard"
+
+
+def say(error: Exception | str) -> None:
+    """Tell the user what went wrong, a line a sentence."""
+    for sentence in str(error).splitlines():
+        print(f"error: {sentence}", file=sys.stderr)
+
+
+def begin(directory: Path, config: dict[str, Any], overrides: list[str], sweep: str | None) -> Record:
+    """Train a configuration in a directory that is this process's own, and keep the record there.
+
+    Returns:
+        The closed record; its status says how it ended.
+
+    Raises:
+        Interrupted: the run was told to stop; what it had is saved.
+        OSError: the record cannot even be opened.
+    """
+    with owned(directory):
+        log_to(directory)
+        code = git()
+        if code and (patch := code["patch"]) is not None:
+            (directory / PATCH).write_bytes(patch)
+            code = {**code, "patch": PATCH}
+        record = Record.start(
+            directory,
+            sweep=sweep,
+            config=config,
+            overrides=overrides,
+            command=shlex.join(["python", "-m", "src.train", *overrides]),
+            git=code,
+            environment=_environment(config),
+        )
+        log.info("%s: %s", record.values["id"], " ".join(overrides) or "the default configuration")
+        _carry_out(record, None)
+    return record
+
+
+def go_on(directory: Path, config: dict[str, Any], overrides: list[str]) -> Record:
+    """Take up a run where it was cut off, from its newest whole checkpoint.
+
+    Args:
+        directory: the run's.
+        config: its configuration, with what is changed from here on.
+        overrides: the words that change it.
+
+    Returns:
+        The closed record.
+
+    Raises:
+        UserError: another command is at work on it, or its checkpoints are damaged.
+        Interrupted: as from ``begin``.
+    """
+    from src.tracking.checkpoints import FOLDER, newest
+
+    with owned(directory):
+        sweep_up(directory)
+        sweep_up(directory / FOLDER)
+        record = Record.load(directory)
+        if record.values["status"] == "running" and not record.is_abandoned:
+            at = record.values["environment"]
+            raise UserError(f"{record.values['id']} is still running, as process {at['pid']} on {at['host']}.")
+        checkpoint = newest(directory / FOLDER)
+        if checkpoint is None and (record.values["metrics"] or record.values["best"]["checkpoint"]):
+            raise UserError(
+                f"{directory / FOLDER} is empty, and the run had got further: its checkpoints were removed."
+            )
+        log_to(directory)
+        record.reopen(config, overrides, _environment(config))
+        start = f"from {shown(checkpoint)}" if checkpoint else "from the beginning: it had not come to a checkpoint"
+        log.info("%s goes on %s", record.values["id"], start)
+        _carry_out(record, checkpoint)
+    return record
+
+
+def follow(here: Place) -> int:
+    """Train as one of the ranks that torchrun or SLURM has started, on what rank 0 tells; returns the exit status."""
+    from src.fit import fit
+    from src.launching.ranks import run_here
+
+    try:
+        message = told()
+        if "exit_status" in message:
+            return int(message["exit_status"])
+        log_to(Path(message["directory"]), here.rank)
+        train = partial(fit, checkpoint=message["checkpoint"])
+        run_here(train, message["config"], message["directory"], here.local_world)
+    except Interrupted as stop:
+        return stop.exit_status
+    except UserError as error:  # rank 0 has met it too
+        log.error("%s", error)
+        return 1
+    except Exception:
+        log.exception("rank %d failed", here.rank)
+        return 1
+    return 0
+
+
+def _environment(config: dict[str, Any]) -> dict[str, Any]:
+    from src.launching.hardware import choose, threads_per_process
+
+    hardware = choose(config["trainer"])
+    threads = threads_per_process(hardware.devices)
+    return environment(hardware.accelerator, hardware.devices, hardware.num_nodes, threads)
+
+
+def _carry_out(record: Record, checkpoint: Path | None) -> None:
+    started = time.monotonic()
+    try:
+        result = _train(record, checkpoint)
+    except Interrupted:
+        _close(record, "interrupted", started)
+        raise
+    except UserError as error:
+        log.error("%s", error)
+        say(error)
+        _close(record, "failed", started, error=str(error))
+    except Exception as error:
+        from src.launching.ranks import RankFailed
+
+        cause = str(error) if isinstance(error, RankFailed) else f"{type(error).__name__}: {error}"
+        log.error("the run failed\n%s", error.details if isinstance(error, RankFailed) else traceback.format_exc())
+        print(f"error: {cause} (the traceback is in {shown(record.directory / LOG_NAME)})", file=sys.stderr)
+        _close(record, "failed", started, error=cause.splitlines()[-1])
+    else:
+        _close(record, "done", started, **result)
+
+
+def _train(record: Record, checkpoint: Path | None) -> dict[str, Any]:
+    """Train where this run belongs: here, in processes of its own, or in the ranks that were started for it."""
+    from src.fit import fit
+    from src.launching.hardware import choose
+    from src.launching.ranks import launch, run_here
+
+    config, directory = record.values["config"], str(record.directory)
+    hardware = choose(config["trainer"])
+    start = None if checkpoint is None else str(checkpoint)
+    train = partial(fit, checkpoint=start)
+    if here := place():
+        tell({"config": config, "directory": directory, "checkpoint": start})
+        return run_here(train, config, directory, here.local_world)
+    # A process that starts ranks must never compute, or what it forks may hang; so only a single run on one device
+    # trains right here.
+    if record.values["sweep"] or hardware.devices > 1:
+        return launch(train, config, directory, hardware)
+    return run_here(train, config, directory)
+
+
+def _close(record: Record, status: str, started: float, **values: Any) -> None:
+    """Close the record, and say in the run's event files how it ended."""
+    with undisturbed():
+        try:
+            record.finish(status, started, **values)
+            if any(node["_target_"] == _TENSORBOARD for node in record.values["config"]["logger"].values()):
+                from src.tracking.tensorboard import close_session
+
+                close_session(record.directory, status)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            say(
+                f"{record.directory / RECORD} cannot be written ({error.strerror}): the run is {status}, and its record is behind."
+            )

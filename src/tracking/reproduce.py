@@ -1,0 +1,148 @@
+"""Making a recorded run again: with its code, its command line and its number of threads, and comparing what comes out."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from src.errors import UserError
+from src.paths import OUTPUTS, ROOT, from_root
+from src.tracking.card import shown
+from src.tracking.environment import PATCH, environment, git
+from src.tracking.find import all_runs
+from src.tracking.record import RECORD, Record
+
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
+# What of the environment can change a result.
+_COUNTS = ("platform", "cpu", "python", "packages", "requirements_sha256")
+
+
+class Recipe:
+    """All that a record says about how its run was made.
+
+    Args:
+        record: the run.
+
+    Raises:
+        UserError: the record does not hold what it takes.
+    """
+
+    def __init__(self, record: Record) -> None:
+        run = record.values
+        self.record, self.id = record, run["id"]
+        self.threads: int = run["environment"].get("threads", 1)
+        self.overrides: list[str] = run.get("overrides", [])
+        code = run.get("git") or {}
+        self.commit: str | None = code.get("commit")
+        self.dirty, self.patch = bool(code.get("dirty")), record.directory / PATCH if code.get("patch") else None
+        words_only = all(isinstance(word, str) and not word.startswith("-") for word in self.overrides)
+        if not (words_only and (self.commit is None or _COMMIT.fullmatch(self.commit))):
+            raise UserError(f"{record.directory / RECORD} was not written by this project.")
+
+    @property
+    def code_is_here(self) -> bool:
+        """Whether the code in this folder is the run's, to the letter."""
+        here = git()
+        patch = self.patch.read_bytes() if self.patch else None
+        return here is not None and (here["commit"], here["patch"]) == (self.commit, patch)
+
+    def steps(self, folder: str = "../reproduced") -> list[str]:
+        """The commands that make the run again."""
+        train = shlex.join([f"OMP_NUM_THREADS={self.threads}", "python", "-m", "src.train", *self.overrides])
+        if self.commit is None or self.code_is_here:
+            return [train]
+        apply = [f"git -C {folder} apply {shlex.quote(str(self.patch))}"] if self.patch else []
+        return [f"git worktree add --detach {folder} {self.commit}", *apply, f"cd {folder}", train]
+
+    def warnings(self) -> list[str]:
+        """What stands in the way of the same numbers, a sentence each."""
+        found = []
+        if self.commit is None:
+            found.append("It was made outside git: its code is not known, and what is here takes its place.")
+        elif self.dirty and self.patch is None:
+            found.append("Its code had changes of more than a megabyte, which were not kept.")
+        if (nodes := self.record.values["config"]["trainer"]["num_nodes"]) > 1:
+            found.append(f"It was trained on {nodes} machines: start the command by torchrun on each.")
+        if len(self.record.values.get("resumed", [])) and any("devices" in word for word in self.overrides):
+            found.append("It was resumed, perhaps on another number of devices, which rounds differently.")
+        there, here = self.record.values["environment"], environment("", 1, 1, 1)
+        return found + [
+            f"{key}: {_short(there.get(key), here[key])} there, {_short(here[key], there.get(key))} here."
+            for key in _COUNTS
+            if there.get(key) != here[key]
+        ]
+
+    def run_again(self) -> Record:
+        """Make the run again, in a git worktree of its own where the code here is another.
+
+        Raises:
+            UserError: it cannot be made, or fails.
+        """
+        if self.record.values["config"]["trainer"]["num_nodes"] > 1:
+            raise UserError(f"{self.id} was trained on several machines: make it again by torchrun, as printed.")
+        with self._code() as project:
+            words = list(self.overrides)
+            folder = self.record.values["config"]["data"].get("dir")
+            if project != ROOT and folder is not None:
+                words.append(f"data.dir='{from_root(folder)}'")  # what was fetched is not in git
+            variables = {"OUTPUTS_DIR": str(OUTPUTS), "OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": str(project)}
+            command = [sys.executable, "-m", "src.train", *words]
+            with subprocess.Popen(command, cwd=project, env={**os.environ, **variables}) as training:
+                training.wait()
+        made = [run for run in all_runs() if run.values["environment"].get("pid") == training.pid]
+        if training.returncode or not made:
+            raise UserError(f"{self.id} could not be made again: the command ended with {training.returncode}.")
+        made[-1].update(reproduces=self.id)
+        return made[-1]
+
+    @contextmanager
+    def _code(self) -> Iterator[Path]:
+        if self.commit is None or self.code_is_here:
+            yield ROOT
+            return
+        with tempfile.TemporaryDirectory(prefix="reproduce-") as aside:
+            tree = Path(aside, "code")
+            _git("worktree", "add", "--quiet", "--detach", str(tree), self.commit)
+            try:
+                if self.patch:
+                    _git("-C", str(tree), "apply", "--whitespace=nowarn", str(self.patch.absolute()))
+                yield tree / ROOT.relative_to(_git("rev-parse", "--show-toplevel"))
+            finally:
+                _git("worktree", "remove", "--force", str(tree))
+
+
+def compare(one: Record, other: Record) -> list[tuple[str, float | None, float | None]]:
+    """Name and both values of every metric that either run has."""
+    first, second = one.values["metrics"], other.values["metrics"]
+    return [(name, first.get(name), second.get(name)) for name in sorted(first | second)]
+
+
+def _git(*words: str) -> str:
+    try:
+        return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+    except OSError as error:
+        raise UserError(f"git cannot be started ({error.strerror}).") from error
+    except subprocess.CalledProcessError as error:
+        raise UserError(f"{shlex.join(['git', *words])}: {error.stderr.strip()}") from error
+
+
+def _short(value: Any, other: Any) -> str:
+    """A value in a line; of a table only what differs."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        return ", ".join(f"{name} {version}" for name, version in value.items() if other.get(name) != version)
+    return "unknown" if value is None else str(value)[:40]
+
+
+def describe(recipe: Recipe) -> str:
+    """The steps and the warnings, as text."""
+    commit = f" at commit {recipe.commit[:12]}" if recipe.commit else ""
+    changes = f" with the changes in {shown(recipe.patch)}" if recipe.patch else ""
+    lines = [f"{recipe.id} was made{commit}{changes}. To make it again:", ""]
+    lines += [f"  {step}" for step in recipe.steps()]
+    return "\n".join([*lines, "", *recipe.warnings()]).rstrip()

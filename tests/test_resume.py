@@ -1,0 +1,102 @@
+"""A run that was cut off anywhere and resumed ends as the run that was never cut off: bit for bit, and in every file."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+from tensorboard.summary.writer import event_file_writer
+
+from src.errors import Interrupted
+from tests.outcome import curves, differences, outcome
+
+# Three epochs of eight steps in chunks of three: cuts fall within an epoch, at its last chunk, and before a checkpoint.
+SHORT = [
+    "data.train_size=512",
+    "data.steps_per_execution=3",
+    "trainer.max_epochs=3",
+    "model.dropout=0.3",
+    "logger=both",
+]
+
+
+class Cut(pl.Callback):
+    """Ends a training after so many chunks: told to stop (which saves), or by an error (which saves nothing)."""
+
+    def __init__(self, chunks: int, how: str) -> None:
+        self.chunks, self.how = chunks, how
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.chunks -= 1
+        if self.chunks == 0:
+            if self.how == "killed":
+                raise RuntimeError("killed")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def on_test_start(self, *_: Any) -> None:
+        if self.chunks > 0:
+            raise RuntimeError("killed")
+
+
+def assert_same_run(cut: dict[str, Any], whole: dict[str, Any]) -> None:
+    assert not differences(outcome(cut["directory"]), outcome(whole["directory"]))
+    assert (cut["metrics"], cut["best"]) == (whole["metrics"], whole["best"])
+    for points in curves(cut["directory"]).values():
+        steps = [step for step, _ in points]
+        assert steps == sorted(set(steps))
+
+
+Fit = Callable[..., dict[str, Any]]
+
+
+def cut_and_resume(fit_here: Fit, tmp_path: Path, words: list[str], *cuts: tuple[int, str]) -> dict[str, Any]:
+    directory = tmp_path / "cut"
+    for chunks, how in cuts:
+        with pytest.raises((Interrupted, RuntimeError)):
+            fit_here(*words, extra=[Cut(chunks, how)], small=False, into=directory)
+    return fit_here(*words, small=False, into=directory)
+
+
+@pytest.fixture(autouse=True)
+def _event_files_in_order(monkeypatch: pytest.MonkeyPatch):
+    """Event files are read in the order of their names, which hold the second and a count; here both runs are in one."""
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(1000))
+
+
+@pytest.mark.parametrize("how", ["told", "killed"])
+@pytest.mark.parametrize("chunks", [1, 3, 4, 7, 9, 10])
+def test_cut_off_anywhere(fit_here: Fit, tmp_path: Path, chunks: int, how: str):
+    cut = cut_and_resume(fit_here, tmp_path, SHORT, (chunks, how))
+    assert_same_run(cut, fit_here(*SHORT, small=False))
+
+
+def test_cut_off_again_and_again(fit_here: Fit, tmp_path: Path):
+    cut = cut_and_resume(fit_here, tmp_path, SHORT, (2, "told"), (1, "told"), (2, "killed"), (4, "told"))
+    assert_same_run(cut, fit_here(*SHORT, small=False))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["schedule=step", "schedule.every_epochs=0.5"],
+        ["schedule=exponential", "schedule.warmup_epochs=1.5"],
+        ["schedule=cosine"],
+        ["schedule=one_cycle"],
+        ["schedule=plateau", "schedule.patience_epochs=0", "optimizer.lr=0.1"],
+        ["optimizer=muon"],
+        ["optimizer=rmsprop"],
+        ["callbacks=ema", "callbacks.ema.decay=0.9"],
+        ["data.augment.shift=2", "data.augment.elastic=1", "data.augment.erasing=0.5"],
+        ["model.norm=batch"],
+        ["trainer.precision=bf16-mixed"],
+        ["data.val_size=0"],
+        ["callbacks=early_stopping", "callbacks.early_stopping.min_delta=1.0", "callbacks.early_stopping.patience=1"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_whatever_is_chosen(fit_here: Fit, tmp_path: Path, words: list[str]):
+    cut = cut_and_resume(fit_here, tmp_path, [*SHORT, *words], (2, "told"), (3, "told"))
+    assert_same_run(cut, fit_here(*SHORT, *words, small=False))
