@@ -58,6 +58,10 @@ tensorboard: $(READY) ## Look at all runs in TensorBoard, on this machine only
 bench: $(READY) ## Time an epoch beside a hand-written loop and the usual tutorial's
 	$(BIN)/python -m benchmarks.epoch $(ARGS)
 
+.PHONY: soak
+soak: $(READY) ## Kill, starve and interrupt runs for half an hour, and see what is left
+	$(BIN)/python -m tests.soak --table docs/soak.md $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what can be made again; runs and data stay
 	rm -rf .venv .pytest_cache .hypothesis .mypy_cache .ruff_cache

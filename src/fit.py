@@ -52,7 +52,7 @@ def check_targets(config: Mapping[str, Any]) -> None:
     for node in config["callbacks"].values():
         check_call(node, "callbacks")
     for node in config["logger"].values():
-        check_call(node, "logger", ["directory", "starts_at"])
+        check_call(node, "logger", ["directory", "resumed_at"])
 
 
 def fit(
@@ -88,11 +88,11 @@ def _fit(
 ) -> dict[str, Any]:
     pl.seed_everything(config["seed"], verbose=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it has not written
-    starts_at = load(Path(checkpoint), "meta")["global_step"] if checkpoint else 0
+    resumed_at = load(Path(checkpoint), "meta")["global_step"] if checkpoint else None
     data: TensorData = build(config["data"], "data", seed=config["seed"])
     model = make_classifier(config, data)
     loggers = [
-        build(node, "logger", directory=str(directory), starts_at=starts_at) for node in config["logger"].values()
+        build(node, "logger", directory=str(directory), resumed_at=resumed_at) for node in config["logger"].values()
     ]
     callbacks = [build(node, "callbacks") for node in config["callbacks"].values()]
     books = Bookkeeper(directory)

@@ -88,12 +88,20 @@ def go_on(directory: Path, config: dict[str, Any], overrides: list[str]) -> Reco
             raise UserError(
                 f"{directory / FOLDER} is empty, and the run had got further: its checkpoints were removed."
             )
+        if checkpoint is None:
+            _clear(directory)
         log_to(directory)
         record.reopen(config, overrides, _environment(config))
         start = f"from {shown(checkpoint)}" if checkpoint else "from the beginning: it had not come to a checkpoint"
         log.info("%s goes on %s", record.values["id"], start)
         _carry_out(record, checkpoint)
     return record
+
+
+def _clear(directory: Path) -> None:
+    """Remove the curves of an attempt that came to no checkpoint: the run begins again and writes the same."""
+    for path in [*directory.glob("events.out.tfevents.*"), *directory.glob("metrics.csv")]:
+        path.unlink()
 
 
 def follow(here: Place) -> int:

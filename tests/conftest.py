@@ -1,24 +1,31 @@
 """Real processes, real files, real MNIST. Every test keeps its runs in a folder of its own."""
 
 import json
+import logging
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from tensorboard.summary.writer import event_file_writer
 
 # Before torch is imported: beside another busy process two OpenMP threads can be fifty times slower than one.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import src.tracking.find
+import src.train
 from src.config.command_line import parse
 from src.config.compose import preflight
 from src.fit import fit
+from src.launching.stop import STOP
 from src.paths import ROOT
+from src.run import _clear
 from src.tracking.checkpoints import newest
 from src.tracking.record import Record
 
@@ -86,6 +93,35 @@ def train(command: Command) -> Command:
 
 
 @pytest.fixture
+def train_here(outputs: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    """Like ``train``, but in this process, which spares it the imports: for single runs on one device."""
+    for module in (src.train, src.tracking.find):
+        monkeypatch.setattr(module, "RUNS", outputs / "runs")
+        monkeypatch.setattr(module, "SWEEPS", outputs / "sweeps")
+    monkeypatch.setattr(sys, "argv", ["src.train"])
+    handlers, signals = logging.root.handlers[:], {n: signal.getsignal(n) for n in STOP}
+
+    def run(*words: str, small: bool = True) -> Finished:
+        capfd.readouterr()
+        status = src.train.main([*(SMALL if small else []), *words])
+        said = capfd.readouterr()
+        return Finished(status, said.out, said.err, outputs)
+
+    yield run
+    for handler in set(logging.root.handlers) - set(handlers):
+        handler.close()
+    logging.root.handlers[:] = handlers
+    for signum, handler in signals.items():
+        signal.signal(signum, handler)
+
+
+@pytest.fixture
+def event_files_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of event files hold the second and a count, and are read in order: here the count keeps its length."""
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(1000))
+
+
+@pytest.fixture
 def fit_here(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Train in this process, going on where ``into`` holds a checkpoint; returns what ``fit`` returns and ``directory``."""
     count = iter(range(100))
@@ -95,7 +131,8 @@ def fit_here(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         directory = into or tmp_path / f"run-{next(count)}"
         directory.mkdir(exist_ok=True)
         checkpoint = newest(directory / "checkpoints")
-        if not (directory / "run.json").exists():
+        if checkpoint is None:
+            _clear(directory)
             Record.start(directory, sweep=None, config=config, overrides=[], command="", git=None, environment={})
         return {**fit(config, str(directory), extra, checkpoint and str(checkpoint)), "directory": directory}
 

@@ -394,8 +394,8 @@ def fill(folder: Path) -> None:
 def fill_disk(soak: Soak, tally: Tally, times: int, what: str) -> None:
     """The disk is full when a checkpoint, an event file or the record is written."""
     owner, method, writes = {
-        "checkpoint": (DurableCheckpointIO, "save_checkpoint", 8),
-        "event file": (TensorBoard, "save", 8),
+        "checkpoint": (DurableCheckpointIO, "save_checkpoint", 5),
+        "event file": (TensorBoard, "save", 5),
         "record": (Record, "save", 4),
     }[what]
     original = getattr(owner, method)
@@ -498,6 +498,15 @@ FAULTS: list[tuple[str, str, Callable[..., None], int, int]] = [
     ("misspell", "every key misspelt, in YAML and on the command line: refused by name", misspell, 0, 5),
 ]
 
+_HEAD = """# What was done to it
+
+`make soak` injects faults into real runs of about a second, at moments drawn evenly over the measured length of a whole
+run, and looks at what is left. "Everything equal" compares the last checkpoint (weights, optimizer, schedule), every
+scalar that TensorBoard and the CSV file hold, and the record's metrics with those of a run that nothing happened to, bit
+for bit. This file is what it wrote last.
+
+"""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__.splitlines()[0])
@@ -532,7 +541,7 @@ def main() -> int:
         table.append(f"| {tally.fault} | {tally.times} | {len(tally.lost)} | {struck} |")
     print("\n" + "\n".join(table))
     if args.table:
-        args.table.write_text("\n".join(table) + "\n")
+        args.table.write_text(_HEAD + "\n".join(table) + "\n")
     return int(any(tally.lost for tally in tallies))
 
 

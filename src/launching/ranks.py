@@ -20,7 +20,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from src.errors import Interrupted, UserError
 from src.launching.hardware import Hardware, threads_per_process
-from src.launching.stop import STOP, raise_on_stop
+from src.launching.stop import STOP
 from src.tracking.logs import log_to
 
 Fit = Callable[[dict[str, Any], str], dict[str, Any]]
@@ -72,7 +72,7 @@ def launch(fit: Fit, config: dict[str, Any], directory: str, hardware: Hardware)
         )
     # torch's launcher describes each failure at length on the terminal; ours goes to the log and the record.
     for name in list(logging.root.manager.loggerDict):
-        if name.startswith("torch.distributed"):
+        if name.startswith(("torch.distributed", "torch.multiprocessing")):
             logging.getLogger(name).setLevel(logging.CRITICAL)
     handlers = {signum: signal.getsignal(signum) for signum in _HANDLED}
     with tempfile.TemporaryDirectory(prefix="ranks-") as replies:
@@ -107,7 +107,10 @@ def launch(fit: Fit, config: dict[str, Any], directory: str, hardware: Hardware)
 
 def _rank(fit: Fit, config: dict[str, Any], directory: str, threads: int, replies: str) -> dict[str, Any]:
     """What each started process runs."""
-    raise_on_stop()  # a forked rank has inherited the launcher's handlers
+    # A forked rank has inherited the launcher's handlers. While there is nothing to save a signal ends it at once, even
+    # where it waits, deep in torch, for a rank that will not come.
+    for signum in STOP:
+        signal.signal(signum, signal.SIG_DFL)
     rank = int(os.environ["RANK"])
     torch.set_num_threads(threads)
     stay_on_this_machine()
@@ -130,8 +133,9 @@ def _root_cause(failure: ChildFailedError, replies: Path) -> BaseException:
     for mistake in sorted(replies.glob("user-error-*")):
         return UserError(mistake.read_text())
     rank, first = failure.get_first_failure()
-    if first.exitcode in {128 + signum for signum in STOP}:
-        return Interrupted(first.exitcode - 128)
+    for signum in STOP:
+        if first.exitcode in (128 + signum, -signum):
+            return Interrupted(signum)
     if first.error_file_data and isinstance(data := first.error_file_data.get("message"), dict):
         return RankFailed(f"rank {rank}: {data['message']}", data.get("extraInfo", {}).get("py_callstack", ""))
     name = f" ({signal.Signals(-first.exitcode).name})" if first.exitcode < 0 else ""

@@ -2,12 +2,13 @@
 
 import signal
 from types import FrameType
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 
 from src.errors import Interrupted
-from src.launching.stop import STOP, raise_on_stop
+from src.launching.stop import STOP
 
 
 class StopOnSignal(pl.callbacks.Checkpoint):
@@ -24,6 +25,7 @@ class StopOnSignal(pl.callbacks.Checkpoint):
     def __init__(self, checkpoint: str | None) -> None:
         self.checkpoint = checkpoint
         self.received = 0
+        self._usual: dict[signal.Signals, Any] = {}
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.received = signum
@@ -34,8 +36,7 @@ class StopOnSignal(pl.callbacks.Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From here on there is something to save first."""
-        for signum in STOP:
-            signal.signal(signum, self._note)
+        self._usual = {signum: signal.signal(signum, self._note) for signum in STOP}
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
@@ -50,11 +51,15 @@ class StopOnSignal(pl.callbacks.Checkpoint):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From here on there is nothing more to save."""
-        raise_on_stop()
+        self._leave()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Likewise."""
-        raise_on_stop()
+        self._leave()
+
+    def _leave(self) -> None:
+        for signum, handler in self._usual.items():
+            signal.signal(signum, handler)
 
     def _stop_if_told(self, trainer: pl.Trainer) -> None:
         if signum := self._agreed(trainer):

@@ -43,7 +43,7 @@ def git(root: Path = ROOT) -> dict[str, Any] | None:
 
 
 def _ask(root: Path, *words: str, **variables: str) -> bytes:
-    environment = {**os.environ, **variables}
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", **variables}  # looking must not refresh the index
     return subprocess.run(["git", *words], cwd=root, env=environment, check=True, capture_output=True).stdout
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ class OnOptimizerStep:
     """Puts every point on the optimizer step, whoever logs it; Lightning by itself counts chunks.
 
     To be mixed in before a logger of Lightning's. ``open_session`` is called once before the training, ``begin_test``
-    between it and the test, ``close`` after that. A logger is built with ``starts_at``, the optimizer step from which
-    the run goes on, 0 at its beginning: what an earlier attempt wrote beyond it must not count.
+    between it and the test, ``close`` after that. A logger is built with ``resumed_at``, the optimizer step at which a
+    run goes on, or None: what an earlier attempt wrote beyond it must not count.
     """
 
     trainer: pl.Trainer | None = None
@@ -54,19 +54,20 @@ class CSV(OnOptimizerStep, CSVLogger):
 
     Args:
         directory: the run's directory.
-        starts_at: the optimizer step from which the run goes on; rows after it are dropped.
+        resumed_at: the optimizer step at which a run goes on; rows after it are dropped.
     """
 
-    def __init__(self, *, directory: str, starts_at: int = 0) -> None:
+    def __init__(self, *, directory: str, resumed_at: int | None = None) -> None:
         super().__init__(save_dir=directory, name="", version="")
-        self.starts_at = starts_at
+        self.resumed_at = resumed_at
 
     @rank_zero_only
     def open_session(self, config: Mapping[str, Any], trainer: pl.Trainer) -> None:
         """Keep of an earlier attempt what the checkpoint knows of."""
         super().open_session(config, trainer)
         self._experiment = _Rows(self.log_dir)
-        self._experiment.keep(self.starts_at)
+        if self.resumed_at is not None:
+            self._experiment.keep(self.resumed_at)
 
     @rank_zero_only
     def save(self) -> None:
@@ -75,31 +76,51 @@ class CSV(OnOptimizerStep, CSVLogger):
 
 
 class _Rows(ExperimentWriter):
-    """Lightning's writer, which by itself removes an earlier file and rewrites the header in place."""
+    """Lightning's writer, which by itself removes an earlier file, and when it is interrupted loses rows and columns."""
+
+    def __init__(self, log_dir: str) -> None:
+        super().__init__(log_dir)
+        self._header: list[str] = []  # of the file, as long as this process writes it
 
     def _check_log_dir_exists(self) -> None:
         pass
 
     def keep(self, last_step: int) -> None:
-        """Drop rows after a step, and the test's."""
+        """Drop rows after a step, and the test's; and a last row that was only half written."""
         path = Path(self.metrics_file_path)
         if not path.exists():
             return
-        with path.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if int(row["step"]) <= last_step]
-        rows = [{name: value for name, value in row.items() if not name.startswith("test/")} for row in rows]
-        rows = [row for row in rows if any(value for name, value in row.items() if name != "step")]
+        text = path.read_text()
+        table = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+        rows = [{name: row[name] for name in row if not name.startswith("test/")} for row in table]
+        rows = [
+            row for row in rows if int(row["step"]) <= last_step and any(row[name] for name in row if name != "step")
+        ]
         self.metrics_keys = sorted({name for row in rows for name in row})
         self._write(rows)
 
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        with open(self.metrics_file_path, newline="") as file:
-            self._write(list(csv.DictReader(file)))
+    def save(self) -> None:
+        """Append the rows; where they have columns of their own, write the file anew."""
+        if not self.metrics:
+            return
+        self._record_new_keys()
+        path = Path(self.metrics_file_path)
+        if self._header == self.metrics_keys:
+            with path.open("a", newline="") as file:
+                csv.DictWriter(file, self.metrics_keys).writerows(self.metrics)
+        else:
+            earlier = []
+            if path.exists():
+                with path.open(newline="") as file:
+                    earlier = list(csv.DictReader(file))
+            self._write([*earlier, *self.metrics])
+        self.metrics = []
 
-    def _write(self, rows: list[dict[str, Any]]) -> None:
+    def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         with replacing(Path(self.metrics_file_path)) as file:
             text = io.TextIOWrapper(file, newline="")
             writer = csv.DictWriter(text, self.metrics_keys)
             writer.writeheader()
             writer.writerows(rows)
             text.detach()
+        self._header = list(self.metrics_keys)

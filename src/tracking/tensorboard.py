@@ -30,11 +30,12 @@ class TensorBoard(OnOptimizerStep, TensorBoardLogger):
 
     Args:
         directory: the run's directory.
-        starts_at: the optimizer step from which the run goes on; TensorBoard forgets earlier files' points after it.
+        resumed_at: the optimizer step at which a run goes on; TensorBoard forgets earlier files' points after it.
     """
 
-    def __init__(self, *, directory: str, starts_at: int = 0) -> None:
-        super().__init__(save_dir=directory, name="", version="", default_hp_metric=False, purge_step=starts_at + 1)
+    def __init__(self, *, directory: str, resumed_at: int | None = None) -> None:
+        purge_step = None if resumed_at is None else resumed_at + 1
+        super().__init__(save_dir=directory, name="", version="", default_hp_metric=False, purge_step=purge_step)
 
     @rank_zero_only
     def open_session(self, config: Mapping[str, Any], trainer: pl.Trainer) -> None:

@@ -1,0 +1,52 @@
+"""How many test samples are counted, and how many are right, on so many ranks: 9,999 of them, which no number here divides.
+
+python -m tests.counts <ranks> <folder for data>
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from src.config.command_line import parse
+from src.config.compose import preflight
+from src.data.mnist import MNIST
+from src.fit import make_classifier, make_trainer
+from src.launching.hardware import choose
+from src.launching.ranks import launch
+from src.targets import build
+
+
+def count(config: dict[str, Any], directory: str) -> dict[str, Any]:
+    whole = MNIST._read
+
+    def cut(self: MNIST, train: bool) -> Any:
+        images, labels = whole(self, train)
+        return images[:9999], labels[:9999]
+
+    MNIST._read = cut  # type: ignore[method-assign]
+    torch.manual_seed(0)
+    data = build(config["data"], "data", seed=0)
+    model = make_classifier(config, data)
+    counted = []
+
+    class Count(pl.Callback):
+        def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+            samples = pl_module.test_loss.weight.clone()
+            if trainer.world_size > 1:
+                torch.distributed.all_reduce(samples)
+            counted.append(int(samples))
+
+    trainer = make_trainer(config, callbacks=[Count()], logger=False)
+    [metrics] = trainer.test(model, datamodule=data, verbose=False)
+    return {"samples": counted, "right": round(metrics["test/acc"] * 9999, 3)}
+
+
+if __name__ == "__main__":
+    [config] = preflight(parse([f"trainer.devices={sys.argv[1]}"]))
+    directory = Path(sys.argv[2]) / f"ranks-{sys.argv[1]}"
+    directory.mkdir()
+    print("\n" + json.dumps(launch(count, config, str(directory), choose(config["trainer"]))))

@@ -1,0 +1,526 @@
+"""What a run promises when it is cut off, moved, damaged, or started by somebody else."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import psutil
+import pytest
+
+from src.errors import UserError
+from src.paths import ROOT
+from src.tracking.checkpoints import is_whole, load, newest
+from src.tracking.environment import git
+from src.tracking.ownership import is_gone, owned, owner
+from src.tracking.record import Record
+from tests.conftest import SMALL, Command, Finished
+from tests.outcome import curves, differences, outcome
+
+THREE = ["trainer.max_epochs=3", "model.dropout=0.2"]
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_a_finished_run_says_so_and_changes_nothing(train_here: Command):
+    [directory] = train_here().directories
+    before = contents(directory)
+    done = train_here(f"resume={directory.name}", small=False)
+    assert done.status == 0
+    assert "is finished, all 2 epochs: there is nothing to resume" in done.stdout
+    assert contents(directory) == before
+
+
+def test_a_finished_run_can_be_given_more_epochs(train_here: Command):
+    [short] = train_here(*THREE[1:]).directories
+    done = train_here(f"resume={short.name}", "trainer.max_epochs=3", "tags=[longer]", small=False)
+    assert done.status == 0, done.stderr
+    [run] = done.runs
+    assert (run["status"], run["tags"], run["config"]["trainer"]["max_epochs"]) == ("done", ["longer"], 3)
+    assert run["overrides"][-2:] == ["trainer.max_epochs=3", "tags=[longer]"]
+    assert len(run["resumed"]) == 1
+    train_here(*THREE)
+    assert not differences(outcome(done.directories[0]), outcome(done.directories[1]))
+
+
+@pytest.fixture(autouse=True)
+def _event_files_in_order(event_files_in_order: None):
+    """Of two runs in one second, as here, TensorBoard reads the files in the order in which they were made."""
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["optimizer.lr=1"], 2, "optimizer.lr=1: a run goes on as it began"),
+        (["seed=1,2"], 2, "plain key=value"),
+        (["trainer.max_epochs=1"], 2, "less than the 3"),
+        (["trainer.max_epochs=0"], 2, "trainer.max_epochs=0 must be at least 1"),
+        (["trainer.devices=64"], 2, "trainer.devices=64"),
+        (["tags=x y"], 2, "must be a valid list"),
+        (["-m"], 2, "leave out -m"),
+        (["--cfg", "job"], 2, "leave out -m and other flags"),
+    ],
+)
+def test_what_may_not_differ_is_refused(train_here: Command, words: list[str], status: int, said: str):
+    [directory] = train_here(*THREE).directories
+    unfinish(directory)
+    before = contents(directory)
+    done = train_here(f"resume={directory}", *words, small=False)
+    assert done.status == status
+    assert said in done.stderr
+    assert contents(directory) == before
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
+def test_a_schedule_that_ends_with_the_run_allows_no_other_length(train_here: Command, schedule: str):
+    train_here(f"schedule={schedule}", "name=planned")
+    done = train_here("resume=planned", "trainer.max_epochs=3", small=False)
+    assert done.status == 2
+    assert f"schedule={schedule} ends with the last epoch" in done.stderr
+
+
+@pytest.mark.parametrize("word", ["latest", "r2026", "https://example.org/last.ckpt", "", "null"])
+def test_a_run_that_is_not_there_cannot_be_resumed(train_here: Command, word: str):
+    done = train_here(f"resume={word}", small=False)
+    assert done.status in (1, 2)
+    assert done.stderr.startswith("error: ")
+    assert not done.outputs.exists()
+
+
+def unfinish(directory: Path, status: str = "interrupted", **environment: Any) -> None:
+    """Make a finished run look as if it had been cut off before its last epoch."""
+    record = Record.load(directory)
+    folder = directory / "checkpoints"
+    os.replace(folder / "previous.ckpt", folder / "last.ckpt")
+    record.update(status=status, environment={**record.values["environment"], **environment})
+
+
+def test_a_run_at_work_is_not_resumed_and_a_killed_one_is(train_here: Command):
+    [directory] = train_here(*THREE).directories
+    whole = outcome(directory)
+    unfinish(directory, "running", **owner())
+    refused = train_here(f"resume={directory.name}", small=False)
+    assert refused.status == 1
+    assert f"is still running, as process {os.getpid()}" in refused.stderr
+    assert train_here("resume=latest", small=False).status == 1
+    unfinish_environment = {"pid_started": owner()["pid_started"] - 100}  # the number was given to another process
+    record = Record.load(directory)
+    record.update(environment={**record.values["environment"], **unfinish_environment})
+    assert record.status == "interrupted"
+    assert train_here("resume=latest", small=False).status == 0
+    assert not differences(outcome(directory), whole)
+
+
+def test_a_lock_holds_while_its_process_lives(tmp_path: Path):
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom src.tracking.ownership import owned\n"
+        "with owned(Path(sys.argv[1])):\n    print('mine', flush=True)\n    time.sleep(100)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"mine\n"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("src.tracking.ownership._PATIENCE_S", 0.2)
+            with pytest.raises(UserError, match="another command"), owned(tmp_path):
+                pass
+        other.kill()
+    with owned(tmp_path):
+        pass
+
+
+def test_who_is_gone():
+    assert not is_gone(owner())
+    assert is_gone({**owner(), "pid_started": 1.0})
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as other:
+        there = {**owner(), "pid": other.pid, "pid_started": psutil.Process(other.pid).create_time()}
+    assert is_gone(there)
+    assert not is_gone({**there, "host": "elsewhere"})  # this machine cannot know
+    assert not is_gone({})
+
+
+@pytest.mark.parametrize("damage", ["truncated", "one byte", "missing"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(train_here: Command, damage: str):
+    [directory] = train_here(*THREE).directories
+    whole = outcome(directory)
+    Record.load(directory).update(status="interrupted")
+    path = directory / "checkpoints" / "last.ckpt"
+    content = bytearray(path.read_bytes())
+    if damage == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "one byte":
+        content[len(content) // 2] ^= 255
+        path.write_bytes(content)
+    else:
+        path.unlink()
+    assert not is_whole(path)
+    done = train_here("resume=latest", small=False)
+    assert done.status == 0, done.stderr
+    assert "previous.ckpt" in done.stdout
+    assert damage == "missing" or "last.ckpt is damaged" in done.stdout
+    assert not differences(outcome(directory), whole)
+
+
+def test_when_all_checkpoints_are_damaged_or_gone_nothing_is_trained(train_here: Command):
+    [directory] = train_here().directories
+    Record.load(directory).update(status="interrupted")
+    for path in (directory / "checkpoints").iterdir():
+        path.write_bytes(b"nothing")
+    done = train_here("resume=latest", small=False)
+    assert done.status == 1
+    assert "last.ckpt and previous.ckpt and best.ckpt cannot be read" in done.stderr
+    shutil.rmtree(directory / "checkpoints")
+    done = train_here("resume=latest", small=False)
+    assert done.status == 1
+    assert "its checkpoints were removed" in done.stderr
+
+
+def test_a_run_that_was_moved_keeps_its_best(train_here: Command, tmp_path: Path):
+    [directory] = train_here(*THREE, "callbacks.best.every_n_epochs=2").directories
+    assert Record.load(directory).values["best"]["epoch"] == 1
+    whole = outcome(directory)
+    unfinish(directory)
+    moved = tmp_path / "elsewhere"
+    shutil.move(directory, moved)
+    done = train_here(f"resume={moved}", small=False)
+    assert done.status == 0, done.stderr
+    assert not differences(outcome(moved), whole)
+    assert not directory.exists()
+
+
+def test_another_versions_record_and_a_foreign_checkpoint_run_nothing(train_here: Command):
+    import torch
+
+    [directory] = train_here().directories
+    record = Record.load(directory)
+    config = {**record.values["config"], "model": {"_target_": "os.system", "command": "true"}}
+    record.update(status="interrupted", config=config)
+    done = train_here("resume=latest", small=False)
+    assert done.status == 1
+    assert "model._target_='os.system' is not allowed" in done.stderr
+    record.update(config={**config, "model": record.values["config"]["model"] | {"_target_": "src.model.mlp.MLP"}})
+    torch.save({"state_dict": {}, "code": torch.nn.Linear(1, 1)}, directory / "checkpoints" / "last.ckpt")
+    assert train_here("resume=latest", small=False).status == 1
+
+
+def test_a_second_training_gives_the_same_bits(train_here: Command):
+    words = [*THREE, "data.augment.rotation=5"]
+    one, two = [outcome(train_here(*words).directories[-1]) for _ in range(2)]
+    assert not differences(one, two)
+
+
+def test_every_checkpoint_is_plain_data(train_here: Command):
+    [directory] = train_here("callbacks=ema", "schedule=plateau", "name=plain").directories
+    names = {path.name for path in (directory / "checkpoints").iterdir()}
+    assert names == {"best.ckpt", "last.ckpt", "previous.ckpt"}
+    for name in names:
+        assert load(directory / "checkpoints" / name)["epoch"] in (0, 1)
+
+
+# -- real processes
+
+
+def spawn(
+    outputs: Path, *words: str, launcher: tuple[str, ...] = ("-m", "src.train"), **env: str
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *launcher, *words],
+        cwd=ROOT,
+        env={**os.environ, "OUTPUTS_DIR": str(outputs), "COLUMNS": "200", **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], outputs: Path) -> Finished:
+    said, _ = process.communicate(timeout=200)
+    return Finished(process.returncode, said, said, outputs)
+
+
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "src.train")
+
+
+def test_torchrun_starts_the_ranks_and_one_run_comes_out(outputs: Path, command: Command):
+    done = finish(spawn(outputs, *SMALL, "model.dropout=0.2", launcher=TORCHRUN), outputs)
+    assert done.status == 0, done.stdout
+    [run], [directory] = done.runs, done.directories
+    assert run["status"] == "done"
+    assert (run["config"]["trainer"]["devices"], run["environment"]["devices"]) == (2, 2)
+    assert "rank 1 of 2" in (directory / "rank-1.log").read_text()
+    own = command("train", *SMALL, "model.dropout=0.2", "trainer.devices=2")
+    assert own.runs[0]["metrics"] == own.runs[1]["metrics"]
+
+
+def test_a_mistake_under_torchrun_is_said_once(outputs: Path):
+    done = finish(spawn(outputs, "optimizer.lrr=1", launcher=TORCHRUN), outputs)
+    assert done.status != 0
+    assert done.stdout.count("did you mean") == 1
+    assert not outputs.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["-m", "seed=1,2"], "start the sweep without them"), (["trainer.devices=3"], "leave it out")]
+)
+def test_what_torchrun_decides_cannot_be_asked_for(
+    train_here: Command, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+):
+    monkeypatch.setattr("src.train.tell", lambda message: None)
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    done = train_here(*words)
+    assert done.status == 2
+    assert said in done.stderr
+
+
+def test_two_machines_train_one_run(outputs: Path, command: Command, free_port: int):
+    nodes = [
+        "-m",
+        "torch.distributed.run",
+        "--nnodes=2",
+        "--nproc-per-node=1",
+        "--rdzv-backend=c10d",
+        f"--rdzv-endpoint=localhost:{free_port}",
+        "-m",
+        "src.train",
+    ]
+    agents = [spawn(outputs, *SMALL, launcher=tuple(nodes)) for _ in range(2)]
+    for done in [finish(agent, outputs) for agent in agents]:
+        assert done.status == 0, done.stdout
+    [run] = done.runs
+    assert (run["config"]["trainer"]["devices"], run["config"]["trainer"]["num_nodes"]) == (1, 2)
+    own = command("train", *SMALL, "trainer.devices=2")
+    assert own.runs[0]["metrics"] == own.runs[1]["metrics"]
+
+
+@pytest.fixture
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_slurms_tasks_are_the_ranks(outputs: Path, free_port: int):
+    def task(number: int) -> subprocess.Popen[str]:
+        step = {"SLURM_JOB_ID": "77", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NODEID": "0"}
+        where = {"SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_STEP_NODELIST": "localhost", "MASTER_PORT": str(free_port)}
+        return spawn(outputs, *SMALL, **step, **where, SLURM_PROCID=str(number), SLURM_LOCALID=str(number))
+
+    tasks = [task(0), task(1)]
+    for done in [finish(one, outputs) for one in tasks]:
+        assert done.status == 0, done.stdout
+    [run] = done.runs
+    assert run["environment"]["devices"] == 2
+    assert run["environment"]["slurm_job"] == "77"
+
+
+def test_slurms_signal_saves_requeues_and_the_next_start_goes_on(outputs: Path, tmp_path: Path):
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path / "asked"}\n')
+    scontrol.chmod(0o755)
+    slurm = {"SLURM_JOB_ID": "4711", "PATH": f"{scontrol.parent}:{os.environ['PATH']}"}
+    words = [*SMALL, "trainer.max_epochs=400"]
+    running = spawn(outputs, *words, **slurm)
+    wait_for(lambda: list(outputs.glob("runs/*/checkpoints/last.ckpt")))
+    running.send_signal(signal.SIGUSR1)
+    done = finish(running, outputs)
+    assert done.status == 138, done.stdout
+    assert (tmp_path / "asked").read_text() == "requeue 4711\n"
+    assert done.runs[0]["status"] == "interrupted"
+    again = finish(spawn(outputs, *words, SLURM_RESTART_COUNT="1", **slurm), outputs)
+    assert again.status == 0, again.stdout
+    assert "goes on from" in again.stdout
+    [run] = again.runs
+    assert run["status"] == "done"
+    over = finish(spawn(outputs, *words, SLURM_RESTART_COUNT="2", **slurm), outputs)
+    assert over.status == 0
+    assert "is finished" in over.stdout
+
+
+def wait_for(condition: Any, seconds: float = 100) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_second_rank_writes_nothing_but_its_log(outputs: Path, tmp_path: Path):
+    hook = tmp_path / "sitecustomize.py"
+    hook.write_text(
+        "import os, sys\n"
+        "def watch(event, args):\n"
+        "    if event == 'open' and os.environ.get('RANK') == '1' and isinstance(args[1], str) and set(args[1]) & set('wax+'):\n"
+        f"        if str(args[0]).startswith({str(outputs)!r}):\n"
+        f"            os.write(os.open({str(tmp_path / 'opened')!r}, os.O_CREAT | os.O_APPEND | os.O_WRONLY), f'{{args[0]}}\\n'.encode())\n"
+        "sys.addaudithook(watch)\n"
+    )
+    words = [*SMALL, "trainer.devices=2", "logger=both", "callbacks=full"]
+    done = finish(spawn(outputs, *words, PYTHONPATH=str(tmp_path)), outputs)
+    assert done.status == 0, done.stdout
+    assert {Path(line).name for line in (tmp_path / "opened").read_text().splitlines()} == {"rank-1.log"}
+
+
+def test_evaluation_counts_each_sample_once_on_any_number_of_ranks(tmp_path: Path):
+    counts = []
+    for ranks in (1, 2, 3):
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.counts", str(ranks), str(tmp_path)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stderr
+        counts.append(json.loads(done.stdout.splitlines()[-1]))
+    assert counts[0]["samples"] == [9999]
+    assert counts[0] == counts[1] == counts[2]
+
+
+def test_tensorboard_shows_one_curve_in_both_of_its_loaders(outputs: Path, train_here: Command, free_port: int):
+    words = ["logger=tensorboard", "data.batch_size=16", "trainer.max_epochs=3"]
+    [directory] = train_here(*words).directories
+    running = spawn(outputs, *SMALL, *words, "trainer.max_epochs=400", "name=killed")
+    wait_for(lambda: len(list(outputs.glob("runs/*/checkpoints/previous.ckpt"))) > 1)
+    running.kill()
+    running.wait()
+    [killed] = [path for path in outputs.glob("runs/*") if path != directory]
+    assert newest(killed / "checkpoints")
+    resumed = spawn(outputs, f"resume={killed.name}")
+    wait_for(lambda: Record.load(killed).values["resumed"])
+    time.sleep(2)
+    resumed.terminate()
+    assert finish(resumed, outputs).status == 143
+    python = curves(killed)
+    assert len(python["train/loss"]) > 2
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tensorboard.main",
+            "--logdir",
+            str(outputs),
+            "--port",
+            str(free_port),
+            "--load_fast=true",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        address = f"http://localhost:{free_port}/data/plugin/scalars/scalars"
+
+        def fast(tag: str) -> list[tuple[int, float]]:
+            query = urlencode({"run": f"runs/{killed.name}", "tag": tag})
+            try:
+                with urlopen(f"{address}?{query}", timeout=5) as answer:
+                    return [(step, value) for _, step, value in json.load(answer)]
+            except OSError:  # not up yet, or not yet read
+                return []
+
+        wait_for(lambda: fast("train/loss"))
+        for tag, points in python.items():
+            steps = [step for step, _ in fast(tag)]
+            assert steps == [step for step, _ in points], tag
+            assert steps == sorted(set(steps))
+        epochs = [step for step, _ in python["train/loss"]]
+        assert epochs == list(range(epochs[0], epochs[-1] + 1, epochs[0]))
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_the_faults_of_the_soak_in_short():
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.soak", "--short", "--seed", "1"],
+        cwd=ROOT,
+        env={key: value for key, value in os.environ.items() if key != "OUTPUTS_DIR"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# -- the code of a run
+
+
+def repository(folder: Path) -> Path:
+    folder.mkdir()
+    for words in (["init", "-q"], ["config", "user.email", "a@b.c"], ["config", "user.name", "n"]):
+        subprocess.run(["git", *words], cwd=folder, check=True)
+    (folder / ".gitignore").write_text("ignored\n")
+    (folder / "code.py").write_text("one\n")
+    subprocess.run(["git", "add", "."], cwd=folder, check=True)
+    subprocess.run(["git", "commit", "-qm", "one"], cwd=folder, check=True)
+    return folder
+
+
+def test_the_patch_holds_changes_and_new_files_and_nothing_that_is_ignored(tmp_path: Path):
+    project = repository(tmp_path / "project")
+    clean = git.__wrapped__(project)
+    assert clean["dirty"] is False
+    assert clean["patch"] is None
+    (project / "code.py").write_text("two\n")
+    (project / "new file.py").write_text("three\n")
+    (project / "ignored").write_text("secret\n")
+    index = (project / ".git" / "index").read_bytes()
+    objects = contents(project / ".git" / "objects")
+    changed = git.__wrapped__(project)
+    assert changed["commit"] == clean["commit"]
+    assert b"+two" in changed["patch"]
+    assert b"+three" in changed["patch"]
+    assert b"secret" not in changed["patch"]
+    assert (project / ".git" / "index").read_bytes() == index  # the user's own staging is left alone
+    assert contents(project / ".git" / "objects") == objects
+    subprocess.run(["git", "worktree", "add", "-q", "--detach", str(tmp_path / "tree")], cwd=project, check=True)
+    (tmp_path / "patch").write_bytes(changed["patch"])
+    subprocess.run(["git", "apply", str(tmp_path / "patch")], cwd=tmp_path / "tree", check=True)
+    assert (tmp_path / "tree" / "code.py").read_text() == "two\n"
+    assert (tmp_path / "tree" / "new file.py").read_text() == "three\n"
+
+
+def test_a_patch_too_large_is_left_out_and_without_git_there_is_none(tmp_path: Path):
+    project = repository(tmp_path / "project")
+    (project / "large.bin").write_bytes(os.urandom(2_000_000))
+    found = git.__wrapped__(project)
+    assert (found["dirty"], found["patch"]) == (True, None)
+    (tmp_path / "outside").mkdir()
+    assert git.__wrapped__(tmp_path / "outside") is None
+
+
+def test_a_run_is_reproduced_to_the_last_digit(train: Command, command: Command):
+    train("name=first", "model.dropout=0.1")
+    told = command("runs", "reproduce", "first")
+    assert told.status == 0, told.stderr
+    assert "OMP_NUM_THREADS=1 python -m src.train" in told.stdout
+    done = command("runs", "reproduce", "first", "--run")
+    assert done.status == 0, done.stdout + done.stderr
+    assert "equal, to the last digit" in done.stdout
+    first, again = done.runs
+    assert again["reproduces"] == first["id"]
+    assert again["metrics"] == first["metrics"]
+
+
+def test_what_does_not_reproduce_is_told(train: Command, command: Command):
+    [directory] = train().directories
+    record = Record.load(directory)
+    record.update(metrics={**record.values["metrics"], "test/acc": 0.5})
+    done = command("runs", "reproduce", "latest", "--run")
+    assert done.status == 1
+    assert "not equal" in done.stdout
+    record.update(overrides=["--multirun", "seed=1,2"])
+    refused = command("runs", "reproduce", directory.name)
+    assert refused.status == 1
+    assert "was not written by this project" in refused.stderr
