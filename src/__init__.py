@@ -1,8 +1,12 @@
 """Experiment tracking on PyTorch Lightning, Hydra and TensorBoard. The rooms, and what flows through them:
 
-    train.py      compose -> check -> launch -> fit -> record; the way in
+    train.py      compose -> check -> claim a directory -> run; the way in
+    resume.py     what may be said about a run that goes on
     evaluate.py   test a finished run again
+    runs.py       the runs that have been made: reproduce them
+    run.py        one run: its record opened, trained, its record closed
     fit.py        one training as each process runs it: data, model, trainer, test
+    files.py      files that are whole at every moment
     config/       from a command line to a checked, plain dict; never imports torch
     launching/    which devices there are; the processes that train; signals
     tracking/     the run's directory and record, TensorBoard, the card at the end

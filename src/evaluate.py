@@ -12,7 +12,7 @@ import argparse
 import sys
 from datetime import UTC, datetime
 
-from src.config.schema import check
+from src.config.check import check
 from src.errors import ConfigError, UserError, suggest
 from src.tracking.find import find
 from src.tracking.record import Record

@@ -7,8 +7,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from src.config.check import check
 from src.config.command_line import CommandLine
-from src.config.schema import check
 from src.errors import ConfigError, UserError
 from src.tracking.record import Record
 

@@ -12,7 +12,7 @@ from typing import Any
 from src.errors import Interrupted, UserError
 from src.files import is_full, sweep_up
 from src.launching.cluster import Place, place, tell, told
-from src.launching.stop import undisturbed
+from src.launching.stop import received, undisturbed
 from src.tracking.card import shown
 from src.tracking.environment import PATCH, environment, git
 from src.tracking.logs import LOG_NAME, log_to
@@ -142,13 +142,17 @@ def _carry_out(record: Record, checkpoint: Path | None) -> None:
     except Interrupted:
         _close(record, "interrupted", started)
         raise
-    except UserError as error:
-        log.error("%s", error)
-        say(error)
-        _close(record, "failed", started, error=str(error))
     except Exception as error:
         from src.launching.ranks import RankFailed
 
+        if signum := received():
+            _close(record, "interrupted", started)
+            raise Interrupted(signum) from error
+        if isinstance(error, UserError):
+            log.error("%s", error)
+            say(error)
+            _close(record, "failed", started, error=str(error))
+            return
         cause = str(error) if isinstance(error, RankFailed) else f"{type(error).__name__}: {error}"
         log.error("the run failed\n%s", error.details if isinstance(error, RankFailed) else traceback.format_exc())
         print(f"error: {cause} (the traceback is in {shown(record.directory / LOG_NAME)})", file=sys.stderr)

@@ -30,7 +30,7 @@ from src.config.compose import CONFIG_NAME, checked, preflight, register_resolve
 from src.errors import ConfigError, Interrupted, UserError
 from src.files import is_full
 from src.launching.cluster import as_overrides, place, requeue, requeued, tell
-from src.launching.stop import raise_on_stop
+from src.launching.stop import raise_on_stop, received
 from src.paths import CONF, RUNS, SWEEPS
 from src.resume import changed, split_resume
 from src.run import begin, follow, go_on, say
@@ -55,15 +55,18 @@ def main(argv: list[str] | None = None) -> int:
         finally:
             if here:
                 tell({"exit_status": status})  # where the others still wait for word of a run
-    except UserError as error:
-        say(error)
-        status = 2 if isinstance(error, ConfigError) else 1
-    except OSError as error:
-        if not is_full(error):
-            raise
-        say(f"the disk is full ({error.strerror}): free some space.")
     except Interrupted as stop:
-        status = stop.exit_status
+        return stop.exit_status
+    except Exception as error:
+        if signum := received():
+            return Interrupted(signum).exit_status
+        if isinstance(error, UserError):
+            say(error)
+        elif isinstance(error, OSError) and is_full(error):
+            say(f"the disk is full ({error.strerror}): free some space.")
+        else:
+            raise
+        return 2 if isinstance(error, ConfigError) else 1
     return status
 
 
@@ -106,7 +109,12 @@ def _check_machine(configs: list[dict[str, Any]]) -> None:
 
 def _hand_to_hydra(line: CommandLine, *extra: str) -> None:
     sys.argv = [sys.argv[0], *line.flags, *line.overrides, *extra]
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name=CONFIG_NAME)(job)()
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=CONFIG_NAME)(job)()
+    except SystemExit:  # Hydra's way to end after an error of its own
+        if signum := received():
+            raise Interrupted(signum) from None
+        raise
 
 
 def job(cfg: DictConfig) -> float | None:

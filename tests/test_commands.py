@@ -145,6 +145,35 @@ def test_an_error_of_ours_is_one_line_on_the_terminal_and_a_traceback_in_the_log
         assert "in forward" in (directory / "train.log").read_text()
 
 
+@pytest.mark.parametrize("flag", [["-m"], ["--multirun"]])
+def test_a_rank_that_fails_in_the_middle_of_a_sweep_costs_that_job_alone(flag: list[str], tmp_path: Path):
+    project = copy_of_the_project(tmp_path)
+    (project / "src" / "model" / "trap.py").write_text(
+        "import os\n\nfrom torch import nn\n\n\nclass Trap(nn.Module):\n"
+        "    def __init__(self, *, input_shape, outputs, armed):\n        super().__init__()\n"
+        "        self.armed, self.layer = armed, nn.Linear(784, outputs)\n\n"
+        "    def forward(self, x):\n        if self.armed and os.environ['RANK'] == '1':\n"
+        "            raise RuntimeError('the trap')\n        return self.layer(x.flatten(1))\n"
+    )
+    (project / "conf" / "model" / "trap.yaml").write_text(
+        "_target_: src.model.trap.Trap\narmed: false\nloss: cross_entropy\ngradient_clip_norm: null\n"
+    )
+    words = [word for word in SMALL if not word.startswith("model.")]
+    # The flag stands last or in the middle, where Hydra itself would not take it.
+    place = len(words) if flag == ["-m"] else 1
+    line = [*words[:place], *flag, *words[place:]]
+    done = _run(
+        project, [*line, "model=trap", "model.armed=false,true,false", "trainer.devices=2"], tmp_path / "outputs"
+    )
+    assert done.status == 1
+    assert [run["status"] for run in done.runs] == ["done", "failed", "done"]
+    assert done.runs[0]["metrics"] == done.runs[2]["metrics"]
+    assert "the trap" in done.runs[1]["error"]
+    assert f"{done.runs[1]['id']}: rank 1" in done.stdout
+    assert "in forward" in (done.directories[1] / "train.log").read_text()
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def _run(project: Path, words: list[str], outputs: Path) -> Finished:
     import os
 

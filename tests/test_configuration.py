@@ -241,7 +241,7 @@ def test_any_directory_name_survives_hydras_grammar(name: str):
 
 @given(st.floats() | st.integers() | st.text(max_size=8) | st.none() | st.booleans())
 def test_a_rate_is_accepted_exactly_when_it_is_a_finite_number_above_zero(value: object):
-    from src.config.schema import check
+    from src.config.check import check
 
     [config] = preflight(parse([]))
     config["optimizer"]["lr"] = value

@@ -8,7 +8,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 import pytest
+import torch
 
+from src.data.chunks import Chunk, ChunkLoader
 from src.errors import Interrupted
 from tests.outcome import curves, differences, outcome
 
@@ -98,3 +100,33 @@ def test_cut_off_again_and_again(fit_here: Fit, tmp_path: Path):
 def test_whatever_is_chosen(fit_here: Fit, tmp_path: Path, words: list[str]):
     cut = cut_and_resume(fit_here, tmp_path, [*SHORT, *words], (2, "told"), (3, "told"))
     assert_same_run(cut, fit_here(*SHORT, *words, small=False))
+
+
+def test_every_epoch_sees_every_sample_once_through_cuts(
+    fit_here: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: dict[int, list[int]] = {}
+    deal = ChunkLoader._chunk
+
+    def watch(self: ChunkLoader, order: torch.Tensor, position: int) -> Chunk:
+        chunk = deal(self, order, position)
+        if self.seed is not None:
+            start = chunk.first_step * self.batch_size
+            seen.setdefault(self.epoch, []).extend(order[start : start + sum(chunk.totals)].tolist())
+        return chunk
+
+    monkeypatch.setattr(ChunkLoader, "_chunk", watch)
+    cut_and_resume(fit_here, tmp_path, SHORT, (2, "told"), (3, "told"), (1, "told"))
+    assert [sorted(seen[epoch]) for epoch in range(3)] == [list(range(512))] * 3
+    assert len({tuple(samples) for samples in seen.values()}) == 3
+
+
+def test_a_best_checkpoint_outlives_worse_epochs_after_a_resume(fit_here: Fit, tmp_path: Path):
+    words = [*SHORT, "optimizer=sgd", "optimizer.lr=1e-12"]  # nothing is learnt, so the first epoch stays the best
+    directory = tmp_path / "cut"
+    fit_here(*words, "trainer.max_epochs=1", small=False, into=directory)
+    before = (directory / "checkpoints" / "best.ckpt").read_bytes()
+    result = fit_here(*words, small=False, into=directory)
+    assert (directory / "checkpoints" / "best.ckpt").read_bytes() == before
+    assert result["best"]["epoch"] == 0
+    assert torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 2

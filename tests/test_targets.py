@@ -1,5 +1,6 @@
 """Only what stands on the list is called, whatever a configuration or a checkpoint names."""
 
+import copy
 import subprocess
 import sys
 
@@ -7,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.config.check import check
 from src.config.command_line import parse
 from src.config.compose import preflight
 from src.errors import ConfigError
+from src.fit import check_targets
 from src.paths import ROOT
 from src.targets import build, check_call, check_name, resolve
 
@@ -79,6 +82,53 @@ def test_names_off_the_list_are_refused_before_anything_is_imported(target: str)
 def test_hostile_configurations_stop_in_preflight(words: list[str]):
     with pytest.raises(ConfigError):
         preflight(parse(words))
+
+
+CONFIG = preflight(parse([]))[0]
+SPELLINGS = [
+    "{}",
+    " {}",
+    "{} ",
+    "{}.",
+    "./{}",
+    "${{oc.env:HOME,{}}}",
+    "${{{}}}",
+    "src.model.mlp.{}",
+    "torch.optim.{}",
+    "src.{}",
+]
+
+
+@st.composite
+def hostile_nodes(draw: st.DrawFn) -> object:
+    """A node that would run something, in some spelling, under some of the keys by which Hydra calls things."""
+    target = draw(st.sampled_from(SPELLINGS)).format(
+        draw(st.sampled_from(["tests.canary.sing", "os.system", "torch.load"]))
+    )
+    node: object = {draw(st.sampled_from(["_target_", "_target_", "target", "_call_"])): target}
+    node |= draw(
+        st.sampled_from([{}, {"_partial_": True}, {"_args_": ["x"]}, {"_recursive_": True}, {"_convert_": "all"}])
+    )
+    for _ in range(draw(st.integers(0, 2))):
+        node = draw(st.sampled_from([{"inner": node}, [node], {"_target_": "src.model.mlp.MLP", "hidden": node}]))
+    return draw(st.sampled_from([node, target]))
+
+
+@given(hostile_nodes(), st.data())
+def test_nothing_hostile_is_reached_wherever_it_stands_in_a_configuration(node: object, data: st.DataObject):
+    config = copy.deepcopy(CONFIG)
+    place = data.draw(st.sampled_from(sorted(group for group in config if isinstance(config[group], dict))))
+    parent = config[place]
+    while data.draw(st.booleans()) and (inner := [key for key in parent if isinstance(parent[key], dict)]):
+        parent = parent[data.draw(st.sampled_from(sorted(inner)))]
+    parent[data.draw(st.sampled_from([*sorted(parent), "another"]))] = node
+    try:
+        check_targets(check(config))
+    except ConfigError:
+        pass
+    else:  # a word where words are free, such as a folder's name: nothing was called by it
+        assert isinstance(node, str)
+    assert "tests.canary" not in sys.modules
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.config.check import check
 from src.config.command_line import CommandLine, points
-from src.config.schema import check
 from src.errors import ConfigError, suggest
 from src.paths import CONF
 

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ Fit = Callable[[dict[str, Any], str], dict[str, Any]]
 
 # Ranks that outlive the order to stop are killed after so many seconds.
 _GRACE_S = 20
+# A rank that lost its connection waits so long before it says so, for the rank at fault to be seen to end first.
+_LATER_S = 5
 # The launcher takes these over, and does not give them back.
 _HANDLED = (*STOP, signal.SIGHUP, signal.SIGQUIT)
 
@@ -122,6 +125,10 @@ def _rank(fit: Fit, config: dict[str, Any], directory: str, threads: int, replie
         raise
     except Interrupted as stop:
         raise SystemExit(stop.exit_status) from None
+    except Exception as error:
+        if isinstance(error, torch.distributed.DistError) or "gloo" in str(error):
+            time.sleep(_LATER_S)
+        raise
 
 
 def stay_on_this_machine() -> None:

@@ -11,10 +11,24 @@ from src.errors import Interrupted
 STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
+_received = 0
+
+
+def received() -> int:
+    """The signal that this process was told to stop by, or 0.
+
+    An exception raised from a signal handler can strike in the middle of a library that turns it into another, so who
+    handles an error asks here first.
+    """
+    return _received
+
+
 def raise_on_stop() -> None:
     """From now on each raises ``Interrupted`` at once."""
 
     def handler(signum: int, frame: FrameType | None) -> None:
+        global _received
+        _received = signum
         raise Interrupted(signum)
 
     for signum in STOP:
