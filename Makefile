@@ -25,7 +25,7 @@ install: $(READY) ## Set up .venv; only what is not there yet
 
 .PHONY: lock
 lock: $(READY) ## Choose the newest versions pyproject.toml allows
-	$(BIN)/uv pip compile --quiet --universal --upgrade --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --upgrade --no-emit-index-url --no-annotate --no-header --all-extras pyproject.toml -o requirements.lock
 
 .PHONY: train
 train: $(READY) ## Train on MNIST: make train, or make train ARGS="optimizer=sgd seed=3"
@@ -43,7 +43,7 @@ test-slow: $(READY) ## Run the slow tests
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy src benchmarks
+	$(BIN)/mypy src hydra_plugins/optuna_sweeper.py benchmarks
 
 .PHONY: format
 format: $(READY) ## Put the code into the house style

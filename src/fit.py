@@ -19,6 +19,7 @@ from src.launching.hardware import choose
 from src.launching.signals import StopOnSignal
 from src.model.classifier import Classifier
 from src.model.losses import outputs_for
+from src.sweeps.pruning import pruning
 from src.targets import build, check_call, resolve
 from src.tracking.bookkeeping import Bookkeeper
 from src.tracking.checkpoints import FOLDER, LAST, DurableCheckpointIO, load
@@ -67,7 +68,8 @@ def fit(
         checkpoint: where to go on from; None begins.
 
     Returns:
-        ``metrics`` (the last epoch's and the test's), ``best`` (metric, value, epoch, checkpoint) and ``samples_per_s``.
+        ``metrics`` (the last epoch's and the test's), ``best`` (metric, value, epoch, checkpoint), ``samples_per_s``, and
+        of a pruned trial of a search ``pruned_in_epoch``.
 
     Raises:
         UserError: the data is damaged, the loss is no number any more, or the disk is full.
@@ -96,12 +98,13 @@ def _fit(
     ]
     callbacks = [build(node, "callbacks") for node in config["callbacks"].values()]
     books = Bookkeeper(directory)
+    pruner = pruning(directory, config["monitor"], config["trainer"]["max_epochs"])
     saves = any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks)
     stop = StopOnSignal(str(directory / FOLDER / LAST) if saves else None)
     trainer = make_trainer(
         config,
         logger=loggers,
-        callbacks=[*callbacks, books, *extra, stop],
+        callbacks=[*callbacks, *([pruner] if pruner else []), books, *extra, stop],
         max_epochs=config["trainer"]["max_epochs"],
         log_every_n_steps=max(1, round(_LOG_EVERY_STEPS / data.steps_per_execution)),
         limit_val_batches=1.0 if data.val_size else 0,
@@ -117,6 +120,8 @@ def _fit(
         trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         books.note(trainer)
         best = books.best(trainer)
+        if pruner is not None and pruner.pruned_in_epoch:
+            return {**books.results(best), "pruned_in_epoch": pruner.pruned_in_epoch}  # not worth a test
         for logger in loggers:
             logger.begin_test()
         weights = best["checkpoint"] and str(directory / best["checkpoint"])
@@ -125,7 +130,7 @@ def _fit(
     finally:
         for logger in loggers:
             logger.close()
-    return {"metrics": books.metrics, "best": best, "samples_per_s": books.samples_per_s}
+    return books.results(best)
 
 
 def make_classifier(config: Mapping[str, Any], data: TensorData) -> Classifier:

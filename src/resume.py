@@ -1,6 +1,7 @@
 """What a command line may say about a run that goes on: which one, and the few settings that may differ from then on."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -10,6 +11,7 @@ from hydra.errors import HydraException
 from src.config.check import check
 from src.config.command_line import CommandLine
 from src.errors import ConfigError, UserError
+from src.sweeps.sweep import Sweep
 from src.tracking.record import Record
 
 _MAY_DIFFER = ("trainer.max_epochs", "trainer.devices", "trainer.num_nodes", "tags")
@@ -29,8 +31,8 @@ def split_resume(line: CommandLine) -> tuple[str | None, list[str]]:
     run = words[0].partition("=")[2].strip("'\"")
     if len(words) > 1 or run in ("", "null"):
         raise ConfigError("resume= names one run: resume=latest, or a run's id, name or directory.")
-    if line.multirun or line.asks:
-        raise ConfigError("resume= goes on with one run, by itself: leave out -m and other flags.")
+    if line.asks:
+        raise ConfigError("resume= goes on with a run, or with -m with a sweep: leave out other flags.")
     return run, [word for word in line.overrides if word not in words]
 
 
@@ -70,6 +72,25 @@ def changed(record: Record, overrides: list[str]) -> dict[str, Any] | None:
     if after < before:
         raise ConfigError(f"trainer.max_epochs={after} is less than the {before} that {id} was planned for.")
     return None if run["status"] == "done" and after == before else config
+
+
+def changed_sweep(sweep: Sweep, words: list[str]) -> CommandLine:
+    """The command line with which a sweep goes on; other trials than before are noted in its record.
+
+    Raises:
+        ConfigError: a word that may not differ.
+    """
+    for word in words:
+        key, _, value = word.partition("=")
+        if key == "hydra.sweeper.n_trials" and sweep.values["search"] and value.isdigit():
+            sweep.values["trials"] = int(value)
+            sweep.save()
+        elif not key.startswith(("hydra/launcher", "hydra.launcher.")):
+            raise ConfigError(
+                f"{word}: a sweep goes on as it began; only its launcher may differ, and hydra.sweeper.n_trials of a search."
+            )
+    line = sweep.line
+    return replace(line, overrides=[*line.overrides, *words])
 
 
 def _parse(word: str) -> Override:

@@ -12,9 +12,11 @@ from typing import Any
 from src.errors import Interrupted, UserError
 from src.files import is_full, sweep_up
 from src.launching.cluster import Place, place, tell, told
-from src.launching.stop import received, undisturbed
+from src.launching.share import gpus_of_a_job, is_worker
+from src.launching.stop import only_note_stop, raise_on_stop, received, undisturbed
+from src.sweeps.sweep import Sweep
 from src.tracking.card import shown
-from src.tracking.environment import PATCH, environment, git
+from src.tracking.environment import PATCH, environment
 from src.tracking.logs import LOG_NAME, log_to
 from src.tracking.ownership import owned
 from src.tracking.record import RECORD, Record
@@ -29,8 +31,17 @@ def say(error: Exception | str) -> None:
         print(f"error: {sentence}", file=sys.stderr)
 
 
-def begin(directory: Path, config: dict[str, Any], overrides: list[str], sweep: str | None) -> Record:
+def begin(
+    directory: Path, config: dict[str, Any], overrides: list[str], code: dict[str, Any] | None, sweep: str | None = None
+) -> Record:
     """Train a configuration in a directory that is this process's own, and keep the record there.
+
+    Args:
+        directory: the run's.
+        config: checked.
+        overrides: the words that made it.
+        code: what ``environment.git`` says.
+        sweep: the sweep's id, for a job of one.
 
     Returns:
         The closed record; its status says how it ended.
@@ -41,7 +52,6 @@ def begin(directory: Path, config: dict[str, Any], overrides: list[str], sweep: 
     """
     with owned(directory):
         log_to(directory)
-        code = git()
         if code and (patch := code["patch"]) is not None:
             (directory / PATCH).write_bytes(patch)
             code = {**code, "patch": PATCH}
@@ -56,6 +66,41 @@ def begin(directory: Path, config: dict[str, Any], overrides: list[str], sweep: 
         )
         log.info("%s: %s", record.values["id"], " ".join(overrides) or "the default configuration")
         _carry_out(record, None)
+    return record
+
+
+def run_job(directory: Path, config: dict[str, Any], overrides: list[str]) -> Record | None:
+    """Carry out one job of a sweep, from where it stands: done, cut off, failed, or not begun.
+
+    Returns:
+        Its record; None where this worker was told to stop, which its sweep knows too.
+
+    Raises:
+        Interrupted: this process, which leads the sweep itself, was told to stop.
+    """
+    raise_on_stop()
+    if is_worker() and received():
+        return None
+    sweep = Sweep.load(directory.parent)
+    try:
+        if not (directory / RECORD).exists():
+            record = begin(directory, config, overrides, sweep.code, sweep.values["id"])
+        elif (record := Record.load(directory)).values["status"] != "done":
+            record = go_on(directory, record.values["config"], [])
+    except UserError as error:
+        say(f"{directory}: {error}")
+        return None
+    except Interrupted:
+        if is_worker():  # the others must come to their end, too
+            return None
+        raise
+    finally:
+        if is_worker():
+            only_note_stop()  # between two jobs there is nothing to save, and no one to catch an exception
+    if is_worker():
+        run = record.values
+        result = f", {run['best']['metric']} {run['best']['value']:.4f}" if run["best"]["value"] is not None else ""
+        print(f"{run['id']}: {run['status']}{result} ({' '.join(overrides)})", flush=True)
     return record
 
 
@@ -113,7 +158,7 @@ def follow(here: Place) -> int:
         message = told()
         if "exit_status" in message:
             return int(message["exit_status"])
-        log_to(Path(message["directory"]), here.rank)
+        log_to(Path(message["directory"]), here.rank, alone=True)
         train = partial(fit, checkpoint=message["checkpoint"])
         run_here(train, message["config"], message["directory"], here.local_world)
     except Interrupted as stop:
@@ -164,7 +209,7 @@ def _carry_out(record: Record, checkpoint: Path | None) -> None:
 def _train(record: Record, checkpoint: Path | None) -> dict[str, Any]:
     """Train where this run belongs: here, in processes of its own, or in the ranks that were started for it."""
     from src.fit import fit
-    from src.launching.hardware import choose
+    from src.launching.hardware import choose, visible_gpus
     from src.launching.ranks import launch, run_here
 
     config, directory = record.values["config"], str(record.directory)
@@ -176,8 +221,10 @@ def _train(record: Record, checkpoint: Path | None) -> dict[str, Any]:
         return run_here(train, config, directory, here.local_world)
     # A process that starts ranks must never compute, or what it forks may hang; so only a single run on one device
     # trains right here.
-    if record.values["sweep"] or hardware.devices > 1:
-        return launch(train, config, directory, hardware)
+    limit = config["trainer"]["max_minutes"]
+    if record.values["sweep"] or hardware.devices > 1 or limit is not None:
+        with gpus_of_a_job(record.directory.parent, visible_gpus(hardware), hardware.devices):
+            return launch(train, config, directory, hardware, limit)
     return run_here(train, config, directory)
 
 

@@ -5,7 +5,9 @@
     python -m src.train experiment=article                    a set of choices
     python -m src.train trainer.devices=2                     two GPUs, or two CPU processes
     python -m src.train -m optimizer=sgd,adam seed=1,2        every combination, a run each
+    python -m src.train -m sweep=mlp                          a search by Optuna
     python -m src.train resume=latest                         go on where the latest run was cut off
+    python -m src.train -m resume=latest                      what the latest sweep lacks
     python -m src.train --help                                everything that can be set
 
 From top to bottom: ``main`` checks the command line, claims a directory and hands over to Hydra; Hydra calls ``job``
@@ -13,7 +15,6 @@ once, or once for each point of a multirun; ``src.run`` trains and keeps the rec
 Hydra: its configuration is in its record.
 """
 
-import shlex
 import signal
 import sys
 from dataclasses import replace
@@ -25,18 +26,23 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from src.config.command_line import CommandLine, parse, points, quoted_override
-from src.config.compose import CONFIG_NAME, checked, preflight, register_resolvers
+from src.config.command_line import CommandLine, parse, quoted_override
+from src.config.compose import CONFIG_NAME, Plan, checked, make_plan, register_resolvers
 from src.errors import ConfigError, Interrupted, UserError
 from src.files import is_full
 from src.launching.cluster import as_overrides, place, requeue, requeued, tell
 from src.launching.stop import raise_on_stop, received
 from src.paths import CONF, RUNS, SWEEPS
-from src.resume import changed, split_resume
-from src.run import begin, follow, go_on, say
-from src.tracking.card import print_card, print_overview
+from src.resume import changed, changed_sweep, split_resume
+from src.run import begin, follow, go_on, run_job, say
+from src.sweeps.leaderboard import leave_leaderboard
+from src.sweeps.overview import print_overview
+from src.sweeps.sweep import Sweep, find_sweep
+from src.sweeps.workers import prepare_workers
+from src.tracking.card import print_card
 from src.tracking.environment import git
 from src.tracking.find import find_to_resume, of_slurm_job
+from src.tracking.ownership import owned
 from src.tracking.record import RECORD, Record, claim
 
 register_resolvers()
@@ -80,15 +86,15 @@ def _lead(argv: list[str]) -> int:
     if word is None and requeued() and not line.asks and (record := of_slurm_job(line.overrides)):
         word, changes = str(record.directory), []
     if word is not None:
-        return _resume(find_to_resume(word), changes)
-    configs = [] if line.asks == "help" else preflight(line)
+        return _resume_sweep(find_sweep(word), changes) if line.multirun else _resume(find_to_resume(word), changes)
+    if line.asks != "help":
+        plan = make_plan(line)
     if line.asks:
         _hand_to_hydra(line)
         return 0
-    _check_machine(configs)
-    git()  # a sweep's jobs run the code as it is now, whatever is committed while they do
+    _check_machine(plan.configs)
     if line.multirun:
-        return _multirun(line, claim(SWEEPS, "s"))
+        return _multirun(line, plan)
     return _single(line, claim(RUNS, "r"))
 
 
@@ -124,16 +130,18 @@ def job(cfg: DictConfig) -> float | None:
         The monitored metric's best value, for sweepers; None where there is none, or where the run failed.
     """
     context = HydraConfig.get()
-    directory = Path(context.runtime.output_dir)
-    sweep = directory.parent.name if context.mode == RunMode.MULTIRUN else None
+    directory, overrides = Path(context.runtime.output_dir), list(context.overrides.task)
     try:
-        record = begin(directory, checked(cfg), list(context.overrides.task), sweep)
+        if context.mode == RunMode.MULTIRUN:
+            record = run_job(directory, checked(cfg), overrides)
+        else:
+            record = begin(directory, checked(cfg), overrides, git())
     except OSError as error:
         if not is_full(error):
             raise
         say(f"{directory} cannot be written ({error.strerror}): free some space.")
         return None
-    return record.values["best"]["value"] if record.values["status"] == "done" else None
+    return record.values["best"]["value"] if record and record.values["status"] == "done" else None
 
 
 def _single(line: CommandLine, directory: Path) -> int:
@@ -173,18 +181,47 @@ def _sum_up(directory: Path, stop: Interrupted | None = None) -> int:
     return stop.exit_status if stop else status
 
 
-def _multirun(line: CommandLine, directory: Path) -> int:
+def _multirun(line: CommandLine, plan: Plan) -> int:
+    mode = plan.configs[0]["mode"]
+    if plan.search and not plan.configs[0]["monitor"]:
+        raise ConfigError(
+            "a search needs a monitor to judge by, and data.val_size=0 holds no samples out: set monitor=."
+        )
+    trials = plan.search["n_trials"] if plan.search else len(plan.jobs or [])
+    directory = claim(SWEEPS, "s")
+    # A sweep's jobs run the code as it is now, whatever is committed while they do.
+    sweep = Sweep.start(directory, line, jobs=plan.jobs, trials=trials, mode=mode, search=plan.search, git=git())
+    return _sweep(sweep, line, plan)
+
+
+def _resume_sweep(sweep: Sweep, changes: list[str]) -> int:
+    line = changed_sweep(sweep, changes)
+    if sweep.is_finished:
+        print(f"{sweep.values['id']} is finished, all {sweep.values['trials']} jobs: there is nothing to resume.")
+        return 0
+    plan = make_plan(line)
+    _check_machine(plan.configs)
+    return _sweep(sweep, line, plan)
+
+
+def _sweep(sweep: Sweep, line: CommandLine, plan: Plan) -> int:
+    """Have Hydra run the jobs, those that are done already excepted, and sum up."""
     status = 0
-    try:
-        _hand_to_hydra(line, quoted_override("hydra.sweep.dir", directory))
-    except Interrupted as stop:
-        status = stop.exit_status
-    records = [Record.load(path.parent) for path in sorted(directory.glob(f"*/{RECORD}"))]
-    started = {record.directory.name for record in records}
-    missing = [shlex.join(job) for number, job in enumerate(points(line)) if f"{number:03d}" not in started]
-    print_overview(directory.name, records, missing)
-    failed = missing or any(record.values["status"] != "done" for record in records)
-    return status or int(bool(failed))
+    with owned(sweep.directory):
+        prepare_workers(plan.hydra["launcher"])
+        try:
+            _hand_to_hydra(line, quoted_override("hydra.sweep.dir", sweep.directory))
+        except Interrupted as stop:
+            status = stop.exit_status
+        except Exception as error:  # of the launcher, whose kinds are many: a worker killed, a scheduler that refuses
+            if not received():
+                say(f"the launcher gave up ({type(error).__name__}: {str(error).splitlines()[0]}).")
+            status = 1
+        if signum := received():
+            status = Interrupted(signum).exit_status
+        print_overview(sweep)
+        leave_leaderboard(sweep)
+    return status or int(not sweep.is_finished)
 
 
 if __name__ == "__main__":

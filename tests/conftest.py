@@ -143,7 +143,7 @@ def copy_of_the_project(folder: Path) -> Path:
     """A project in ``folder`` with code and configuration of its own, and the data shared."""
     import shutil
 
-    for part in ("src", "conf"):
+    for part in ("src", "conf", "hydra_plugins"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "data").symlink_to(ROOT / "data")
     return folder

@@ -33,7 +33,7 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
         try:
             return schema.model_validate(values).model_dump(by_alias=True)
         except ValidationError as error:
-            problems.extend(_sentences(error.errors(), prefix, values, _names(schema)))
+            problems.extend(sentences(error.errors(), prefix, values, _names(schema)))
 
     def node(values: object, group: str, prefix: str, otherwise: type[Node]) -> Any:
         if not isinstance(values, Mapping) or "_target_" not in values:
@@ -69,7 +69,7 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     return checked
 
 
-def _sentences(details: Collection[ErrorDetails], prefix: str, values: object, known: Collection[str]) -> list[str]:
+def sentences(details: Collection[ErrorDetails], prefix: str, values: object, known: Collection[str]) -> list[str]:
     """Pydantic's findings, each said with the key, the value, the limit and the remedy."""
     said: list[str] = []
     limits: dict[tuple[str, str], list[str]] = {}  # a choice between types is one finding for each of them

@@ -3,8 +3,10 @@
 import argparse
 import contextlib
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
@@ -73,11 +75,28 @@ def _as_words(action: argparse.Action, args: argparse.Namespace) -> list[str]:
     return [action.option_strings[0]] if value is True else [action.option_strings[0], str(value)]
 
 
-def points(line: CommandLine) -> list[list[str]]:
-    """The overrides of each job: one list for a single run, one for every point of a multirun's grid."""
+def fixed_words(line: CommandLine) -> list[str]:
+    """The overrides that set one value."""
+    parsed = OverridesParser.create().parse_overrides(line.overrides)
+    return [o.input_line or "" for o in parsed if not o.is_sweep_override()]
+
+
+def points(line: CommandLine, params: Mapping[str, Any] | None = None) -> list[list[str]]:
+    """The overrides of each job: one list for a single run, one for every point of a multirun's grid.
+
+    Args:
+        line: the command line.
+        params: a grid that a file adds to it, key to value, as in ``hydra.sweeper.params``.
+    """
     if not line.multirun:
         return [line.overrides]
-    parsed = OverridesParser.create().parse_overrides(line.overrides)
+    said = [f"{key}={'null' if value is None else value}" for key, value in (params or {}).items()]
+    parsed = OverridesParser.create().parse_overrides([*said, *line.overrides])
+    for override in parsed:
+        if override.is_sweep_override() and getattr(override.value(), "shuffle", False):
+            raise ConfigError(
+                f"{override.input_line}: shuffled jobs would have other numbers each time; leave shuffle out."
+            )
     for_hydra = [o.input_line or "" for o in parsed if _belongs_to_hydra(o)]
     rest = [override for override in parsed if not _belongs_to_hydra(override)]
     [jobs] = BasicSweeper.split_arguments(rest, max_batch_size=None)

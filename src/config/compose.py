@@ -2,7 +2,8 @@
 
 import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -13,9 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.config.check import check
-from src.config.command_line import CommandLine, points
+from src.config.command_line import CommandLine, fixed_words, points
+from src.config.hydra import EXTRAS, OPTUNA, check_hydra, hydra_node, known_choices
 from src.errors import ConfigError, suggest
 from src.paths import CONF
+from src.sweeps.space import Dimension, split_space
 
 CONFIG_NAME = "train"
 
@@ -33,11 +36,33 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("job_number", lambda number: f"{int(number):03d}", replace=True)
 
 
-def preflight(line: CommandLine) -> list[dict[str, Any]]:
-    """Compose and check every job of a command line; writes nothing.
+@dataclass(frozen=True)
+class Plan:
+    """What a command line is going to do.
 
-    Returns:
-        The checked configuration of each job.
+    Attributes:
+        configs: the checked configuration of each job; of a search, at the ends of each of its dimensions.
+        jobs: the overrides of each job; None for a search, which decides as it goes.
+        hydra: the settings of Hydra itself, its launcher and its sweeper among them.
+    """
+
+    configs: list[dict[str, Any]]
+    jobs: list[list[str]] | None
+    hydra: dict[str, Any]
+
+    @property
+    def search(self) -> dict[str, Any] | None:
+        """The sweeper's settings where it is a search."""
+        return self.hydra["sweeper"] if self.jobs is None else None
+
+
+def preflight(line: CommandLine) -> list[dict[str, Any]]:
+    """The checked configuration of each job of a command line; see ``make_plan``."""
+    return make_plan(line).configs
+
+
+def make_plan(line: CommandLine) -> Plan:
+    """Compose and check every job of a command line; writes nothing.
 
     Raises:
         ConfigError: what is wrong, in a sentence or more.
@@ -48,13 +73,22 @@ def preflight(line: CommandLine) -> list[dict[str, Any]]:
         raise ConfigError("hydra.searchpath is not allowed: put the file into conf/experiment/ instead.")
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         try:
-            usual = _hydra_node(compose(CONFIG_NAME, return_hydra_config=True))
+            usual = hydra_node(compose(CONFIG_NAME, return_hydra_config=True))
+            hydra = check_hydra(compose(CONFIG_NAME, overrides=fixed_words(line), return_hydra_config=True), usual)
+            params = hydra["sweeper"].get("params")
+            if line.multirun and hydra["sweeper"]["_target_"] == OPTUNA:
+                fixed, space = split_space(params, line.overrides)
+                if hydra["sweeper"]["sampler"] == "grid":
+                    _ = [dimension.values for dimension in space]
+                jobs, candidates = None, _ends(fixed, space)
+            else:
+                jobs = candidates = points(line, params if line.multirun else None)
             configs = []
-            for job in points(line):
+            for job in candidates:
                 config = compose(CONFIG_NAME, overrides=job, return_hydra_config=True)
-                _refuse_changes_to_hydra(_hydra_node(config), usual)
+                check_hydra(config, usual)
                 configs.append(checked(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])))
-            return configs
+            return Plan(configs, jobs, hydra)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             place = f"{mark.name}, line {mark.line + 1}," if mark else "A file in conf/"
@@ -65,33 +99,12 @@ def preflight(line: CommandLine) -> list[dict[str, Any]]:
             raise ConfigError(_explain(error, line.overrides, _known_keys(line))) from None
 
 
-# What a command line or a file may say to Hydra itself. Everything else there can name code to run (callbacks, logging
-# handlers, environment variables) or move a run away from where it is looked for.
-_OPEN_TO_USERS = re.compile(r"overrides|runtime|job\.(num|id|config_name|override_dirname)")
-
-
-def _refuse_changes_to_hydra(hydra: Mapping[str, Any], usual: Mapping[str, Any], prefix: str = "") -> None:
-    for key in sorted({*hydra, *usual}):
-        name, mine, theirs = f"{prefix}{key}", hydra.get(key), usual.get(key)
-        if mine == theirs or _OPEN_TO_USERS.fullmatch(name):
-            continue
-        if mine and theirs and isinstance(mine, Mapping) and isinstance(theirs, Mapping):
-            _refuse_changes_to_hydra(mine, theirs, f"{name}.")
-            continue
-        remedy = ""
-        if name.startswith(("run.", "sweep.")):
-            remedy = (
-                ": set name= or tags= to find a run by, or the environment variable OUTPUTS_DIR to keep all elsewhere"
-            )
-        elif name == "mode":
-            remedy = ": -m makes a sweep"
-        raise ConfigError(f"hydra.{name}={mine!r} is not allowed; Hydra stays as conf/train.yaml sets it{remedy}.")
-
-
-def _hydra_node(config: DictConfig) -> dict[str, Any]:
-    node = OmegaConf.to_container(config.hydra, resolve=False)
-    assert isinstance(node, dict)
-    return {str(key): value for key, value in node.items()}
+def _ends(fixed: list[str], space: list[Dimension]) -> list[list[str]]:
+    """Overrides that take each dimension of a search to its ends, the others staying where they begin."""
+    if not space:
+        raise ConfigError("this search has no space: give settings ranges, as in 'optimizer.lr=interval(1e-4,1e-1)'.")
+    begins = {dimension.key: dimension.extremes[0] for dimension in space}
+    return [[*fixed, *({**begins, dimension.key: end}.values())] for dimension in space for end in dimension.extremes]
 
 
 def checked(config: DictConfig) -> dict[str, Any]:
@@ -128,6 +141,16 @@ def _known_keys(line: CommandLine) -> set[str]:
 def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str:
     """Hydra's and OmegaConf's errors, as one sentence with the nearest right spelling."""
     text = " ".join(str(error).split())
+    if (found := re.search(r"Could not find 'hydra/launcher/(\w+)'", text)) and (package := EXTRAS.get(found.group(1))):
+        return f"hydra/launcher={found.group(1)} needs the package {package}, which make install brings."
+    if found := re.search(r"Could not find 'hydra/(launcher|sweeper)/(\w+)'", text):
+        part, choice = found.groups()
+        choices = known_choices(part)
+        return (
+            f"hydra/{part}={choice}: there is no such choice{suggest(choice, choices)} (there are {', '.join(choices)})"
+        )
+    if found := re.search(r"does not support sweep type", text):
+        return "a grid has only values that are listed; for a search over an interval add hydra/sweeper=optuna."
     if found := re.search(r"Could not (?:find|load) '(\w+)/([^']*)'", text):
         group, choice = found.groups()
         choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))

@@ -258,6 +258,7 @@ class Trainer(Settings):
     num_nodes: Count
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
     max_epochs: Count
+    max_minutes: Positive | None = None
 
 
 class Run(Settings):

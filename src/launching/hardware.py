@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from src.errors import ConfigError
+from src.launching.share import threads_a_job
 
 # More processes than this on a core would only wait for each other.
 _PROCESSES_PER_CORE = 4
@@ -74,8 +75,18 @@ def choose(trainer: Mapping[str, Any]) -> Hardware:
     return Hardware(accelerator, devices, trainer["num_nodes"])
 
 
+def visible_gpus(hardware: Hardware) -> list[str]:
+    """The names, as in ``CUDA_VISIBLE_DEVICES``, of all GPUs that a run on this hardware may see."""
+    if hardware.accelerator != "cuda":
+        return []
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
+
+
 def threads_per_process(processes: int) -> int:
     """OpenMP threads for each of ``processes`` on this machine: the cores shared out, or what OMP_NUM_THREADS says."""
+    if (shared := threads_a_job()) is not None:
+        return max(1, shared // processes)
     wish = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # further numbers are for nested regions
     if wish and not (wish.isdigit() and int(wish)):
         raise ConfigError(f"OMP_NUM_THREADS={wish!r} must be a whole number of at least 1; or leave it unset.")

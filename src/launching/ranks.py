@@ -4,11 +4,13 @@ Lightning's launcher would run the command line again for every rank, and in a m
 the configuration is composed once and handed to the ranks as plain data.
 """
 
+import contextlib
 import logging
 import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +23,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from src.errors import Interrupted, UserError
 from src.launching.hardware import Hardware, threads_per_process
-from src.launching.stop import STOP
+from src.launching.stop import STOP, note
 from src.tracking.logs import log_to
 
 Fit = Callable[[dict[str, Any], str], dict[str, Any]]
@@ -61,11 +63,13 @@ def run_here(fit: Fit, config: dict[str, Any], directory: str, processes: int = 
     return fit(config, directory)
 
 
-def launch(fit: Fit, config: dict[str, Any], directory: str, hardware: Hardware) -> dict[str, Any]:
+def launch(
+    fit: Fit, config: dict[str, Any], directory: str, hardware: Hardware, max_minutes: float | None = None
+) -> dict[str, Any]:
     """Train in processes of their own, one for each device, and return rank 0's result.
 
     Raises:
-        UserError: a rank found something the user can put right.
+        UserError: a rank found something the user can put right, or all took longer than ``max_minutes``.
         RankFailed: a rank raised anything else, or was killed.
         Interrupted: this process was told to stop; the ranks have stopped too.
     """
@@ -94,16 +98,24 @@ def launch(fit: Fit, config: dict[str, Any], directory: str, hardware: Hardware)
             signals_to_handle=",".join(signum.name for signum in _HANDLED),
             logs_specs=DefaultLogsSpecs(log_dir=replies),
         )
+        clock = _Clock(max_minutes, Path(replies))
+        clock.start()
         try:
             answers = elastic_launch(launcher, _rank)(
                 fit, config, directory, threads_per_process(hardware.devices), replies
             )
             return answers[0]
         except SignalException as stop:
+            note(stop.sigval)  # the launcher's handlers had it
             raise Interrupted(stop.sigval) from None
         except ChildFailedError as failure:
+            if clock.struck:
+                raise UserError(
+                    f"the run took longer than trainer.max_minutes={max_minutes:g}: resume it with more."
+                ) from None
             raise _root_cause(failure, Path(replies)) from None
         finally:
+            clock.cancel()
             for signum, handler in handlers.items():
                 signal.signal(signum, handler)
 
@@ -115,9 +127,10 @@ def _rank(fit: Fit, config: dict[str, Any], directory: str, threads: int, replie
     for signum in STOP:
         signal.signal(signum, signal.SIG_DFL)
     rank = int(os.environ["RANK"])
+    Path(replies, f"pid-{rank}").write_text(str(os.getpid()))
     torch.set_num_threads(threads)
     stay_on_this_machine()
-    log_to(Path(directory), rank)
+    log_to(Path(directory), rank, alone=True)
     try:
         return fit(config, directory)
     except UserError as error:
@@ -129,6 +142,27 @@ def _rank(fit: Fit, config: dict[str, Any], directory: str, threads: int, replie
         if isinstance(error, torch.distributed.DistError) or "gloo" in str(error):
             time.sleep(_LATER_S)
         raise
+
+
+class _Clock(threading.Timer):
+    """Tells ranks that take too long to stop, and kills those that do not."""
+
+    def __init__(self, minutes: float | None, replies: Path) -> None:
+        super().__init__(60 * (minutes or 0), self._strike)
+        self.daemon, self.minutes, self.replies, self.struck = True, minutes, replies, False
+
+    def start(self) -> None:
+        """Run, if there is a limit."""
+        if self.minutes is not None:
+            super().start()
+
+    def _strike(self) -> None:
+        self.struck = True
+        for signum, patience in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, 0)):
+            for path in self.replies.glob("pid-*"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(path.read_text()), signum)
+            time.sleep(patience)
 
 
 def stay_on_this_machine() -> None:

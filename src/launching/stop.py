@@ -2,8 +2,10 @@
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+
+import psutil
 
 from src.errors import Interrupted
 
@@ -23,13 +25,37 @@ def received() -> int:
     return _received
 
 
+def note(signum: int, frame: FrameType | None = None) -> None:
+    """Remember that this process was told to stop."""
+    global _received
+    _received = signum
+
+
 def raise_on_stop() -> None:
     """From now on each raises ``Interrupted`` at once."""
 
     def handler(signum: int, frame: FrameType | None) -> None:
-        global _received
-        _received = signum
+        note(signum)
         raise Interrupted(signum)
+
+    for signum in STOP:
+        signal.signal(signum, handler)
+
+
+def only_note_stop() -> None:
+    """From now on each is noted, for ``received``, and nothing else happens."""
+    for signum in STOP:
+        signal.signal(signum, note)
+
+
+def pass_on_stop() -> None:
+    """From now on each is noted and passed on to the processes that this one has started."""
+
+    def handler(signum: int, frame: FrameType | None) -> None:
+        note(signum)
+        for child in psutil.Process().children():
+            with suppress(psutil.Error):
+                child.send_signal(signum)
 
     for signum in STOP:
         signal.signal(signum, handler)

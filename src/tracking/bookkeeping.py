@@ -44,6 +44,10 @@ class Bookkeeper(pl.Callback):
         """Training samples a second over all ranks, validation and checkpoints left out."""
         return round(self._samples / self._seconds, 1) if self._seconds else 0.0
 
+    def results(self, best: dict[str, Any]) -> dict[str, Any]:
+        """What goes into the record at the end."""
+        return {"metrics": self.metrics, "best": best, "samples_per_s": self.samples_per_s}
+
     def best(self, trainer: pl.Trainer) -> dict[str, Any]:
         """The best checkpoint so far: value of the monitored metric, epoch, and path below the run's directory."""
         checkpoints = (c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))

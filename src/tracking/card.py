@@ -4,7 +4,6 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +15,7 @@ from src.paths import ROOT
 from src.tracking.logs import LOG_NAME
 from src.tracking.record import Record
 
-_STYLE = {"done": "green", "failed": "red", "interrupted": "yellow", "running": "cyan"}
+STATUS_STYLE = {"done": "green", "failed": "red", "interrupted": "yellow", "running": "cyan"}
 
 
 def _is_active() -> bool:
@@ -36,7 +35,7 @@ def print_card(record: Record, console: Console | None = None) -> None:
     run, console = record.values, console or Console(highlight=False)
     metrics, best = run["metrics"], run["best"]
     rows = Table.grid(padding=(0, 2))
-    rows.add_row("status", Text(run["status"], style=_STYLE[run["status"]]))
+    rows.add_row("status", Text(run["status"], style=STATUS_STYLE[run["status"]]))
     if best["value"] is not None:
         rows.add_row(f"best {best['metric']}", f"{best['value']:.4f} in epoch {best['epoch'] + 1}")
     if "test/acc" in metrics:
@@ -71,39 +70,3 @@ def next_commands(record: Record) -> list[str]:
         commands.insert(0, f"{python} -m src.evaluate {run['id']}")
     prefix = "" if Path.cwd() == ROOT else f"cd {shlex.quote(str(ROOT))} && "
     return [prefix + command for command in commands]
-
-
-def print_overview(
-    sweep: str, records: Sequence[Record], missing: Sequence[str], console: Console | None = None
-) -> None:
-    """Print a line for every job of a sweep.
-
-    Args:
-        sweep: the sweep's id.
-        records: the jobs that were started, in order.
-        missing: the overrides of the jobs that were not.
-        console: where to print.
-    """
-    console = console or Console(highlight=False)
-    table = Table(title=f"sweep {sweep}", title_justify="left", box=None, pad_edge=False)
-    table.add_column("job", no_wrap=True)
-    for heading in ("overrides", "status", "best", "test/acc", "seconds"):
-        table.add_column(heading, overflow="fold")
-    for record in records:
-        run = record.values
-        best = run["best"]["value"]
-        table.add_row(
-            run["id"],
-            Text(" ".join(run["overrides"])),
-            Text(run["status"], style=_STYLE[run["status"]]),
-            "" if best is None else f"{best:.4f}",
-            f"{run['metrics']['test/acc']:.4f}" if "test/acc" in run["metrics"] else "",
-            "" if run["duration_s"] is None else f"{run['duration_s']:.1f}",
-        )
-    console.print(table)
-    for record in records:
-        if record.values["error"]:
-            log = shown(record.directory / LOG_NAME)
-            console.print(f"{record.values['id']}: {record.values['error']} (see {log})", markup=False, soft_wrap=True)
-    for overrides in missing:
-        console.print(f"not run: {overrides}", markup=False, soft_wrap=True)

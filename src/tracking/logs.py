@@ -7,14 +7,21 @@ import threading
 import warnings
 from pathlib import Path
 
+from src.launching.share import is_worker
+
 LOG_NAME = "train.log"
 
 
-def log_to(directory: Path, rank: int = 0) -> None:
+def log_to(directory: Path, rank: int = 0, alone: bool = False) -> None:
     """Send this process's log to the run's directory.
 
     Rank 0 writes train.log and the terminal. Every other rank writes one file of its own and nothing else: its
-    terminal output goes there too.
+    terminal output goes there too. So does rank 0's where several jobs of a sweep would write over each other.
+
+    Args:
+        directory: the run's.
+        rank: this process's number.
+        alone: whether the process is the run's own, and ends with it.
     """
     root = logging.getLogger()
     for handler in list(root.handlers):
@@ -26,12 +33,12 @@ def log_to(directory: Path, rank: int = 0) -> None:
     file = _LogFile(path)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root.addHandler(file)
-    if rank == 0:
+    if rank == 0 and not is_worker():
         terminal = logging.StreamHandler(sys.stdout)
         terminal.setFormatter(logging.Formatter("%(message)s"))
         terminal.addFilter(lambda entry: entry.name.startswith("src.") and entry.levelno < logging.ERROR)
         root.addHandler(terminal)
-    else:
+    elif alone:
         sys.stdout.flush()
         sys.stderr.flush()
         with path.open("a") as own:

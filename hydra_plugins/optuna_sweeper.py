@@ -1,0 +1,83 @@
+"""``hydra/sweeper=optuna``: Hydra's side of a search. The search itself is in ``src.sweeps``.
+
+Hydra imports every module of this package whenever it starts, so nothing large is imported here.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+
+@dataclass
+class OptunaSweeperConf:
+    """Settings of a search.
+
+    Attributes:
+        sampler: tpe, random, grid or cmaes.
+        pruner: none, median or hyperband.
+        n_trials: how many jobs there are to be.
+        startup_trials: how many are drawn at random before the sampler and the pruner begin to judge.
+        seed: of the sampler; null for another search each time.
+        storage: an address that Optuna takes; null for a file in the sweep's directory.
+        params: the space, key to value in Hydra's sweep syntax; the command line's come on top.
+    """
+
+    _target_: str = "hydra_plugins.optuna_sweeper.OptunaSweeper"
+    sampler: str = "tpe"
+    pruner: str = "none"
+    n_trials: int = 20
+    startup_trials: int = 10
+    seed: int | None = 0
+    storage: str | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=OptunaSweeperConf, provider="this project")
+
+
+class OptunaSweeper(Sweeper):
+    """Asks Optuna for trials and has the launcher run them.
+
+    Args:
+        params: the space.
+        settings: the other settings of ``OptunaSweeperConf``, which the sweep's record holds already.
+    """
+
+    def __init__(self, params: DictConfig, **settings: Any) -> None:
+        self.params = params
+        self.launcher: Launcher
+        self.config: DictConfig
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Make the launcher."""
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the search that the command line describes."""
+        from src.launching.share import jobs_at_once
+        from src.sweeps.space import split_space
+        from src.sweeps.study import search
+        from src.sweeps.sweep import Sweep
+
+        directory = Path(self.config.hydra.sweep.dir)
+        params = OmegaConf.to_container(self.params, resolve=True)
+        assert isinstance(params, dict)
+        fixed, space = split_space({str(key): value for key, value in params.items()}, arguments)
+        search(
+            Sweep.load(directory),
+            space,
+            fixed,
+            launch=lambda jobs, first: self.launcher.launch(jobs, initial_job_idx=first),
+            at_once=jobs_at_once(),
+            max_epochs=self.config.trainer.max_epochs,
+        )

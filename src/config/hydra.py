@@ -1,0 +1,192 @@
+"""What a command line or a file may say to Hydra itself. Nearly nothing: much of it can name code to run.
+
+Callbacks, logging handlers, environment variables and output directories stay as conf/train.yaml sets them. A launcher
+and a sweeper may be chosen among those known here, and of each only the settings listed may be set.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from hydra import compose
+from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from src.config.check import sentences
+from src.errors import ConfigError
+from src.paths import CONF
+
+_OPEN = re.compile(r"overrides|runtime|job\.(num|id|config_name|override_dirname)|launcher|sweeper")
+Count = Annotated[int, Field(ge=1)]
+OPTUNA = "hydra_plugins.optuna_sweeper.OptunaSweeper"
+
+
+class _Part(BaseModel):
+    """The settings of a launcher or a sweeper that are open; the others must be as its package sets them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _NoSettings(_Part):
+    pass
+
+
+class _Joblib(_Part):
+    n_jobs: int
+
+
+class _Queue(_Part):
+    timeout_min: Count
+    cpus_per_task: Count | None
+    gpus_per_node: Annotated[int, Field(ge=0)] | None
+    tasks_per_node: Literal[1]
+    mem_gb: Count | None
+    nodes: Literal[1]
+    name: str
+
+
+class _Slurm(_Queue):
+    partition: str | None
+    qos: str | None
+    comment: str | None
+    constraint: str | None
+    exclude: str | None
+    gres: str | None
+    cpus_per_gpu: Count | None
+    gpus_per_task: Count | None
+    mem_per_gpu: str | None
+    mem_per_cpu: str | None
+    account: str | None
+    signal_delay_s: Count
+    max_num_timeout: Annotated[int, Field(ge=0)]
+    array_parallelism: Count
+
+
+class _RayShare(_Part):
+    num_cpus: float | None = None
+    num_gpus: float | None = None
+
+
+class _RayInit(_RayShare):
+    address: str | None = None
+
+
+class _RayGroup(_Part):
+    init: _RayInit
+    remote: _RayShare
+
+
+class _Ray(_Part):
+    ray: _RayGroup
+
+
+class _Grid(_Part):
+    params: dict[str, str | int | float | bool | None] | None
+    max_batch_size: Count | None
+
+
+class Optuna(_Part):
+    """``hydra_plugins.optuna_sweeper``."""
+
+    sampler: Literal["tpe", "random", "grid", "cmaes"]
+    pruner: Literal["none", "median", "hyperband"]
+    n_trials: Count
+    startup_trials: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | None
+    storage: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_+]*://")] | None
+    params: dict[str, str | int | float | bool | None]
+
+
+_LAUNCHER, _SWEEPER = "hydra/launcher", "hydra/sweeper"
+_PLUGINS = "hydra_plugins"
+# By _target_: the name under which its package registers it, and what is open of it.
+_KNOWN: dict[str, tuple[str, type[_Part]]] = {
+    "hydra._internal.core_plugins.basic_launcher.BasicLauncher": (f"{_LAUNCHER}=basic", _NoSettings),
+    f"{_PLUGINS}.hydra_joblib_launcher.joblib_launcher.JoblibLauncher": (f"{_LAUNCHER}=joblib", _Joblib),
+    f"{_PLUGINS}.hydra_submitit_launcher.submitit_launcher.LocalLauncher": (f"{_LAUNCHER}=submitit_local", _Queue),
+    f"{_PLUGINS}.hydra_submitit_launcher.submitit_launcher.SlurmLauncher": (f"{_LAUNCHER}=submitit_slurm", _Slurm),
+    f"{_PLUGINS}.hydra_ray_launcher.ray_launcher.RayLauncher": (f"{_LAUNCHER}=ray", _Ray),
+    "hydra._internal.core_plugins.basic_sweeper.BasicSweeper": (f"{_SWEEPER}=basic", _Grid),
+    OPTUNA: (f"{_SWEEPER}=optuna", Optuna),
+}
+# Launchers that come with packages of their own, which make install brings.
+EXTRAS = {
+    "joblib": "hydra-joblib-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+    "ray": "hydra-ray-launcher",
+}
+
+
+def check_hydra(config: DictConfig, usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the hydra node of a composed configuration against the one that conf/train.yaml gives by itself.
+
+    Returns:
+        The node as plain values.
+
+    Raises:
+        ConfigError: something is set that is closed, or a launcher or sweeper is not known.
+    """
+    node = hydra_node(config)
+    _refuse_changes(node, usual)
+    for part in ("launcher", "sweeper"):
+        if node[part] != usual[part]:
+            _check_part(node[part], part)
+    return node
+
+
+def hydra_node(config: DictConfig) -> dict[str, Any]:
+    """The hydra node as plain values, interpolations as they are written."""
+    node = OmegaConf.to_container(config.hydra, resolve=False, enum_to_str=True)
+    assert isinstance(node, dict)
+    return {str(key): value for key, value in node.items()}
+
+
+def _refuse_changes(hydra: Mapping[str, Any], usual: Mapping[str, Any], prefix: str = "") -> None:
+    for key in sorted({*hydra, *usual}):
+        name, mine, theirs = f"{prefix}{key}", hydra.get(key), usual.get(key)
+        if mine == theirs or _OPEN.fullmatch(name):
+            continue
+        if mine and theirs and isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            _refuse_changes(mine, theirs, f"{name}.")
+            continue
+        remedy = ""
+        if name.startswith(("run.", "sweep.")):
+            remedy = (
+                ": set name= or tags= to find a run by, or the environment variable OUTPUTS_DIR to keep all elsewhere"
+            )
+        elif name == "mode":
+            remedy = ": -m makes a sweep"
+        raise ConfigError(f"hydra.{name}={mine!r} is not allowed; Hydra stays as conf/train.yaml sets it{remedy}.")
+
+
+def known_choices(part: str) -> list[str]:
+    """The names by which a launcher or a sweeper is chosen."""
+    registered = (choice for choice, _ in _KNOWN.values() if choice.startswith(f"hydra/{part}="))
+    ours = (path.stem for path in (CONF / "hydra" / part).glob("*.yaml"))
+    return sorted({*(choice.partition("=")[2] for choice in registered), *ours})
+
+
+@cache
+def _pristine(choice: str) -> dict[str, Any]:
+    return hydra_node(compose("train", overrides=[choice], return_hydra_config=True))
+
+
+def _check_part(node: Mapping[str, Any], part: str) -> None:
+    target = node.get("_target_")
+    choice, schema = _KNOWN.get(str(target), (None, _NoSettings))
+    if choice is None or not choice.startswith(f"hydra/{part}="):
+        known = ", ".join(known_choices(part))
+        raise ConfigError(f"hydra.{part}._target_={target!r} is not allowed: hydra/{part} is one of {known}.")
+    pristine = _pristine(choice)[part]
+    for key in sorted({*node, *pristine} - set(schema.model_fields)):
+        if node.get(key) != pristine.get(key):
+            may = ", ".join(schema.model_fields) or "nothing"
+            raise ConfigError(f"hydra.{part}.{key}={node.get(key)!r} is not allowed: with {choice} may be set {may}.")
+    values = {key: node[key] for key in schema.model_fields if key in node}
+    try:
+        schema.model_validate(values)
+    except ValidationError as error:
+        said = sentences(error.errors(), f"hydra.{part}", values, list(schema.model_fields))
+        raise ConfigError("\n".join(said)) from None

@@ -1,0 +1,1 @@
+"""Sweeps: their own record, the search over a space, the pruning of trials, the leaderboard."""

@@ -1,0 +1,137 @@
+"""A sweep's own record: sweep.json in its directory, from which it can be found, resumed and ranked."""
+
+import json
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from src.config.command_line import CommandLine
+from src.errors import RunNotFound
+from src.files import write
+from src.paths import SWEEPS
+from src.tracking.environment import PATCH
+from src.tracking.record import RECORD, Record
+
+SWEEP = "sweep.json"
+TABLE = "leaderboard.md"
+STUDY = "study.db"
+
+
+class Sweep:
+    """A directory of jobs.
+
+    Args:
+        directory: the sweep's.
+        values: the entries of its record: id, command, flags, overrides, jobs (the overrides of each, or None for a search),
+            trials (how many jobs there are to be), mode (max or min), search (settings of the search, or None), git, started.
+    """
+
+    def __init__(self, directory: Path, values: dict[str, Any]) -> None:
+        self.directory, self.values = directory, values
+
+    @classmethod
+    def start(
+        cls,
+        directory: Path,
+        line: CommandLine,
+        *,
+        jobs: list[list[str]] | None,
+        trials: int,
+        mode: str,
+        search: dict[str, Any] | None,
+        git: dict[str, Any] | None,
+    ) -> "Sweep":
+        """Open the record of a sweep that begins now."""
+        if git and (patch := git["patch"]) is not None:
+            (directory / PATCH).write_bytes(patch)
+            git = {**git, "patch": PATCH}
+        values = {
+            "id": directory.name,
+            "command": shlex.join(["python", "-m", "src.train", *line.flags, *line.overrides]),
+            "flags": line.flags,
+            "overrides": line.overrides,
+            "jobs": jobs,
+            "trials": trials,
+            "mode": mode,
+            "search": search,
+            "git": git,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        sweep = cls(directory, values)
+        sweep.save()
+        return sweep
+
+    @classmethod
+    def load(cls, directory: Path) -> "Sweep":
+        """Read a sweep's record.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is not a sweep's record.
+        """
+        values = json.loads((directory / SWEEP).read_text())
+        if not isinstance(values, dict) or not {"id", "flags", "overrides", "jobs", "trials"} <= set(values):
+            raise ValueError(f"{directory / SWEEP} is not a sweep's record.")
+        return cls(directory, values)
+
+    def save(self) -> None:
+        """Write the record."""
+        write(self.directory / SWEEP, json.dumps(self.values, indent=2) + "\n")
+
+    @property
+    def line(self) -> CommandLine:
+        """The command line that it was started with."""
+        return CommandLine(list(self.values["flags"]), list(self.values["overrides"]), multirun=True, asks=None)
+
+    @property
+    def code(self) -> dict[str, Any] | None:
+        """What ``environment.git`` said when it began."""
+        code = self.values["git"]
+        if code and code["patch"]:
+            return {**code, "patch": (self.directory / code["patch"]).read_bytes()}
+        return code
+
+    def records(self) -> list[Record]:
+        """The jobs that were begun, in the order of their numbers."""
+        paths = (path.parent for path in self.directory.glob(f"*/{RECORD}") if path.parent.name.isdigit())
+        return [Record.load(path) for path in sorted(paths, key=lambda path: int(path.name))]
+
+    def missing(self) -> list[str]:
+        """The jobs that were not begun, by their overrides, or by their number in a search."""
+        begun = {int(record.directory.name) for record in self.records()}
+        if self.values["jobs"] is None:
+            left = self.values["trials"] - len(begun)
+            return [f"{left} of {self.values['trials']} trials"] if left > 0 else []
+        return [shlex.join(job) for number, job in enumerate(self.values["jobs"]) if number not in begun]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every job is done."""
+        return not self.missing() and all(record.values["status"] == "done" for record in self.records())
+
+
+def find_sweep(word: str) -> Sweep:
+    """Find a sweep by its id, a unique beginning of it, its directory, or ``latest``.
+
+    Raises:
+        RunNotFound: nothing, or more than one, goes by that word.
+    """
+    if (Path(word) / SWEEP).is_file():
+        return _load(Path(word).resolve())
+    ids = sorted(path.parent.name for path in SWEEPS.glob(f"*/{SWEEP}"))
+    if not ids:
+        raise RunNotFound(f"{word}: there is no sweep yet; python -m src.train -m makes one.")
+    found = (
+        ids[-1:] if word == "latest" else [id for id in ids if id == word] or [id for id in ids if id.startswith(word)]
+    )
+    if len(found) != 1:
+        raise RunNotFound(f"{word}: {len(found) or 'no'} sweeps go by that; the latest are {', '.join(ids[-3:])}.")
+    return _load(SWEEPS / found[0])
+
+
+def _load(directory: Path) -> Sweep:
+    try:
+        return Sweep.load(directory)
+    except ValueError as error:
+        raise RunNotFound(str(error)) from None

@@ -1,0 +1,391 @@
+"""A sweep begun in the evening: every result is there in the morning, whatever failed in the night."""
+
+import csv
+import io
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from src.config.command_line import CommandLine, parse
+from src.config.compose import make_plan
+from src.errors import ConfigError
+from src.launching.share import gpus_of_a_job
+from src.launching.stop import received
+from src.sweeps.leaderboard import make_leaderboard
+from src.sweeps.space import split_space
+from src.sweeps.study import open_study, search
+from src.sweeps.sweep import Sweep
+from src.tracking.record import Record
+from tests.conftest import SMALL, Command, Finished, copy_of_the_project
+
+JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+ONE = ["trainer.max_epochs=1"]
+# A model that may fail in three ways, by its width, where the environment says so; and that may hang.
+FAULTY = """
+import os, signal, time
+
+import torch
+from torch import nn
+
+
+class Faulty(nn.Module):
+    def __init__(self, *, input_shape, outputs, width):
+        super().__init__()
+        self.width = width
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(784, width), nn.ReLU(), nn.Linear(width, outputs))
+
+    def forward(self, x):
+        fault = os.environ.get("FAULTS") and {2: "raise", 3: "kill", 4: "nan", 90: "hang"}.get(self.width)
+        if fault == "raise":
+            raise RuntimeError("the trap")
+        if fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "hang":
+            time.sleep(1000)
+        return self.layers(x) * (float("nan") if fault == "nan" else 1.0)
+"""
+NO_MODEL = [word for word in SMALL if not word.startswith("model.")]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = copy_of_the_project(tmp_path / "project")
+    (folder / "src" / "model" / "faulty.py").write_text(FAULTY)
+    (folder / "conf" / "model" / "faulty.yaml").write_text(
+        "_target_: src.model.faulty.Faulty\nwidth: 8\nloss: cross_entropy\ngradient_clip_norm: null\n"
+    )
+    return folder
+
+
+def begin(project: Path, outputs: Path, *words: str, **env: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "src.train", *NO_MODEL, "model=faulty", *words],
+        cwd=project,
+        env={**os.environ, "OUTPUTS_DIR": str(outputs), "COLUMNS": "200", "PYTHONPATH": str(project), **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def end(process: subprocess.Popen[str], outputs: Path) -> Finished:
+    said, _ = process.communicate(timeout=250)
+    return Finished(process.returncode, said, said, outputs)
+
+
+def resume(project: Path, outputs: Path, *words: str) -> Finished:
+    done = subprocess.run(
+        [sys.executable, "-m", "src.train", "-m", "resume=latest", *words],
+        cwd=project,
+        env={**os.environ, "OUTPUTS_DIR": str(outputs), "COLUMNS": "200", "PYTHONPATH": str(project)},
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr, outputs)
+
+
+@pytest.mark.parametrize("launcher", [[], JOBLIB], ids=["serial", "joblib"])
+def test_three_faults_cost_three_jobs_and_a_resume_makes_up_for_them(project: Path, outputs: Path, launcher: list[str]):
+    done = end(begin(project, outputs, "-m", "model.width=range(1,8)", *ONE, *launcher, FAULTS="1"), outputs)
+    assert done.status == 1
+    assert [run["status"] for run in done.runs] == ["done", *["failed"] * 3, *["done"] * 3]
+    for number, message in ((1, "the trap"), (2, "SIGKILL"), (3, "became nan")):
+        run = done.runs[number]
+        assert message in run["error"]
+        line = next(line for line in done.stdout.splitlines() if line.startswith(f"{run['id']}: ") and "(see" in line)
+        assert message in line
+        assert (Path(re.search(r"\(see (.*)\)", line)[1])).is_file()  # type: ignore[index]
+    assert "Traceback" not in done.stdout
+    assert f"-m resume={done.runs[0]['sweep']}" in done.stdout
+    before = {run["id"]: run for run in done.runs}
+    again = resume(project, outputs)
+    assert again.status == 0, again.stdout + again.stderr
+    assert [run["status"] for run in again.runs] == ["done"] * 7
+    for run in again.runs:
+        assert (run == before[run["id"]]) == (before[run["id"]]["status"] == "done")
+    single = end(begin(project, outputs, "model.width=5", *ONE), outputs)
+    assert single.status == 0
+    alone, *jobs = single.runs
+    assert alone["metrics"] == jobs[4]["metrics"]
+    assert "nothing to resume" in resume(project, outputs).stdout
+
+
+def test_a_search_goes_past_its_failures_and_is_resumed_where_it_was_killed(project: Path, outputs: Path):
+    words = ["-m", "hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", "hydra.sweeper.n_trials=6", *ONE]
+    process = begin(project, outputs, *words, "model.width=choice(1,2,3,4,5,6)", FAULTS="1")
+    until = time.monotonic() + 200
+    while len(list(outputs.glob("sweeps/*/*/run.json"))) < 3:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    kept = [run for run in Finished(0, "", "", outputs).runs if run["status"] == "done"]
+    done = resume(project, outputs)
+    assert done.status == 0, done.stdout + done.stderr
+    runs = done.runs
+    assert [run["status"] for run in runs] == ["done"] * 6
+    assert sorted(run["config"]["model"]["width"] for run in runs) == [1, 2, 3, 4, 5, 6]
+    assert [run["id"][-3:] for run in runs] == [f"{number:03d}" for number in range(6)]
+    for run in kept:
+        assert run in runs
+
+
+def test_a_sweep_told_to_stop_ends_its_workers_and_names_what_was_not_run(project: Path, outputs: Path):
+    words = ["-m", "model.width=5,6,7,8,9", "trainer.max_epochs=300", *JOBLIB]
+    process = begin(project, outputs, *words)
+    until = time.monotonic() + 200
+    while len(list(outputs.glob("sweeps/*/*/checkpoints/last.ckpt"))) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
+    done = end(process, outputs)
+    assert done.status == 143, done.stdout
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
+    assert [run["status"] for run in done.runs] == ["interrupted"] * 2
+    assert sum(line.startswith("not run: ") for line in done.stdout.splitlines()) == 3
+    assert "Traceback" not in done.stdout
+
+
+def test_jobs_beside_each_other_equal_jobs_after_each_other(train: Command):
+    words = ["-m", "seed=1,2", "trainer.devices=1,2", "model.dropout=0.2", *ONE]
+    serial = train(*words)
+    assert serial.status == 0, serial.stdout + serial.stderr
+    both = train(*words, *JOBLIB)
+    assert both.status == 0, both.stdout + both.stderr
+    runs = both.runs
+    assert [run["metrics"] for run in runs[:4]] == [run["metrics"] for run in runs[4:]]
+    assert {run["environment"]["threads"] for run in runs} == {1}
+    assert len({run["environment"]["pid"] for run in runs[4:]}) == 2
+
+
+def test_a_job_that_hangs_past_its_time_costs_that_job(project: Path, outputs: Path):
+    words = ["-m", "model.width=5,90", "trainer.max_minutes=0.05", *ONE]
+    done = end(begin(project, outputs, *words, FAULTS="1"), outputs)
+    assert done.status == 1
+    assert [run["status"] for run in done.runs] == ["done", "failed"]
+    assert "longer than trainer.max_minutes=0.05" in done.runs[1]["error"]
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_trial_that_promises_nothing_is_pruned(train: Command, devices: int):
+    done = train(
+        "-m",
+        "hydra/sweeper=optuna",
+        "hydra.sweeper.sampler=grid",
+        "hydra.sweeper.pruner=median",
+        "hydra.sweeper.startup_trials=2",
+        "hydra.sweeper.n_trials=4",
+        "optimizer.lr=choice(0.01,1e-9)",
+        "seed=choice(1,2)",
+        "trainer.max_epochs=4",
+        f"trainer.devices={devices}",
+    )
+    assert done.status == 0, done.stdout + done.stderr
+    pruned = [run for run in done.runs if run.get("pruned_in_epoch")]
+    assert pruned
+    for run in pruned:
+        assert run["config"]["optimizer"]["lr"] == 1e-9
+        assert 1 <= run["pruned_in_epoch"] < 4
+        assert "test/acc" not in run["metrics"]
+    assert "pruned in epoch" in done.stdout
+
+
+def test_the_leaderboard_folds_seeds_and_ends_with_the_winning_command(train: Command, command: Command):
+    done = train("-m", "optimizer.lr=1e-3,1e-2,1e30", "optimizer=sgd", "seed=1,2", *ONE)
+    assert done.status == 1
+    sweep = done.runs[0]["sweep"]
+    shown = command("runs", "ls", "--sweep", "latest")
+    assert shown.status == 0, shown.stderr
+    board = json.loads(command("runs", "ls", "--sweep", sweep, "--json").stdout)
+    assert [row["settings"] for row in board["rows"]] == [
+        {"optimizer.lr": "0.01"},
+        {"optimizer.lr": "0.001"},
+        {"optimizer.lr": "1e+30"},
+    ]
+    assert [row["status"] for row in board["rows"]] == ["done", "done", "failed"]
+    best = board["rows"][0]
+    values = [run["best"]["value"] for run in done.runs if run["config"]["optimizer"]["lr"] == 0.01]
+    assert best["values"] == values
+    assert best["mean"] == pytest.approx(sum(values) / 2)
+    assert set(board["importance"]) == {"optimizer.lr"}
+    table = list(csv.reader(io.StringIO(command("runs", "ls", "--sweep", sweep[:-2], "--csv").stdout)))
+    assert table[0][:4] == ["status", "val/acc", "std", "n"]
+    assert len(table) == 4
+    file = next(done.outputs.glob("sweeps/*/leaderboard.md")).read_text()
+    for cell in (f"{best['mean']:.4f}", board["winner"], "became"):
+        assert cell in file
+    assert board["winner"] in shown.stdout
+    again = command(*shlex.split(board["winner"].removeprefix("python -m src.")))
+    assert again.status == 0, again.stderr
+    assert again.runs[0]["best"]["value"] == values[0]
+
+
+@pytest.mark.parametrize("word", ["latest", "s2026", "nothing"])
+def test_a_sweep_that_is_not_there(command: Command, word: str):
+    for done in (command("runs", "ls", "--sweep", word), command("train", "-m", f"resume={word}")):
+        assert done.status == 1
+        assert "there is no sweep yet" in done.stderr
+
+
+def test_submitits_local_executor_runs_the_jobs(train: Command):
+    done = train("-m", "seed=1,2", *ONE, "hydra/launcher=local")
+    assert done.status == 0, done.stdout + done.stderr
+    assert [run["status"] for run in done.runs] == ["done", "done"]
+    assert len({run["environment"]["pid"] for run in done.runs}) == 2
+
+
+@pytest.mark.slow
+def test_ray_runs_the_jobs(train: Command):
+    done = train("-m", "seed=1,2", *ONE, "hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2")
+    assert done.status == 0, done.stdout + done.stderr
+    assert [run["status"] for run in done.runs] == ["done", "done"]
+
+
+# -- the search itself, with jobs that only write their record
+
+
+def a_sweep(folder: Path, trials: int, **settings: Any) -> Sweep:
+    folder.mkdir(parents=True, exist_ok=True)
+    usual = {"sampler": "tpe", "pruner": "none", "startup_trials": 2, "seed": 0, "storage": None}
+    line = CommandLine(["--multirun"], [], True, None)
+    return Sweep.start(folder, line, jobs=None, trials=trials, mode="max", search={**usual, **settings}, git=None)
+
+
+def answer(folder: Path, answers: Callable[[int], dict[str, Any]]) -> Callable[[Sequence[Sequence[str]], int], None]:
+    def launch(jobs: Sequence[Sequence[str]], first: int) -> None:
+        for number, words in enumerate(jobs, first):
+            directory = folder / f"{number:03d}"
+            directory.mkdir(exist_ok=True)
+            config = {"name": None, "tags": [], "seed": 0, "monitor": "val/acc"}
+            record = Record.start(
+                directory, sweep=folder.name, config=config, overrides=list(words), command="", git=None, environment={}
+            )
+            said = answers(number)
+            best = {**record.values["best"], "value": said.pop("value", None)}
+            record.update(**{"status": "done", "best": best, "duration_s": 1.0, **said})
+
+    return launch
+
+
+_, SPACE = split_space({"optimizer.lr": "tag(log,interval(1e-4,1e-1))", "model.width": "range(8,33,8)"}, ["seed=1,2"])
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes"])
+def test_every_sampler_proposes_what_is_in_the_space(tmp_path: Path, sampler: str):
+    sweep = a_sweep(tmp_path / "s1", 6, sampler=sampler)
+    search(sweep, SPACE, ["x=1"], answer(sweep.directory, lambda n: {"value": n / 10}), at_once=2, max_epochs=3)
+    assert len(sweep.records()) == 6
+    for record in sweep.records():
+        said = dict(word.split("=") for word in record.values["overrides"])
+        assert said["x"] == "1"
+        assert 1e-4 <= float(said["optimizer.lr"]) <= 1e-1
+        assert said["model.width"] in ("8", "16", "24", "32")
+        assert said["seed"] in ("1", "2")
+    assert open_study(sweep).best_value == 0.5
+
+
+def test_the_same_seed_searches_the_same(tmp_path: Path):
+    found = []
+    for name in ("a", "b"):
+        sweep = a_sweep(tmp_path / name, 4)
+        search(sweep, SPACE, [], answer(sweep.directory, lambda n: {"value": n / 10}), at_once=1, max_epochs=3)
+        found.append([record.values["overrides"] for record in sweep.records()])
+    assert found[0] == found[1]
+
+
+def test_failed_and_interrupted_trials_are_taken_up_again_once(tmp_path: Path):
+    sweep, asked = a_sweep(tmp_path / "s1", 4), []
+
+    def first(number: int) -> dict[str, Any]:
+        asked.append(number)
+        return [{"value": 0.1}, {"status": "failed"}, {"status": "interrupted"}, {"value": None}][number]
+
+    search(sweep, SPACE, [], answer(sweep.directory, first), at_once=1, max_epochs=3)
+    assert asked == [0, 1, 2, 3]
+    asked.clear()
+
+    def second(number: int) -> dict[str, Any]:
+        asked.append(number)
+        return {"value": 0.5 + number}
+
+    sweep.values["trials"] = 5
+    search(sweep, SPACE, [], answer(sweep.directory, second), at_once=1, max_epochs=3)
+    assert sorted(asked) == [1, 2, 3, 4]
+    assert open_study(sweep).best_value == 4.5
+    asked.clear()
+    search(sweep, SPACE, [], answer(sweep.directory, second), at_once=1, max_epochs=3)
+    assert asked == []
+
+
+def test_what_mattered_is_told(tmp_path: Path):
+    sweep = a_sweep(tmp_path / "s1", 20, sampler="random")
+
+    def quality(number: int) -> dict[str, Any]:
+        record = Record.load(sweep.directory / f"{number:03d}").values["overrides"]
+        return {"value": float(dict(word.split("=") for word in record)["model.width"])}
+
+    search(sweep, SPACE, [], answer(sweep.directory, quality), at_once=1, max_epochs=3)
+    board = make_leaderboard(sweep)
+    assert next(iter(board.importance)) == "model.width"
+    assert board.rows[0].mean == 32.0
+    assert not received()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["optimizer.lr=interval(1e-3,1e-1)"], "add hydra/sweeper=optuna"),
+        (["hydra/sweeper=optuna"], "no space"),
+        (["hydra/sweeper=optuna", "optimizer.lr=interval(1,1)"], "from a smaller number to a larger"),
+        (["hydra/sweeper=optuna", "optimizer.lr=tag(log,interval(0,1))"], "begins above 0"),
+        (["hydra/sweeper=optuna", "optimizer.lr=interval(0.1,-1.0)"], "from a smaller"),
+        (["hydra/sweeper=optuna", "model.dropout=interval(0.1,2.0)"], "model.dropout=2.0 must be below 1"),
+        (["hydra/sweeper=optuna", "optimizer.lrr=interval(0.1,1)"], "did you mean"),
+        (["hydra/sweeper=optuna", "hydra.sweeper.sampler=tp", "seed=1,2"], "must be 'tpe'"),
+        (["hydra/sweeper=optuna", "hydra.sweeper.n_trials=0", "seed=1,2"], "must be at least 1"),
+        (["hydra/sweeper=optuna", "hydra.sweeper.storage=study.db", "seed=1,2"], "hydra.sweeper.storage"),
+        (["hydra/sweeper=optun", "seed=1,2"], "did you mean 'optuna'"),
+        (["hydra/launcher=jobli", "seed=1,2"], "did you mean 'joblib'"),
+        (["hydra/launcher=joblib", "hydra.launcher.backend=threading", "seed=1,2"], "may be set n_jobs"),
+        (["hydra/launcher=slurm", "hydra.launcher.setup=[evil]", "seed=1,2"], "hydra.launcher.setup"),
+        (["hydra.launcher._target_=os.system", "seed=1,2"], "is not allowed"),
+        (["hydra/sweeper=optuna", "hydra.sweeper._target_=os.system", "seed=1,2"], "is not allowed"),
+        (["hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", "optimizer.lr=interval(0.1,1)"], "a grid needs"),
+        (["seed=shuffle(1,2)"], "leave shuffle out"),
+    ],
+)
+def test_a_wrong_sweep_is_refused_in_a_sentence(words: list[str], said: str):
+    with pytest.raises(ConfigError) as refused:
+        make_plan(parse(["-m", *words]))
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_gpus_are_shared_out_among_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SWEEP_JOBS_AT_ONCE", "2")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    gpus = ["0", "1", "4", "5"]
+    with gpus_of_a_job(tmp_path, gpus, wanted=2):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+        with gpus_of_a_job(tmp_path, gpus, wanted=2):
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,5"
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+    with gpus_of_a_job(tmp_path, ["7"], wanted=1), gpus_of_a_job(tmp_path, ["7"], wanted=1):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"  # fewer GPUs than jobs are shared
