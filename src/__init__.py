@@ -9,6 +9,7 @@
     files.py      files that are whole at every moment
     config/       from a command line to a checked, plain dict; never imports torch
     launching/    which devices there are; the processes that train; signals
+    sweeps/       a sweep's record, the search, the leaderboard
     tracking/     the run's directory and record, TensorBoard, the card at the end
     callbacks/    what watches a training
     data/         data sets as tensors on the device, cut into chunks of batches

@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 def _ls(args: argparse.Namespace) -> int:
     board = make_leaderboard(find_sweep(args.sweep))
     if args.form:
-        print(getattr(board, args.form)())
+        print(getattr(board, args.form)().rstrip("\r\n"))
         return 0
     console = Console(highlight=False)
     console.print(board.as_table())

@@ -146,7 +146,6 @@ def test_each_mistake_gets_a_sentence_with_value_and_remedy(words: list[str], sa
         "+hydra.job.env_set={LD_PRELOAD:x}",
         "hydra.searchpath=[pkg://os]",
         "++hydra.mode=MULTIRUN",
-        "hydra.sweeper.max_batch_size=0",
     ],
 )
 def test_hydra_itself_cannot_be_bent(word: str):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,6 @@ def test_the_commands_of_readme_are_understood():
     commands = re.findall(r"^python -m src\.train\b([^\n#]*)", README, re.MULTILINE)
     assert len(commands) >= 6
     for words in commands:
-        line = parse(words.split())
+        line = parse(shlex.split(words))
         if line.asks != "help" and split_resume(line)[0] is None:
             preflight(line)

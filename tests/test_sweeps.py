@@ -98,7 +98,7 @@ def resume(project: Path, outputs: Path, *words: str) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr, outputs)
 
 
-@pytest.mark.parametrize("launcher", [[], JOBLIB], ids=["serial", "joblib"])
+@pytest.mark.parametrize("launcher", [pytest.param([], marks=pytest.mark.slow), JOBLIB], ids=["serial", "joblib"])
 def test_three_faults_cost_three_jobs_and_a_resume_makes_up_for_them(project: Path, outputs: Path, launcher: list[str]):
     done = end(begin(project, outputs, "-m", "model.width=range(1,8)", *ONE, *launcher, FAULTS="1"), outputs)
     assert done.status == 1
@@ -174,6 +174,7 @@ def test_jobs_beside_each_other_equal_jobs_after_each_other(train: Command):
     assert len({run["environment"]["pid"] for run in runs[4:]}) == 2
 
 
+@pytest.mark.slow
 def test_a_job_that_hangs_past_its_time_costs_that_job(project: Path, outputs: Path):
     words = ["-m", "model.width=5,90", "trainer.max_minutes=0.05", *ONE]
     done = end(begin(project, outputs, *words, FAULTS="1"), outputs)
@@ -182,7 +183,7 @@ def test_a_job_that_hangs_past_its_time_costs_that_job(project: Path, outputs: P
     assert "longer than trainer.max_minutes=0.05" in done.runs[1]["error"]
 
 
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_trial_that_promises_nothing_is_pruned(train: Command, devices: int):
     done = train(
         "-m",
@@ -243,6 +244,7 @@ def test_a_sweep_that_is_not_there(command: Command, word: str):
         assert "there is no sweep yet" in done.stderr
 
 
+@pytest.mark.slow
 def test_submitits_local_executor_runs_the_jobs(train: Command):
     done = train("-m", "seed=1,2", *ONE, "hydra/launcher=local")
     assert done.status == 0, done.stdout + done.stderr

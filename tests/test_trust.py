@@ -66,8 +66,7 @@ def _event_files_in_order(event_files_in_order: None):
         (["trainer.max_epochs=0"], 2, "trainer.max_epochs=0 must be at least 1"),
         (["trainer.devices=64"], 2, "trainer.devices=64"),
         (["tags=x y"], 2, "must be a valid list"),
-        (["-m"], 2, "leave out -m"),
-        (["--cfg", "job"], 2, "leave out -m and other flags"),
+        (["--cfg", "job"], 2, "leave out other flags"),
     ],
 )
 def test_what_may_not_differ_is_refused(train_here: Command, words: list[str], status: int, said: str):
@@ -282,6 +281,7 @@ def test_what_torchrun_decides_cannot_be_asked_for(
     assert said in done.stderr
 
 
+@pytest.mark.slow
 def test_two_machines_train_one_run(outputs: Path, command: Command, free_port: int):
     nodes = [
         "-m",
