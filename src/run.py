@@ -100,7 +100,8 @@ def run_job(directory: Path, config: dict[str, Any], overrides: list[str]) -> Re
     if is_worker():
         run = record.values
         result = f", {run['best']['metric']} {run['best']['value']:.4f}" if run["best"]["value"] is not None else ""
-        print(f"{run['id']}: {run['status']}{result} ({' '.join(overrides)})", flush=True)
+        status = "pruned" if run.get("pruned_in_epoch") else run["status"]
+        print(f"{run['id']}: {status}{result} ({' '.join(overrides)})", flush=True)
     return record
 
 

@@ -8,6 +8,7 @@ RUN is an id, a unique beginning of one, a name, a directory, latest or best; SW
 """
 
 import argparse
+import os
 import sys
 
 from rich.console import Console
@@ -41,6 +42,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader, such as head, had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _ls(args: argparse.Namespace) -> int:
@@ -49,7 +53,7 @@ def _ls(args: argparse.Namespace) -> int:
         print(getattr(board, args.form)().rstrip("\r\n"))
         return 0
     console = Console(highlight=False)
-    console.print(board.as_table())
+    console.print(board.as_table(console.width))
     if board.importance:
         shares = "  ".join(f"{key} {share:.2f}" for key, share in board.importance.items())
         console.print(f"share in the spread of {board.metric}:  {shares}", markup=False, soft_wrap=True)

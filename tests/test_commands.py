@@ -83,7 +83,8 @@ def test_a_multirun_makes_a_run_of_every_job_and_an_overview(train: Command):
     assert len({run["environment"]["pid"] for run in runs}) == 1
     for run in runs:
         assert any(
-            run["id"] in line and f"{run['metrics']['test/acc']:.4f}" in line for line in done.stdout.splitlines()
+            line.startswith(run["id"][-3:]) and f"{run['metrics']['test/acc']:.4f}" in line
+            for line in done.stdout.splitlines()
         )
 
 

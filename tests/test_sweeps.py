@@ -98,11 +98,12 @@ def resume(project: Path, outputs: Path, *words: str) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr, outputs)
 
 
-@pytest.mark.parametrize("launcher", [pytest.param([], marks=pytest.mark.slow), JOBLIB], ids=["serial", "joblib"])
-def test_three_faults_cost_three_jobs_and_a_resume_makes_up_for_them(project: Path, outputs: Path, launcher: list[str]):
-    done = end(begin(project, outputs, "-m", "model.width=range(1,8)", *ONE, *launcher, FAULTS="1"), outputs)
+@pytest.mark.parametrize("jobs", [7, pytest.param(12, marks=pytest.mark.slow)])
+def test_three_faults_cost_three_jobs_and_a_resume_makes_up_for_them(project: Path, outputs: Path, jobs: int):
+    grid = f"model.width=range(1,{jobs + 1})"
+    done = end(begin(project, outputs, "-m", grid, *ONE, *JOBLIB, FAULTS="1"), outputs)
     assert done.status == 1
-    assert [run["status"] for run in done.runs] == ["done", *["failed"] * 3, *["done"] * 3]
+    assert [run["status"] for run in done.runs] == ["done", *["failed"] * 3, *["done"] * (jobs - 4)]
     for number, message in ((1, "the trap"), (2, "SIGKILL"), (3, "became nan")):
         run = done.runs[number]
         assert message in run["error"]
@@ -114,32 +115,38 @@ def test_three_faults_cost_three_jobs_and_a_resume_makes_up_for_them(project: Pa
     before = {run["id"]: run for run in done.runs}
     again = resume(project, outputs)
     assert again.status == 0, again.stdout + again.stderr
-    assert [run["status"] for run in again.runs] == ["done"] * 7
+    assert [run["status"] for run in again.runs] == ["done"] * jobs
     for run in again.runs:
         assert (run == before[run["id"]]) == (before[run["id"]]["status"] == "done")
-    single = end(begin(project, outputs, "model.width=5", *ONE), outputs)
-    assert single.status == 0
-    alone, *jobs = single.runs
-    assert alone["metrics"] == jobs[4]["metrics"]
     assert "nothing to resume" in resume(project, outputs).stdout
+    alone = [4] if jobs < 12 else range(jobs)
+    for number in alone:
+        assert end(begin(project, outputs, f"model.width={number + 1}", *ONE), outputs).status == 0
+    singles, in_sweep = again.runs[: len(alone)], again.runs[len(alone) :]
+    assert [run["metrics"] for run in singles] == [in_sweep[number]["metrics"] for number in alone]
 
 
-def test_a_search_goes_past_its_failures_and_is_resumed_where_it_was_killed(project: Path, outputs: Path):
-    words = ["-m", "hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", "hydra.sweeper.n_trials=6", *ONE]
-    process = begin(project, outputs, *words, "model.width=choice(1,2,3,4,5,6)", FAULTS="1")
+@pytest.mark.parametrize("trials", [6, pytest.param(25, marks=pytest.mark.slow)])
+def test_a_search_goes_past_its_failures_and_is_resumed_where_it_was_killed(project: Path, outputs: Path, trials: int):
+    widths = list(range(1, trials + 1))
+    words = ["-m", "hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", f"hydra.sweeper.n_trials={trials}", *ONE]
+    process = begin(project, outputs, *words, f"model.width=choice({','.join(map(str, widths))})", FAULTS="1")
     until = time.monotonic() + 200
-    while len(list(outputs.glob("sweeps/*/*/run.json"))) < 3:
+    while len(list(outputs.glob("sweeps/*/*/run.json"))) < (trials + 1) // 2:
         assert time.monotonic() < until
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    kept = [run for run in Finished(0, "", "", outputs).runs if run["status"] == "done"]
+    before = Finished(0, "", "", outputs).runs
+    kept = [run for run in before if run["status"] == "done"]
+    if trials > 6:  # by then it has gone past all three
+        assert [run["status"] for run in before[:5]] == ["done", "failed", "failed", "failed", "done"]
     done = resume(project, outputs)
     assert done.status == 0, done.stdout + done.stderr
     runs = done.runs
-    assert [run["status"] for run in runs] == ["done"] * 6
-    assert sorted(run["config"]["model"]["width"] for run in runs) == [1, 2, 3, 4, 5, 6]
-    assert [run["id"][-3:] for run in runs] == [f"{number:03d}" for number in range(6)]
+    assert [run["status"] for run in runs] == ["done"] * trials
+    assert sorted(run["config"]["model"]["width"] for run in runs) == widths
+    assert [run["id"][-3:] for run in runs] == [f"{number:03d}" for number in range(trials)]
     for run in kept:
         assert run in runs
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from src.files import write
 from src.sweeps.sweep import TABLE, Sweep
 from src.tracking.record import Record
+from src.tracking.table import brief, differing, make_table
 
 # Below so many finished jobs nothing can be said about what mattered.
 _ENOUGH = 4
@@ -73,7 +73,7 @@ class Leaderboard:
     @property
     def headings(self) -> list[str]:
         """Of the table's columns."""
-        return ["status", self.metric, "std", "n", "test/acc", "seconds", *self.keys, "jobs"]
+        return ["status", self.metric, "std", "n", "test/acc", "seconds", "jobs", *self.keys]
 
     def cells(self, row: Row) -> list[str]:
         """A row as it is shown."""
@@ -85,18 +85,19 @@ class Leaderboard:
             str(len(row.values)) if row.values else "",
             f"{statistics.fmean(row.test):.4f}" if row.test else "",
             f"{statistics.fmean(row.seconds):.1f}" if row.seconds else "",
-            *(brief(row.settings.get(key, "")) for key in self.keys),
             " ".join(job.rpartition("-")[2] for job in row.jobs),
+            *(brief(row.settings.get(key, "")) for key in self.keys),
         ]
 
-    def as_table(self) -> Table:
-        """For the terminal."""
-        table = Table(title=f"sweep {self.sweep}", title_justify="left", box=None, pad_edge=False)
-        for heading in self.headings:
-            table.add_column(heading, overflow="fold")
-        for row in self.rows:
-            table.add_row(*map(Text, self.cells(row)))
-        return table
+    def as_table(self, width: int) -> Table:
+        """For a terminal of so many characters."""
+        shown = [self.cells(row) for row in self.rows]
+        columns = {heading: [cells[number] for cells in shown] for number, heading in enumerate(self.headings)}
+        if set(columns["n"]) <= {"", "1"}:
+            del columns["n"]
+        settings = {key: [row.settings.get(key, "") for row in self.rows] for key in self.keys}
+        rest = {heading: cells for heading, cells in columns.items() if heading not in self.keys}
+        return make_table(f"sweep {self.sweep}", rest, settings, width)
 
     def as_markdown(self) -> str:
         """For a file."""
@@ -127,19 +128,13 @@ class Leaderboard:
         return text.getvalue()
 
 
-def brief(word: str) -> str:
-    """A setting's value as it is shown: fractions to four digits."""
-    number = _number(word)
-    return word if number is None or number.is_integer() else f"{number:.4g}"
-
-
 def make_leaderboard(sweep: Sweep) -> Leaderboard:
     """Rank the jobs of a sweep."""
     records = sweep.records()
     metric = next((r.values["best"]["metric"] for r in records if r.values["best"]["metric"]), None)
     name, best_is_low = (metric, sweep.values["mode"] == "min") if metric else ("train/loss", True)
-    settings = [_settings(record) for record in records]
-    keys = sorted({key for one in settings for key in one if len({other.get(key) for other in settings}) > 1})
+    settings = [record.settings for record in records]
+    keys = sorted(differing(settings))
     rows: dict[tuple[Any, ...], Row] = {}
     for record, all_settings in zip(records, settings, strict=True):
         run = record.values
@@ -172,12 +167,6 @@ def leave_leaderboard(sweep: Sweep) -> None:
     """Write the table into the sweep's directory."""
     if sweep.records():
         write(sweep.directory / TABLE, make_leaderboard(sweep).as_markdown())
-
-
-def _settings(record: Record) -> dict[str, str]:
-    """What a job's command line said: within a sweep nothing else can differ."""
-    words = (word.partition("=") for word in record.values["overrides"])
-    return {key.lstrip("+"): value for key, _, value in words}
 
 
 def _importance(

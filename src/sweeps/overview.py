@@ -1,41 +1,31 @@
 """What the terminal shows when a sweep ends."""
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from src.sweeps.leaderboard import brief
 from src.sweeps.sweep import Sweep
-from src.tracking.card import STATUS_STYLE, shown
+from src.tracking.card import shown
 from src.tracking.logs import LOG_NAME
-
-
-def _brief(word: str) -> str:
-    key, _, value = word.partition("=")
-    return f"{key}={brief(value)}"
+from src.tracking.table import differing, make_table
 
 
 def print_overview(sweep: Sweep, console: Console | None = None) -> None:
     """Print a line for every job, why jobs failed, which were not run, and what to type next."""
     console = console or Console(highlight=False)
-    table = Table(title=f"sweep {sweep.values['id']}", title_justify="left", box=None, pad_edge=False)
-    table.add_column("job", no_wrap=True)
-    for heading in ("overrides", "status", "best", "test/acc", "seconds"):
-        table.add_column(heading, overflow="fold")
     records = sweep.records()
-    shared = set.intersection(*(set(record.values["overrides"]) for record in records)) if len(records) > 1 else set()
-    for record in records:
-        run = record.values
-        best, epoch = run["best"]["value"], run.get("pruned_in_epoch")
-        table.add_row(
-            run["id"],
-            Text(" ".join(_brief(word) for word in run["overrides"] if word not in shared)),
-            Text(f"pruned in epoch {epoch}" if epoch else record.status, style=STATUS_STYLE[record.status]),
-            "" if best is None else f"{best:.4f}",
-            f"{run['metrics']['test/acc']:.4f}" if "test/acc" in run["metrics"] else "",
-            "" if run["duration_s"] is None else f"{run['duration_s']:.1f}",
-        )
-    console.print(table)
+    runs = [record.values for record in records]
+    columns = {
+        "job": [record.directory.name for record in records],
+        "status": [
+            f"pruned in epoch {run['pruned_in_epoch']}" if run.get("pruned_in_epoch") else record.status
+            for record, run in zip(records, runs, strict=True)
+        ],
+        "best": ["" if run["best"]["value"] is None else f"{run['best']['value']:.4f}" for run in runs],
+        "test/acc": [f"{run['metrics']['test/acc']:.4f}" if "test/acc" in run["metrics"] else "" for run in runs],
+        "seconds": ["" if run["duration_s"] is None else f"{run['duration_s']:.1f}" for run in runs],
+    }
+    settings = [record.settings for record in records]
+    varied = {key: [one.get(key, "") for one in settings] for key in differing(settings)}
+    console.print(make_table(f"sweep {sweep.values['id']}", columns, varied, console.width))
     for record in records:
         if record.values["error"]:
             log = shown(record.directory / LOG_NAME)

@@ -14,8 +14,7 @@ from rich.text import Text
 from src.paths import ROOT
 from src.tracking.logs import LOG_NAME
 from src.tracking.record import Record
-
-STATUS_STYLE = {"done": "green", "failed": "red", "interrupted": "yellow", "running": "cyan"}
+from src.tracking.table import STATUS_STYLE
 
 
 def _is_active() -> bool:

@@ -115,6 +115,12 @@ class Record:
         environment = self.values["environment"]
         return is_gone(environment) or environment.get("host") != socket.gethostname()
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """What its command line said, key to value: within a sweep nothing else can differ."""
+        words = (word.partition("=") for word in self.values["overrides"])
+        return {key.lstrip("+"): value for key, _, value in words}
+
     def reopen(self, config: Mapping[str, Any], overrides: list[str], environment: Mapping[str, Any]) -> None:
         """Go on with a run that was cut off.
 

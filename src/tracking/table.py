@@ -1,0 +1,56 @@
+"""Tables of runs for the terminal: settings in columns where they fit, else as words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+STATUS_STYLE = {"done": "green", "failed": "red", "interrupted": "yellow", "running": "cyan", "pruned": "dim"}
+_GAP = 2
+
+
+def brief(word: str) -> str:
+    """A setting's value as it is shown: fractions to four digits."""
+    try:
+        number = float(word)
+    except ValueError:
+        return word
+    return word if number.is_integer() else f"{number:.4g}"
+
+
+def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys whose values are not the same in all of these, in the order in which they first come."""
+    keys = dict.fromkeys(key for one in settings for key in one)
+    return [key for key in keys if any(one.get(key) != settings[0].get(key) for one in settings)]
+
+
+def make_table(
+    title: str, columns: Mapping[str, Sequence[str]], settings: Mapping[str, Sequence[str]], width: int
+) -> Table:
+    """A table whose settings have a column each if that fits into ``width`` characters, else one for all of them.
+
+    Args:
+        title: above the table.
+        columns: heading to cells, top down; a column without a word is left out.
+        settings: the same of settings that differ, by their dotted names, the values as on the command line.
+        width: of the terminal.
+    """
+    last = [key.rpartition(".")[2] for key in settings]
+    names = {key: word if last.count(word) == 1 else key for key, word in zip(settings, last, strict=True)}
+    told = {heading: list(cells) for heading, cells in columns.items() if any(cells)}
+    apart = told | {names[key]: [brief(cell) for cell in cells] for key, cells in settings.items()}
+    needed = sum(max(map(len, [heading, *cells])) + _GAP for heading, cells in apart.items()) - _GAP
+    if needed > width and settings:
+        rows = zip(*settings.values(), strict=True)
+        words = [
+            [f"{names[key]}={brief(cell)}" for key, cell in zip(settings, row, strict=True) if cell] for row in rows
+        ]
+        apart = told | {"settings": [" ".join(row) for row in words]}
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for number, (heading, cells) in enumerate(apart.items()):
+        is_word = number == len(apart) - 1 or max(map(len, cells), default=0) > width // 4
+        table.add_column(heading, overflow="fold", no_wrap=not is_word)
+    for row in zip(*apart.values(), strict=True):
+        table.add_row(*(Text(cell, style=STATUS_STYLE.get(cell.split(" ")[0], "")) for cell in row))
+    return table
