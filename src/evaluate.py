@@ -98,8 +98,7 @@ def evaluate(record: Record, checkpoint: str = "best", split: str = "test") -> d
     run = trainer.test if split == "test" else trainer.validate
     [metrics] = run(model, datamodule=data, verbose=False)
     entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "checkpoint": checkpoint, "metrics": metrics}
-    record = Record.load(record.directory)  # another evaluation may have been added meanwhile
-    record.update(evaluations=[*record.values.get("evaluations", []), entry])
+    record.change(lambda run: {"evaluations": [*run.get("evaluations", []), entry]})
     return dict(metrics)
 
 

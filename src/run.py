@@ -32,7 +32,12 @@ def say(error: Exception | str) -> None:
 
 
 def begin(
-    directory: Path, config: dict[str, Any], overrides: list[str], code: dict[str, Any] | None, sweep: str | None = None
+    directory: Path,
+    config: dict[str, Any],
+    overrides: list[str],
+    choices: dict[str, str | None],
+    code: dict[str, Any] | None,
+    sweep: str | None = None,
 ) -> Record:
     """Train a configuration in a directory that is this process's own, and keep the record there.
 
@@ -40,6 +45,7 @@ def begin(
         directory: the run's.
         config: checked.
         overrides: the words that made it.
+        choices: which file of each group it was composed of.
         code: what ``environment.git`` says.
         sweep: the sweep's id, for a job of one.
 
@@ -60,6 +66,7 @@ def begin(
             sweep=sweep,
             config=config,
             overrides=overrides,
+            choices=choices,
             command=shlex.join(["python", "-m", "src.train", *overrides]),
             git=code,
             environment=_environment(config),
@@ -69,7 +76,9 @@ def begin(
     return record
 
 
-def run_job(directory: Path, config: dict[str, Any], overrides: list[str]) -> Record | None:
+def run_job(
+    directory: Path, config: dict[str, Any], overrides: list[str], choices: dict[str, str | None]
+) -> Record | None:
     """Carry out one job of a sweep, from where it stands: done, cut off, failed, or not begun.
 
     Returns:
@@ -84,7 +93,7 @@ def run_job(directory: Path, config: dict[str, Any], overrides: list[str]) -> Re
     sweep = Sweep.load(directory.parent)
     try:
         if not (directory / RECORD).exists():
-            record = begin(directory, config, overrides, sweep.code, sweep.values["id"])
+            record = begin(directory, config, overrides, choices, sweep.code, sweep.values["id"])
         elif (record := Record.load(directory)).values["status"] != "done":
             record = go_on(directory, record.values["config"], [])
     except UserError as error:

@@ -27,7 +27,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from src.config.command_line import CommandLine, parse, quoted_override
-from src.config.compose import CONFIG_NAME, Plan, checked, make_plan, register_resolvers
+from src.config.compose import CHOICES, CONFIG_NAME, Plan, checked, make_plan, register_resolvers
 from src.errors import ConfigError, Interrupted, UserError
 from src.files import is_full
 from src.launching.cluster import as_overrides, place, requeue, requeued, tell
@@ -131,11 +131,12 @@ def job(cfg: DictConfig) -> float | None:
     """
     context = HydraConfig.get()
     directory, overrides = Path(context.runtime.output_dir), list(context.overrides.task)
+    choices = {group: context.runtime.choices.get(group) for group in CHOICES}
     try:
         if context.mode == RunMode.MULTIRUN:
-            record = run_job(directory, checked(cfg), overrides)
+            record = run_job(directory, checked(cfg), overrides, choices)
         else:
-            record = begin(directory, checked(cfg), overrides, git())
+            record = begin(directory, checked(cfg), overrides, choices, git())
     except OSError as error:
         if not is_full(error):
             raise

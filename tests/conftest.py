@@ -27,7 +27,9 @@ from src.launching.stop import STOP
 from src.paths import ROOT
 from src.run import _clear
 from src.tracking.checkpoints import newest
+from src.tracking.environment import environment
 from src.tracking.record import Record
+from src.tracking.tensorboard import close_session
 
 # Examples that happen to import or unpack something are no slower for it.
 hypothesis.settings.register_profile("here", deadline=None)
@@ -60,6 +62,7 @@ class Finished:
 
 
 Command = Callable[..., Finished]
+MakeRun = Callable[..., Record]
 
 
 @pytest.fixture
@@ -135,6 +138,59 @@ def fit_here(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             _clear(directory)
             Record.start(directory, sweep=None, config=config, overrides=[], command="", git=None, environment={})
         return {**fit(config, str(directory), extra, checkpoint and str(checkpoint)), "directory": directory}
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def compose() -> Callable[..., dict[str, Any]]:
+    """Compose a configuration from overrides; each only once."""
+    known: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    def run(*words: str) -> dict[str, Any]:
+        if words not in known:
+            [known[words]] = preflight(parse(list(words)))
+        return known[words]
+
+    return run
+
+
+@pytest.fixture
+def make_run(outputs: Path, compose: Callable[..., dict[str, Any]]) -> MakeRun:
+    """Write a record: ``make_run("seed=1", accuracy=0.9, status="failed", started="2026-01-01T00:00:00+00:00")``."""
+    count = iter(range(100_000))
+
+    def run(
+        *words: str, accuracy: float | None = 0.9, sweep: str | None = None, events: bool = False, **values: Any
+    ) -> Record:
+        number = next(count)
+        minutes, seconds = divmod(number, 60)
+        folder = (
+            outputs / "sweeps" / sweep / f"{number:03d}"
+            if sweep
+            else outputs / "runs" / f"r20260101-00{minutes:02d}{seconds:02d}-{number:04x}"
+        )
+        folder.mkdir(parents=True)
+        record = Record.start(
+            folder,
+            sweep=sweep,
+            config=compose(*words),
+            overrides=list(words),
+            command=f"python -m src.train {' '.join(words)}",
+            git=None,
+            environment=environment("cpu", 1, 1, 1),
+            choices={"optimizer": "adam"} | dict(word.split("=") for word in words if word.startswith("optimizer=")),
+        )
+        metrics = (
+            {} if accuracy is None else {"val/acc": accuracy, "val/loss": 1 - accuracy, "test/acc": accuracy - 0.01}
+        )
+        best = {"metric": "val/acc", "value": accuracy, "epoch": 1, "checkpoint": "checkpoints/best.ckpt"}
+        started = f"2026-01-01T00:{minutes:02d}:{seconds:02d}+00:00"
+        done = {"status": "done", "metrics": metrics, "best": best, "started": started, "duration_s": 10.0 + number}
+        record.update(**{**done, **values})
+        if events:
+            close_session(record.directory, record.values["status"])
+        return record
 
     return run
 

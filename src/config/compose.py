@@ -16,11 +16,14 @@ from omegaconf.errors import OmegaConfBaseException
 from src.config.check import check
 from src.config.command_line import CommandLine, fixed_words, points
 from src.config.hydra import EXTRAS, OPTUNA, check_hydra, hydra_node, known_choices
+from src.config.schema import GROUPS
 from src.errors import ConfigError, suggest
 from src.paths import CONF
 from src.sweeps.space import Dimension, split_space
 
 CONFIG_NAME = "train"
+# Every group of conf/: the choices among them are kept in the record.
+CHOICES = (*GROUPS, "experiment", "sweep", "debug")
 
 
 def register_resolvers() -> None:

@@ -16,7 +16,8 @@ from rich.table import Table
 from src.files import write
 from src.sweeps.sweep import TABLE, Sweep
 from src.tracking.record import Record
-from src.tracking.table import brief, differing, make_table
+from src.tracking.settings import differing
+from src.tracking.table import brief, make_table
 
 # Below so many finished jobs nothing can be said about what mattered.
 _ENOUGH = 4
@@ -133,7 +134,7 @@ def make_leaderboard(sweep: Sweep) -> Leaderboard:
     records = sweep.records()
     metric = next((r.values["best"]["metric"] for r in records if r.values["best"]["metric"]), None)
     name, best_is_low = (metric, sweep.values["mode"] == "min") if metric else ("train/loss", True)
-    settings = [record.settings for record in records]
+    settings = [record.typed for record in records]
     keys = sorted(differing(settings))
     rows: dict[tuple[Any, ...], Row] = {}
     for record, all_settings in zip(records, settings, strict=True):

@@ -5,7 +5,8 @@ from rich.console import Console
 from src.sweeps.sweep import Sweep
 from src.tracking.card import shown
 from src.tracking.logs import LOG_NAME
-from src.tracking.table import differing, make_table
+from src.tracking.settings import differing
+from src.tracking.table import make_table
 
 
 def print_overview(sweep: Sweep, console: Console | None = None) -> None:
@@ -23,7 +24,7 @@ def print_overview(sweep: Sweep, console: Console | None = None) -> None:
         "test/acc": [f"{run['metrics']['test/acc']:.4f}" if "test/acc" in run["metrics"] else "" for run in runs],
         "seconds": ["" if run["duration_s"] is None else f"{run['duration_s']:.1f}" for run in runs],
     }
-    settings = [record.settings for record in records]
+    settings = [record.typed for record in records]
     varied = {key: [one.get(key, "") for one in settings] for key in differing(settings)}
     console.print(make_table(f"sweep {sweep.values['id']}", columns, varied, console.width))
     for record in records:

@@ -4,14 +4,16 @@ import json
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from src.config.command_line import CommandLine
 from src.errors import RunNotFound
 from src.files import write
 from src.paths import SWEEPS
 from src.tracking.environment import PATCH
 from src.tracking.record import RECORD, Record
+
+if TYPE_CHECKING:
+    from src.config.command_line import CommandLine
 
 SWEEP = "sweep.json"
 TABLE = "leaderboard.md"
@@ -34,7 +36,7 @@ class Sweep:
     def start(
         cls,
         directory: Path,
-        line: CommandLine,
+        line: "CommandLine",
         *,
         jobs: list[list[str]] | None,
         trials: int,
@@ -80,8 +82,10 @@ class Sweep:
         write(self.directory / SWEEP, json.dumps(self.values, indent=2) + "\n")
 
     @property
-    def line(self) -> CommandLine:
+    def line(self) -> "CommandLine":
         """The command line that it was started with."""
+        from src.config.command_line import CommandLine  # it imports Hydra, which looking at runs does not need
+
         return CommandLine(list(self.values["flags"]), list(self.values["overrides"]), multirun=True, asks=None)
 
     @property

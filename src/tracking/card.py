@@ -12,9 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from src.paths import ROOT
+from src.tracking.find import find_before
 from src.tracking.logs import LOG_NAME
 from src.tracking.record import Record
+from src.tracking.settings import as_word, differing, metrics_of, settings_of
 from src.tracking.table import STATUS_STYLE
+
+# Of what was changed since the run before, so many settings are named.
+_CHANGES = 4
 
 
 def _is_active() -> bool:
@@ -44,9 +49,26 @@ def print_card(record: Record, console: Console | None = None) -> None:
         )
     if run.get("samples_per_s"):
         rows.add_row("speed", f"{run['samples_per_s']:,.0f} samples/s, {run['duration_s']:.1f} s in all")
+    if run["status"] == "done" and (earlier := find_before(record)):
+        rows.add_row(f"beside {earlier.values['name'] or earlier.values['id']}", Text(_compared(earlier, record)))
+    for warning in run.get("warnings", []):
+        rows.add_row("warning", Text(warning["text"], style="yellow"))
     rows.add_row("run", Text(shown(record.directory)))
     console.print(Panel(rows, title=run["id"], title_align="left", expand=False))
     console.print("next:", *next_commands(record), sep="\n  ", soft_wrap=True, markup=False)
+
+
+def _compared(earlier: Record, record: Record) -> str:
+    """How a run's monitored metric, and what of its settings, differ from an earlier one's."""
+    metric = record.values["best"]["metric"] or "train/loss"
+    one, other = metrics_of(earlier).get(metric), metrics_of(record).get(metric)
+    settings = [settings_of(earlier), settings_of(record)]
+    names = differing(settings)
+    changes = [f"{name} {as_word(settings[0][name])} to {as_word(settings[1][name])}" for name in names[:_CHANGES]]
+    if len(names) > _CHANGES:
+        changes.append(f"{len(names) - _CHANGES} more: python -m src.runs diff")
+    reached = "" if one is None or other is None else f"{metric} {other - one:+.4f}; "
+    return reached + (", ".join(changes) or "the same settings")
 
 
 def next_commands(record: Record) -> list[str]:

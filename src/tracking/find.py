@@ -1,23 +1,35 @@
 """Finding runs again: the one way from a word a person types to a run's directory. Reads records, imports no torch."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from src.errors import RunNotFound, suggest
 from src.paths import RUNS, SWEEPS
 from src.tracking.record import RECORD, Record
 
+_FEW = 20
 
-def all_runs() -> Iterator[Record]:
-    """Every run that has a readable record, single runs and jobs of sweeps, oldest first."""
-    records = []
+
+def read_all() -> tuple[list[Record], list[str]]:
+    """Every run that has a readable record, single runs and jobs of sweeps, oldest first.
+
+    Returns:
+        The records, and a sentence for each that cannot be read.
+    """
+    records, damaged = [], []
     for path in [*RUNS.glob(f"*/{RECORD}"), *SWEEPS.glob(f"*/*/{RECORD}")]:
         try:
             records.append(Record.load(path.parent))
-        except (OSError, ValueError):  # being removed, or not a record
+        except FileNotFoundError:  # being removed
             continue
-    yield from sorted(records, key=lambda record: (record.values["started"], record.values["id"]))
+        except (OSError, ValueError) as error:
+            damaged.append(str(error))
+    return sorted(records, key=lambda record: (record.values["started"], record.values["id"])), damaged
+
+
+def all_runs() -> list[Record]:
+    """Every run that has a readable record, oldest first."""
+    return read_all()[0]
 
 
 def find(word: str) -> Record:
@@ -34,9 +46,9 @@ def find(word: str) -> Record:
     if (Path(word) / RECORD).is_file():
         try:
             return Record.load(Path(word).resolve())
-        except ValueError:
-            raise RunNotFound(f"{Path(word) / RECORD} is not a run's record.") from None
-    runs = list(all_runs())
+        except ValueError as error:
+            raise RunNotFound(str(error)) from None
+    runs = all_runs()
     done = [run for run in runs if run.values["status"] == "done"]
     if word == "latest" and done:
         return done[-1]
@@ -57,7 +69,27 @@ def find(word: str) -> Record:
             f"{word} begins {len(ids)} ids: {', '.join(ids[:5])}{' ...' if len(ids) > 5 else ''}; type more."
         )
     known = {str(run.values[key]) for run in runs for key in ("id", "name") if run.values[key]}
-    raise RunNotFound(f"{word}: there is no run of that id, name or directory{suggest(word, known)}")
+    latest = ", ".join(run.values["name"] or run.values["id"] for run in reversed(runs[-3:]))
+    hint = suggest(word, known) or (f"; the latest are {latest}." if latest else "; there is no run yet.")
+    raise RunNotFound(f"{word}: there is no run of that id, name or directory{hint}")
+
+
+def find_before(record: Record) -> Record | None:
+    """The latest finished single run that began before this one; None for a job of a sweep, and for the first run.
+
+    Ids begin with the time, so only the newest few records are read.
+    """
+    if record.values["sweep"]:
+        return None
+    earlier = sorted(path.name for path in record.directory.parent.glob("r*") if path.name < record.directory.name)
+    for name in reversed(earlier[-_FEW:]):
+        try:
+            found = Record.load(record.directory.parent / name)
+        except (OSError, ValueError):
+            continue
+        if found.values["status"] == "done":
+            return found
+    return None
 
 
 def find_to_resume(word: str) -> Record:
@@ -68,7 +100,7 @@ def find_to_resume(word: str) -> Record:
     """
     if word != "latest":
         return find(word)
-    for record in reversed(list(all_runs())):
+    for record in reversed(all_runs()):
         if record.values["status"] != "done" and (record.status != "running" or record.is_abandoned):
             return record
     raise RunNotFound("resume=latest: there is no unfinished run.")

@@ -50,16 +50,24 @@ def owned(directory: Path) -> Iterator[None]:
     """
     with (directory / _LOCK).open("w") as file:
         until = time.monotonic() + _PATIENCE_S
-        while not _lock(file.fileno()):
+        while not _lock(file.fileno(), fcntl.LOCK_NB):
             if time.monotonic() > until:
                 raise UserError(f"{directory} is in use: another command is working on that run; wait until it ends.")
             time.sleep(0.1)
         yield
 
 
-def _lock(descriptor: int) -> bool:
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Do something short while no other process does it that goes by the same lock file."""
+    with lock.open("w") as file:
+        _lock(file.fileno())
+        yield
+
+
+def _lock(descriptor: int, flags: int = 0) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
     except BlockingIOError:
         return False
     except OSError as error:

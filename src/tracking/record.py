@@ -4,18 +4,35 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from src.errors import UserError
 from src.files import write
-from src.tracking.ownership import is_gone
+from src.tracking.ownership import alone, is_gone
 
 RECORD = "run.json"
-# Without these nothing can be done with a run.
-_ENTRIES = {"id", "name", "tags", "status", "config", "started", "metrics", "best", "sweep", "error"}
+_LOCK = ".run.json.lock"
+STATUSES = ("done", "failed", "interrupted", "running")
+# Without these, and of these kinds, nothing can be done with a run.
+_ENTRIES: dict[str, tuple[type, ...]] = {
+    "id": (str,),
+    "name": (str, type(None)),
+    "tags": (list,),
+    "status": (str,),
+    "command": (str,),
+    "overrides": (list,),
+    "config": (dict,),
+    "environment": (dict,),
+    "started": (str,),
+    "duration_s": (int, float, type(None)),
+    "metrics": (dict,),
+    "best": (dict,),
+    "sweep": (str, type(None)),
+    "error": (str, type(None)),
+}
 
 
 def claim(parent: Path, letter: str) -> Path:
@@ -41,8 +58,29 @@ def claim(parent: Path, letter: str) -> Path:
         ) from None
 
 
+def _problem(values: Any) -> str | None:
+    """What keeps these from being a run's record."""
+    if not isinstance(values, dict):
+        return "it holds no entries"
+    for entry, kinds in _ENTRIES.items():
+        if entry not in values:
+            return f"it lacks {entry}"
+        if not isinstance(values[entry], kinds):
+            return f"its {entry} is {json.dumps(values[entry])[:40]}"
+    if values["status"] not in STATUSES:
+        return f"its status is {values['status']!r}"
+    if not {"metric", "value", "epoch", "checkpoint"} <= set(values["best"]):
+        return "its best lacks an entry"
+    numbers = [*values["metrics"].values(), values["best"]["value"]]
+    if not all(number is None or isinstance(number, int | float) for number in numbers):
+        return "a metric is no number"
+    if datetime.fromisoformat(values["started"]).tzinfo is None:
+        return "its start has no time zone"
+    return None
+
+
 class Record:
-    """One run's record. Written by one process at a time: the one that owns the run, and rank 0 while it trains.
+    """One run's record, written by its run, and by whoever tags it or notes something meanwhile.
 
     Args:
         directory: the run's directory.
@@ -63,6 +101,7 @@ class Record:
         command: str,
         git: Mapping[str, Any] | None,
         environment: Mapping[str, Any],
+        choices: Mapping[str, str | None] | None = None,
     ) -> "Record":
         """Open the record of a run that begins now."""
         record = cls(
@@ -74,11 +113,12 @@ class Record:
                 "status": "running",
                 "command": command,
                 "overrides": overrides,
+                "choices": choices or {},
                 "config": config,
                 "seed": config["seed"],
                 "git": git,
                 "environment": environment,
-                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "started": _now(),
                 "duration_s": None,
                 "metrics": {},
                 "best": {"metric": config["monitor"], "value": None, "epoch": None, "checkpoint": None},
@@ -87,7 +127,7 @@ class Record:
                 "resumed": [],
             },
         )
-        record.save()
+        record.update()
         return record
 
     @classmethod
@@ -98,9 +138,12 @@ class Record:
             FileNotFoundError: there is none.
             ValueError: it is not a run's record.
         """
-        values = json.loads((directory / RECORD).read_text())
-        if not isinstance(values, dict) or not set(values) >= _ENTRIES:
-            raise ValueError(f"{directory / RECORD} is not a run's record.")
+        try:
+            values = json.loads((directory / RECORD).read_bytes())
+            if problem := _problem(values):
+                raise ValueError(problem)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{directory / RECORD} is not a run's record ({error}).") from None
         return cls(directory, values)
 
     @property
@@ -115,8 +158,12 @@ class Record:
         environment = self.values["environment"]
         return is_gone(environment) or environment.get("host") != socket.gethostname()
 
+    def as_plain(self) -> dict[str, Any]:
+        """Its entries, with the status as it is now and the directory, for programs."""
+        return {**self.values, "status": self.status, "directory": str(self.directory)}
+
     @property
-    def settings(self) -> dict[str, str]:
+    def typed(self) -> dict[str, str]:
         """What its command line said, key to value: within a sweep nothing else can differ."""
         words = (word.partition("=") for word in self.values["overrides"])
         return {key.lstrip("+"): value for key, _, value in words}
@@ -129,28 +176,39 @@ class Record:
             overrides: the words that change it.
             environment: where it goes on.
         """
-        now = datetime.now(UTC).isoformat(timespec="seconds")
         self.update(
             status="running",
             error=None,
             config=config,
-            tags=config["tags"],
+            # Those that were given to the run later stay, unless it is told others.
+            tags=self.values["tags"] if config["tags"] == self.values["config"]["tags"] else config["tags"],
             environment=environment,
             overrides=[*self.values["overrides"], *overrides],
-            resumed=[*self.values.get("resumed", []), {"at": now, "overrides": overrides}],
+            resumed=[*self.values.get("resumed", []), {"at": _now(), "overrides": overrides}],
         )
 
     def update(self, **values: Any) -> None:
-        """Change entries and write the record."""
-        self.values.update(values)
-        self.save()
+        """Change entries, and take over what others have written meanwhile."""
+        self.change(lambda _: values)
 
-    def save(self) -> None:
-        """Write the record."""
-        write(self.directory / RECORD, json.dumps(self.values, indent=2, allow_nan=False) + "\n")
+    def change(self, edit: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+        """Change entries by what they are now, while no one else does.
+
+        Args:
+            edit: gets the entries as they stand in the file, and returns those that change.
+        """
+        with alone(self.directory / _LOCK):
+            if (self.directory / RECORD).exists():
+                self.values = Record.load(self.directory).values
+            self.values |= edit(self.values)
+            write(self.directory / RECORD, json.dumps(self.values, indent=2, allow_nan=False) + "\n")
+
+    def warn(self, text: str) -> None:
+        """Note something that a person should know of, beside the time."""
+        self.change(lambda run: {"warnings": [*run.get("warnings", []), {"at": _now(), "text": text}]})
 
     def finish(self, status: str, started: float, error: str | None = None, **values: Any) -> None:
-        """Close the record, keeping what rank 0 has written meanwhile.
+        """Close the record.
 
         Args:
             status: done, failed or interrupted.
@@ -158,7 +216,10 @@ class Record:
             error: the last line of the error, when it failed.
             values: entries to change besides.
         """
-        self.values = Record.load(self.directory).values
         earlier = self.values["duration_s"] or 0.0
         duration = round(earlier + time.monotonic() - started, 3)
         self.update(status=status, error=error, duration_s=duration, **values)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

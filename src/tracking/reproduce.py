@@ -78,8 +78,11 @@ class Recipe:
             if there.get(key) != here[key]
         ]
 
-    def run_again(self) -> Record:
+    def run_again(self, output: int | None = None) -> Record:
         """Make the run again, in a git worktree of its own where the code here is another.
+
+        Args:
+            output: the file descriptor to which the training prints; None: this process's own.
 
         Raises:
             UserError: it cannot be made, or fails.
@@ -93,7 +96,7 @@ class Recipe:
                 words.append(f"data.dir='{from_root(folder)}'")  # what was fetched is not in git
             variables = {"OUTPUTS_DIR": str(OUTPUTS), "OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": str(project)}
             command = [sys.executable, "-m", "src.train", *words]
-            with subprocess.Popen(command, cwd=project, env={**os.environ, **variables}) as training:
+            with subprocess.Popen(command, cwd=project, env={**os.environ, **variables}, stdout=output) as training:
                 training.wait()
         made = [run for run in all_runs() if run.values["environment"].get("pid") == training.pid]
         if training.returncode or not made:

@@ -1,7 +1,6 @@
 """Tables of runs for the terminal: settings in columns where they fit, else as words."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -17,12 +16,6 @@ def brief(word: str) -> str:
     except ValueError:
         return word
     return word if number.is_integer() else f"{number:.4g}"
-
-
-def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The keys whose values are not the same in all of these, in the order in which they first come."""
-    keys = dict.fromkeys(key for one in settings for key in one)
-    return [key for key in keys if any(one.get(key) != settings[0].get(key) for one in settings)]
 
 
 def make_table(

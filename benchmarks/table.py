@@ -1,0 +1,55 @@
+"""How long ``python -m src.runs ls`` takes over many records.
+
+    python -m benchmarks.table          1,000 records, five times, beside a Python that does nothing
+
+The records are copies of the one that a short training leaves, with an id and a learning rate of their own.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from src.paths import ROOT
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.table", description=__doc__)
+    parser.add_argument("--records", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=5)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as outputs:
+        environment = {**os.environ, "OUTPUTS_DIR": outputs}
+        short = ["trainer.max_epochs=1", "data.train_size=1000"]
+        train = [sys.executable, "-m", "src.train", *short]
+        subprocess.run(train, cwd=ROOT, env=environment, check=True, capture_output=True)
+        [path] = Path(outputs).glob("runs/*/run.json")
+        run = json.loads(path.read_text())
+        for number in range(1, args.records):
+            folder = path.parent.with_name(f"{run['id'][:-4]}{number:04d}")
+            folder.mkdir()
+            run["id"], run["config"]["optimizer"]["lr"] = folder.name, number * 1e-4
+            (folder / "run.json").write_text(json.dumps(run, indent=2))
+        ls, nothing = [], []
+        for _ in range(args.repeats):
+            ls.append(seconds([sys.executable, "-m", "src.runs", "ls"], environment))
+            nothing.append(seconds([sys.executable, "-c", "pass"], environment))
+    print(f"{args.records:,} records, {args.repeats} times, median (min to max):")
+    for name, times in (("python -m src.runs ls", ls), ("python -c pass", nothing)):
+        print(f"  {name:<24}{statistics.median(times):6.2f} s ({min(times):.2f} to {max(times):.2f})")
+
+
+def seconds(command: list[str], environment: dict[str, str]) -> float:
+    """How long a command takes."""
+    began = time.perf_counter()
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

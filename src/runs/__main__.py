@@ -1,0 +1,387 @@
+"""The runs that have been made.
+
+    python -m src.runs ls                              the latest runs, and what differs between them
+    python -m src.runs ls "optimizer.lr<0.01 and status=='done'" --sort val/acc
+    python -m src.runs ls --sweep SWEEP                a sweep's jobs, the best first, and what mattered
+    python -m src.runs show RUN                        everything about a run, with its curves
+    python -m src.runs diff [A B]                      what differs: settings, metrics, environment, code
+    python -m src.runs best [FILTER] [--metric NAME]   the best finished run
+    python -m src.runs tag RUN WORD... [--remove]      tag it; a run tagged "pinned" is never cleared away
+    python -m src.runs note RUN TEXT                   write something down about it
+    python -m src.runs rm RUN...                       to the trash; restore RUN takes it out again
+    python -m src.runs gc [FILTER] [--yes]             what the trash and the chosen runs take up; --yes frees it
+    python -m src.runs export [RUN...] -o curves.csv   every point of every curve
+    python -m src.runs report RUN...|SWEEP             one HTML file to pass on
+    python -m src.runs reproduce RUN [--run]           how to make it again; --run does it, and compares
+
+RUN is an id, a unique beginning of one, a name, a directory, latest or best; SWEEP an id, a directory or latest. A FILTER
+compares settings, metrics and the fields id, name, tags, note, status, sweep, started, age, duration, best, error and
+pruned. Every command prints for programs with --json or --csv.
+"""
+
+import argparse
+import contextlib
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+
+from src.config.schema import Word
+from src.errors import ConfigError, RunNotFound, UserError
+from src.files import replacing
+from src.runs import listing, scalars, showing, trash
+from src.runs.report import make_report
+from src.sweeps.leaderboard import make_leaderboard
+from src.sweeps.sweep import SWEEP, Sweep, find_sweep
+from src.tracking.card import shown
+from src.tracking.find import find, read_all
+from src.tracking.record import Record
+from src.tracking.reproduce import Recipe, compare, describe
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command line and return its exit status: 0 done, 1 failed or not reproduced, 2 a wrong command line."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.do(args) or 0)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    except BrokenPipeError:  # the reader, such as head, had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m src.runs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, do: Callable[[argparse.Namespace], int | None], help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help)
+        form = command.add_mutually_exclusive_group()
+        form.add_argument("--json", action="store_const", const="json", dest="form", help="for programs")
+        form.add_argument("--csv", action="store_const", const="csv", dest="form", help="for spreadsheets")
+        command.set_defaults(do=do)
+        return command
+
+    ls = add("ls", _ls, "the latest runs, or a sweep's jobs")
+    ls.add_argument("filter", nargs="*", metavar="FILTER")
+    ls.add_argument("--sort", metavar="NAME", help="a metric, a setting or a field; the best first")
+    ls.add_argument("-n", type=_count, default=20, metavar="COUNT", help="how many (20)")
+    ls.add_argument("--sweep", metavar="SWEEP")
+    show = add("show", _show, "everything about a run")
+    diff = add("diff", _diff, "what differs between two runs")
+    diff.add_argument("runs", nargs="*", metavar="RUN", help="two; without, the latest and the one before")
+    best = add("best", _best, "the best finished run")
+    best.add_argument("filter", nargs="*", metavar="FILTER")
+    best.add_argument("--metric", default="val/acc", metavar="NAME", help="val/acc, unless another is named")
+    tag = add("tag", _tag, "tag a run")
+    tag.add_argument("run", metavar="RUN")
+    tag.add_argument("words", nargs="+", metavar="WORD")
+    tag.add_argument("--remove", action="store_true", help="take the tags away")
+    note = add("note", _note, "write something down about a run")
+    note.add_argument("run", metavar="RUN")
+    note.add_argument("text", nargs="+", metavar="TEXT", help="an empty one takes the note away")
+    rm = add("rm", _rm, "put runs into the trash")
+    rm.add_argument("runs", nargs="+", metavar="RUN")
+    restore = add("restore", _restore, "take a run out of the trash")
+    gc = add("gc", _gc, "empty the trash, and delete runs that a filter chooses")
+    gc.add_argument("filter", nargs="*", metavar="FILTER")
+    gc.add_argument("--yes", action="store_true", help="do it; without, it is only said")
+    export = add("export", _export, "every point of every curve")
+    export.add_argument("runs", nargs="*", metavar="RUN", help="all, unless some are named")
+    export.add_argument("--filter", dest="filter", metavar="FILTER")
+    export.add_argument("-o", dest="file", metavar="FILE", help="the terminal, unless one is named")
+    report = add("report", _report, "one HTML file about runs or a sweep")
+    report.add_argument("runs", nargs="+", metavar="RUN|SWEEP")
+    report.add_argument("-o", dest="file", metavar="FILE", help="report.html in the directory of the run or sweep")
+    reproduce = add("reproduce", _reproduce, "how to make a run again, or do it and compare")
+    reproduce.add_argument(
+        "--run", action="store_true", dest="again", help="do it, in a git worktree where code differs"
+    )
+    for command in (show, restore, reproduce):
+        command.add_argument("run", metavar="RUN")
+    return parser
+
+
+def _count(word: str) -> int:
+    if not word.isdigit() or not 0 < int(word) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number from 1 to 1,000,000")
+    return int(word)
+
+
+def _read() -> list[Record]:
+    """All records; what cannot be read is named and left out."""
+    records, damaged = read_all()
+    for sentence in damaged:
+        print(f"warning: {sentence}", file=sys.stderr)
+    return records
+
+
+def _chosen(args: argparse.Namespace) -> list[Record]:
+    return listing.choose(_read(), " ".join(args.filter) or None)
+
+
+def _print(form: str | None, rows: Rows, say: Callable[[Console], None]) -> None:
+    """Print rows for programs, or what is to be said to a person."""
+    if form == "json":
+        print(json.dumps(rows, indent=2))
+    elif form == "csv":
+        text = io.StringIO()
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        print(text.getvalue(), end="")
+    else:
+        say(Console(highlight=False))
+
+
+def _print_runs(form: str | None, records: Sequence[Record]) -> None:
+    if form:
+        text = listing.as_json(records) if form == "json" else listing.as_csv(records)
+        print(text.rstrip("\n"))
+    else:
+        console = Console(highlight=False)
+        console.print(listing.as_table(records, console.width))
+
+
+def _say(text: str) -> Callable[[Console], None]:
+    return lambda console: console.print(text, markup=False, soft_wrap=True)
+
+
+def _ls(args: argparse.Namespace) -> None:
+    if args.sweep and not (args.filter or args.sort):
+        _print_leaderboard(args)
+        return
+    jobs = find_sweep(args.sweep).records() if args.sweep else _read()
+    chosen = listing.order(listing.choose(jobs, " ".join(args.filter) or None), args.sort)
+    if not chosen and not args.form:
+        print("no run matches that." if jobs else "there is no run yet; python -m src.train makes one.")
+        return
+    _print_runs(args.form, chosen[: args.n])
+    if len(chosen) > args.n and not args.form:
+        print(f"and {len(chosen) - args.n} more: -n {len(chosen)} shows them")
+
+
+def _print_leaderboard(args: argparse.Namespace) -> None:
+    board = make_leaderboard(find_sweep(args.sweep))
+    if args.form:
+        print((board.as_json() if args.form == "json" else board.as_csv()).rstrip("\r\n"))
+        return
+    console = Console(highlight=False)
+    console.print(board.as_table(console.width))
+    if board.importance:
+        shares = "  ".join(f"{key} {share:.2f}" for key, share in board.importance.items())
+        console.print(f"share in the spread of {board.metric}:  {shares}", markup=False, soft_wrap=True)
+    if board.winner:
+        console.print(f"the best again:\n  {board.winner}", markup=False, soft_wrap=True)
+
+
+def _show(args: argparse.Namespace) -> None:
+    record = find(args.run)
+    if args.form == "json":
+        print(json.dumps(showing.as_plain(record), indent=2))
+    elif args.form:
+        _print("csv", [{"name": name, "value": value} for name, value in showing.as_rows(record)], _say(""))
+    else:
+        showing.show(record, Console(highlight=False))
+
+
+def _diff(args: argparse.Namespace) -> None:
+    if len(args.runs) not in (0, 2):
+        raise ConfigError(f"diff takes two runs, or none for the latest and the one before, not {len(args.runs)}.")
+    if args.runs:
+        one, other = map(find, args.runs)
+    elif len(runs := _read()) >= 2:
+        one, other = runs[-2:]
+    else:
+        raise RunNotFound(f"diff compares two runs, and there are {len(runs)}.")
+    found = showing.differences(one, other)
+    if args.form == "json":
+        print(json.dumps(found, indent=2))
+    else:
+        _print(args.form, showing.difference_rows(found), lambda console: showing.print_differences(found, console))
+
+
+def _best(args: argparse.Namespace) -> None:
+    record = listing.best(_chosen(args), args.metric)
+    _print_runs(args.form, [record])
+    if not args.form:
+        print(f"  {record.values['command']}")
+
+
+def _tag(args: argparse.Namespace) -> None:
+    for word in args.words:
+        try:
+            TypeAdapter(Word).validate_python(word)
+        except ValidationError:
+            raise ConfigError(f"{word!r}: a tag has letters, digits, '.', '_' and '-', at most 64 of them.") from None
+    record = find(args.run)
+
+    def retag(run: dict[str, Any]) -> dict[str, Any]:
+        kept = [tag for tag in run["tags"] if tag not in args.words]
+        return {"tags": kept if args.remove else [*kept, *dict.fromkeys(args.words)]}
+
+    _change(record, retag)
+    _print(
+        args.form,
+        [_row(record, "tags")],
+        _say(f"{record.values['id']}: {' '.join(record.values['tags']) or 'no tags'}"),
+    )
+
+
+def _note(args: argparse.Namespace) -> None:
+    record = find(args.run)
+    text = " ".join(args.text).strip()
+    if len(text) > 10_000:
+        raise ConfigError(f"a note has at most 10,000 characters, not {len(text):,}.")
+    _change(record, lambda _: {"note": text or None})
+    _print(args.form, [_row(record, "note")], _say(f"{record.values['id']}: {text or 'no note'}"))
+
+
+def _row(record: Record, entry: str) -> dict[str, Any]:
+    return {"id": record.values["id"], entry: record.values[entry]}
+
+
+def _change(record: Record, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    try:
+        record.change(edit)
+    except OSError as error:
+        raise UserError(f"{record.directory} cannot be written ({error.strerror}).") from None
+
+
+def _rm(args: argparse.Namespace) -> None:
+    records = {record.values["id"]: record for record in map(find, args.runs)}  # all are known before the first goes
+    rows = []
+    for id, record in records.items():
+        archive = trash.put_aside(record)
+        rows.append({"id": id, "archive": str(archive)})
+        if not args.form:
+            print(f"{id} is in the trash; python -m src.runs restore {id} takes it out again")
+    if args.form:
+        _print(args.form, rows, _say(""))
+
+
+def _restore(args: argparse.Namespace) -> None:
+    place = trash.restore(args.run)
+    _print(args.form, [{"directory": str(place)}], _say(f"{shown(place)} is back"))
+
+
+def _gc(args: argparse.Namespace) -> None:
+    records = _read()
+    chosen = listing.choose(records, " ".join(args.filter)) if args.filter else []
+    items, stay = trash.garbage(chosen, records)
+    for sentence in stay:
+        print(sentence, file=sys.stderr)
+    if args.yes:
+        trash.free(items)
+    rows = [{"what": item.what, "path": str(item.path), "bytes": item.size, "freed": args.yes} for item in items]
+
+    def say(console: Console) -> None:
+        for item in items:
+            console.print(f"{showing.size(item.size):>10}  {item.what}", markup=False, soft_wrap=True)
+        total = f"{showing.size(sum(item.size for item in items))} in {len(items)} {'entry' if len(items) == 1 else 'entries'}"
+        if not items:
+            console.print("there is nothing to free.")
+        else:
+            console.print(f"{total} freed" if args.yes else f"{total} would be freed for good: --yes does it")
+
+    _print(args.form, rows, say)
+
+
+def _export(args: argparse.Namespace) -> None:
+    records = [find(word) for word in args.runs] or _read()
+    chosen = listing.choose(records, args.filter)
+    if args.file is None:
+        if args.form == "json":
+            print(json.dumps([point._asdict() for point in scalars.points(chosen)], indent=2))
+        else:
+            scalars.export(chosen, sys.stdout)
+        return
+    try:
+        with replacing(Path(args.file)) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+            if args.form == "json":
+                points = [point._asdict() for point in scalars.points(chosen)]
+                json.dump(points, text)
+                count = len(points)
+            else:
+                count = scalars.export(chosen, text)
+            text.detach()
+    except OSError as error:
+        raise UserError(f"{args.file} cannot be written ({error.strerror}).") from None
+    print(f"{count:,} points of {len(chosen)} runs in {args.file}")
+
+
+def _report(args: argparse.Namespace) -> None:
+    sweep = _sweep(args.runs[0]) if len(args.runs) == 1 else None
+    records = sweep.records() if sweep else list({r.values["id"]: r for r in map(find, args.runs)}.values())
+    if not records:
+        raise RunNotFound(f"{args.runs[0]} has no jobs yet.")
+    file = Path(args.file) if args.file else (sweep or records[0]).directory / "report.html"
+    html = make_report(records, sweep)
+    try:
+        with replacing(file) as target:
+            target.write(html.encode())
+    except OSError as error:
+        raise UserError(f"{file} cannot be written ({error.strerror}).") from None
+    _print(args.form, [{"file": str(file.resolve()), "runs": len(records)}], _say(f"{shown(file.resolve())}"))
+
+
+def _sweep(word: str) -> Sweep | None:
+    """The sweep that goes by a word, where it is not a run's; ``latest`` is a run."""
+    if (Path(word) / SWEEP).is_file():
+        return find_sweep(word)
+    with contextlib.suppress(RunNotFound):
+        find(word)
+        return None
+    with contextlib.suppress(RunNotFound):
+        return find_sweep(word)
+    return None
+
+
+def _reproduce(args: argparse.Namespace) -> int:
+    recipe = Recipe(find(args.run))
+    if not args.again:
+        steps = {"id": recipe.id, "steps": recipe.steps(), "warnings": recipe.warnings()}
+        flat = [{"id": recipe.id, "step": step} for step in recipe.steps()]
+        _print(args.form, [steps] if args.form == "json" else flat, _say(describe(recipe)))
+        return 0
+    if recipe.record.values["status"] != "done":
+        raise UserError(f"{recipe.id} is not finished: there is nothing to compare with.")
+    if not args.form:
+        print(describe(recipe))
+    again = recipe.run_again(sys.stderr.fileno() if args.form else None)
+    compared = compare(recipe.record, again)
+    equal = all(before == after for _, before, after in compared)
+    rows = [{"metric": name, recipe.id: before, again.values["id"]: after} for name, before, after in compared]
+
+    def say(console: Console) -> None:
+        print(f"\n{'':<12}{recipe.id:>24}{again.values['id']:>24}")
+        for name, before, after in compared:
+            difference = "" if before == after else f"  {after - before:+.3g}" if before and after else "  differs"
+            print(f"{name:<12}{_shown(before):>24}{_shown(after):>24}{difference}")
+        print("equal, to the last digit" if equal else "not equal")
+
+    _print(args.form, rows, say)
+    return 0 if equal else 1
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

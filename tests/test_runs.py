@@ -1,0 +1,514 @@
+"""The run table: ``python -m src.runs``, over records that a training left and over some that none would leave."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.errors import ConfigError
+from src.paths import ROOT
+from src.runs.filters import Filter
+from src.runs.listing import best, order
+from src.tracking.record import Record
+from tests.conftest import Command, Finished, MakeRun
+
+
+@pytest.fixture
+def runs(command: Command):
+    return lambda *words, **env: command("runs", *words, **env)
+
+
+def ids(done: Finished) -> list[str]:
+    return [run["id"] for run in json.loads(done.stdout)]
+
+
+# Filters
+
+
+@pytest.fixture
+def three(make_run: MakeRun) -> list[Record]:
+    return [
+        make_run("optimizer.lr=0.001", accuracy=0.90, tags=["wide", "x"]),
+        make_run("optimizer=sgd", "model.hidden=[16]", accuracy=0.80, note="a note"),
+        make_run("name=mine", accuracy=None, status="failed", error="RuntimeError: no"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("optimizer.lr<0.01 and status=='done'", [0]),
+        ("optimizer.lr<0.01", [0, 2]),
+        ("status==done", [0, 1]),
+        ("done", [0, 1]),
+        ("not done", [2]),
+        ("failed or optimizer==sgd", [1, 2]),
+        ("optimizer == sgd", [1]),
+        ("val/acc >= 0.9", [0]),
+        ("0.85 < val/acc < 0.95", [0]),
+        ("val/acc > 0.95 or test/acc < 0.8", [1]),
+        ("'wide' in tags", [0]),
+        ("wide in tags", [0]),
+        ("'wide' not in tags", [1, 2]),
+        ("status in [done, failed] and name==mine", [2]),
+        ("name == null", [0, 1]),
+        ("name != null", [2]),
+        ("model.hidden == [16]", [1]),
+        ("duration > 11s", [2]),
+        ("duration < 1m and age > 2h", [0, 1, 2]),
+        ("started > '2026-01-01T00:00:01'", [1, 2]),
+        ("error != null", [2]),
+        ("'note' in note", [1]),
+        ("val/acc > -1", [0, 1]),
+        ("model.norm == null", [0, 1, 2]),
+        ("optimizer.fused == true", [0, 1, 2]),
+        ("pruned", []),
+    ],
+)
+def test_a_filter_chooses(three: list[Record], text: str, chosen: list[int]):
+    assert Filter(text).choose(three) == [three[number] for number in chosen]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("optimizr.lr < 1", "did you mean 'optimizer.lr'"),
+        ("optimizer.lr <", "cannot be read"),
+        ("", "cannot be read"),
+        ("val/acc < 'high'", "cannot be compared"),
+        ("__import__('os').system('touch /tmp/owned')", "neither a name nor a value"),
+        ("status.__class__ == 1", "no run has"),
+        ("(lambda: 1)() == 1", "neither a name nor a value"),
+        ("[x for x in tags] == 1", "neither a name nor a value"),
+        ("val/acc ** 99999999 > 1", "neither a name nor a value"),
+        ("f'{status}' == 1", "neither a name nor a value"),
+        ("not " * 200 + "done", "cannot be read|too deeply"),
+        ("done and " * 200 + "done", "at most 1,000"),
+    ],
+)
+def test_what_is_no_filter_is_refused_in_a_sentence(three: list[Record], text: str, said: str):
+    with pytest.raises(ConfigError, match=said):
+        Filter(text).choose(three)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_filter_or_an_error_for_people(text: str):
+    record = Record(Path("."), {"id": "r1", "name": None, "tags": [], "status": "done", "config": {"seed": 1}})
+    record.values |= {"environment": {}, "started": "2026-01-01T00:00:00+00:00", "duration_s": 1.0, "metrics": {}}
+    record.values |= {"best": {"metric": None, "value": None, "epoch": None, "checkpoint": None}, "sweep": None}
+    with contextlib.suppress(ConfigError):
+        Filter(text).choose([record])
+
+
+# ls, best
+
+
+def test_runs_are_listed_with_what_differs(runs, three: list[Record]):
+    done = runs("ls")
+    assert done.status == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert {"id", "name", "tags", "status", "val/acc", "test/acc", "age", "took", "lr", "hidden"} <= set(
+        lines[0].split()
+    )
+    assert [line.split()[0] for line in lines[1:4]] == [record.values["id"] for record in reversed(three)]
+    assert "0.9000" in lines[3]
+    assert "wide x" in lines[3]
+    assert "batch_size" not in done.stdout  # the same in all
+
+
+def test_the_table_is_ordered_cut_and_filtered(runs, three: list[Record]):
+    by_accuracy = runs("ls", "--sort", "val/acc", "--json")
+    assert ids(by_accuracy) == [record.values["id"] for record in three]
+    assert ids(runs("ls", "--sort", "val/loss", "--json")) == ids(by_accuracy)
+    assert ids(runs("ls", "-n", "1", "--json")) == [three[2].values["id"]]
+    assert ids(runs("ls", "val/acc<0.85", "--json")) == [three[1].values["id"]]
+    assert "and 2 more: -n 3" in runs("ls", "-n", "1").stdout
+    wrong = runs("ls", "--sort", "val/ac")
+    assert (wrong.status, "did you mean 'val/acc'" in wrong.stderr) == (2, True)
+
+
+def test_rows_for_programs_hold_every_metric_and_what_differs(runs, three: list[Record]):
+    rows = list(csv.DictReader(io.StringIO(runs("ls", "--csv").stdout)))
+    assert [row["id"] for row in rows] == [record.values["id"] for record in reversed(three)]
+    assert float(rows[2]["val/acc"]) == 0.9
+    assert (rows[0]["optimizer.lr"], rows[1]["optimizer.lr"]) == ("0.001", "0.1")
+    assert rows[1]["model.hidden"] == "[16]"
+    [first, *_] = json.loads(runs("ls", "--json").stdout)
+    assert first["directory"] == str(three[2].directory)
+    assert first["config"]["optimizer"]["lr"] == 0.001
+
+
+def test_runs_without_settings_in_common_are_ordered_all_the_same(three: list[Record]):
+    assert order(three, "optimizer.momentum")[0] is three[1]
+    assert order(three, "tags")[0] is three[0]
+    with pytest.raises(ConfigError, match="did you mean 'duration'"):
+        order(three, "duratio")
+
+
+def test_the_best_is_a_finished_run(runs, three: list[Record], make_run: MakeRun):
+    make_run("seed=9", accuracy=0.99, status="interrupted")
+    assert ids(runs("best", "--json")) == [three[0].values["id"]]
+    assert ids(runs("best", "optimizer==sgd", "--metric", "val/loss", "--json")) == [three[1].values["id"]]
+    assert best(three, "val/loss") is three[0]
+    wrong = runs("best", "--metric", "val/auc")
+    assert (wrong.status, "did you mean 'val/acc'" in wrong.stderr) == (1, True)
+
+
+def test_no_run_yet_is_said(runs):
+    assert "python -m src.train makes one" in runs("ls").stdout
+    assert runs("ls", "--json").stdout == "[]\n"
+    for words in (["show", "latest"], ["best"], ["diff"]):
+        assert runs(*words).status == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"id": "x"}',
+        '{"status": "done"}',
+        "\x00\x01",
+        "[" * 100_000,
+        '{"id": 3, "status": "done"}',
+    ],
+)
+def test_a_foreign_record_is_named_and_the_table_goes_on(runs, make_run: MakeRun, content: str):
+    record = make_run("seed=1")
+    foreign = record.directory.with_name("r-foreign")
+    foreign.mkdir()
+    (foreign / "run.json").write_text(content)
+    done = runs("ls", "--json")
+    assert (done.status, ids(done)) == (0, [record.values["id"]])
+    [line] = done.stderr.splitlines()
+    assert str(foreign / "run.json") in line
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"tags": None},
+        {"status": "finished"},
+        {"metrics": {"val/acc": "high"}},
+        {"best": {}},
+        {"started": "yesterday"},
+        {"started": "2026-01-01T00:00:00"},
+        {"config": []},
+        {"environment": None},
+    ],
+)
+def test_a_record_that_lacks_what_a_run_has_is_named(runs, make_run: MakeRun, entry: dict[str, object]):
+    path = make_run("seed=1").directory / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entry))
+    done = runs("ls")
+    assert done.status == 0
+    assert len(done.stderr.splitlines()) == 1
+    assert str(path) in done.stderr
+
+
+def test_words_in_a_record_are_shown_and_never_obeyed(runs, make_run: MakeRun):
+    record = make_run("seed=1", note="[red]x[/red] [/bold]", name="[link=file:///etc/passwd]y", error="[/]")
+    for words in (["ls"], ["show", record.values["id"]], ["best"], ["note", "latest", "[/red]"]):
+        done = runs(*words)
+        assert done.status == 0, done.stderr
+    assert "[red]x[/red] [/bold]" not in runs("ls").stderr
+    assert "[/red]" in runs("show", record.values["id"]).stdout
+
+
+def test_the_table_needs_no_torch(make_run: MakeRun, outputs: Path):
+    make_run("seed=1")
+    code = (
+        "import sys; from src.runs.__main__ import main; main(['ls']); "
+        "print([name for name in ('torch', 'lightning', 'torchvision', 'tensorboard', 'optuna', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "OUTPUTS_DIR": str(outputs)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+# show, diff
+
+
+def test_a_run_is_shown_with_its_curves_and_files(train_here: Command, runs):
+    run = train_here("seed=3").runs[0]
+    shown = runs("show", run["id"])
+    assert shown.status == 0, shown.stderr
+    for word in ("done", "seed=3", "val/acc", "▁", "checkpoints/best.ckpt", "threads"):
+        assert word in shown.stdout
+    plain = json.loads(runs("show", run["id"], "--json").stdout)
+    assert plain["metrics"] == run["metrics"]
+    assert plain["curves"]["val/acc"] == pytest.approx(run["metrics"]["val/acc"])
+    assert "checkpoints/last.ckpt" in plain["files"]
+    rows = dict(csv.reader(io.StringIO(runs("show", run["id"], "--csv").stdout)))
+    assert rows["config.seed"] == "3"
+
+
+def test_two_runs_are_compared(runs, make_run: MakeRun):
+    one = make_run("seed=1", accuracy=0.8)
+    other = make_run("seed=1", "optimizer.lr=0.01", accuracy=0.9)
+    found = json.loads(runs("diff", "--json").stdout)
+    assert found["runs"] == [one.values["id"], other.values["id"]]
+    assert found["settings"] == {"optimizer.lr": [0.001, 0.01]}
+    assert found["metrics"]["val/acc"] == [0.8, 0.9]
+    text = runs("diff").stdout
+    assert re.search(r"val/acc\s+0\.8\s+0\.9\s+\+0\.1", text)
+    rows = list(csv.reader(io.StringIO(runs("diff", one.values["id"], other.values["id"], "--csv").stdout)))
+    assert ["settings", "optimizer.lr", "0.001", "0.01"] in rows
+    assert runs("diff", "latest").status == 2
+    same = runs("diff", "latest", "latest").stdout
+    assert "no difference" in same
+
+
+def test_code_that_differs_is_shown(runs, make_run: MakeRun):
+    one = make_run("seed=1", git={"commit": "a" * 40, "dirty": True, "patch": "code.patch"})
+    other = make_run("seed=1", git={"commit": "b" * 40, "dirty": False, "patch": None})
+    (one.directory / "code.patch").write_text("+a line [/red]\n")
+    text = runs("diff", one.values["id"], other.values["id"]).stdout
+    assert "-+a line [/red]" in text
+    assert "a" * 40 in text.replace("\n", "")
+
+
+# tag, note
+
+
+def test_tags_and_notes_are_kept(runs, make_run: MakeRun):
+    record = make_run("seed=1", tags=["a"])
+    id = record.values["id"]
+    assert runs("tag", id, "b", "c", "a").status == 0
+    assert Record.load(record.directory).values["tags"] == ["b", "c", "a"]
+    assert json.loads(runs("tag", id, "b", "--remove", "--json").stdout) == [{"id": id, "tags": ["c", "a"]}]
+    assert runs("note", id, "it", "was good").status == 0
+    assert Record.load(record.directory).values["note"] == "it was good"
+    assert ids(runs("ls", "'good' in note and c in tags", "--json")) == [id]
+    runs("note", id, "")
+    assert Record.load(record.directory).values["note"] is None
+    for wrong in ("a b", "", "x" * 65, "[red]"):
+        assert runs("tag", id, wrong).status == 2
+
+
+def test_what_is_tagged_while_the_run_writes_is_not_lost(make_run: MakeRun):
+    directory = make_run("seed=1").directory
+
+    def tag(word: str) -> None:
+        for number in range(25):
+            new = f"{word}{number}"
+            Record.load(directory).change(lambda run, new=new: {"tags": [*run["tags"], new]})
+
+    def train() -> None:
+        record = Record.load(directory)
+        for epoch in range(25):
+            record.update(metrics={"epoch": epoch})
+
+    threads = [threading.Thread(target=tag, args=(word,)) for word in "ab"] + [threading.Thread(target=train)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    run = Record.load(directory).values
+    assert len(run["tags"]) == 50
+    assert run["metrics"] == {"epoch": 24}
+
+
+def test_tags_given_later_stay_with_a_resumed_run(make_run: MakeRun):
+    record = make_run("seed=1", status="interrupted")
+    record.change(lambda _: {"tags": ["later"]})
+    record.reopen(record.values["config"], [], {})
+    assert record.values["tags"] == ["later"]
+    record.reopen({**record.values["config"], "tags": ["told"]}, ["tags=[told]"], {})
+    assert Record.load(record.directory).values["tags"] == ["told"]
+
+
+# rm, restore, gc
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def test_a_removed_run_can_be_taken_back(runs, make_run: MakeRun, outputs: Path):
+    record = make_run("seed=1")
+    (record.directory / "checkpoints").mkdir()
+    (record.directory / "checkpoints" / "best.ckpt").write_bytes(b"weights")
+    id, before = record.values["id"], tree(record.directory)
+    done = runs("rm", id)
+    assert (done.status, record.directory.exists()) == (0, False), done.stderr
+    assert ids(runs("ls", "--json")) == []
+    assert not list(outputs.rglob("events.out.tfevents.*"))
+    assert runs("restore", id[:12]).status == 0
+    assert tree(record.directory) == before
+    assert not list((outputs / "trash").iterdir())
+    assert runs("restore", id).status == 1
+
+
+def test_a_job_goes_back_to_its_sweep(runs, make_run: MakeRun):
+    record = make_run("seed=1", sweep="s20260101-000000-abcd")
+    runs("rm", record.values["id"])
+    runs("restore", record.values["id"])
+    assert Record.load(record.directory).values["id"] == record.values["id"]
+
+
+def test_what_must_stay_stays(runs, make_run: MakeRun):
+    pinned = make_run("seed=1", tags=["pinned"])
+    running = make_run("seed=2", status="running")
+    free = make_run("seed=3")
+    for record, said in ((pinned, "is pinned"), (running, "still running")):
+        done = runs("rm", record.values["id"])
+        assert (done.status, said in done.stderr, record.directory.exists()) == (1, True, True)
+    unknown = runs("rm", free.values["id"], "nothing")
+    assert (unknown.status, free.directory.exists()) == (1, True)
+
+
+def test_gc_says_first_and_keeps_the_pinned_and_the_best(runs, make_run: MakeRun):
+    sweep = "s20260101-000000-abcd"
+    jobs = [make_run(f"seed={n}", sweep=sweep, accuracy=accuracy) for n, accuracy in enumerate((0.7, 0.9, 0.8))]
+    pinned, single = make_run("seed=4", tags=["pinned"]), make_run("seed=5")
+    runs("rm", single.values["id"])
+    said = runs("gc", "val/acc>0")
+    assert said.status == 0
+    assert "would be freed" in said.stdout
+    assert "is the best of its sweep" in said.stderr
+    assert "is pinned" in said.stderr
+    assert all(record.directory.exists() for record in [*jobs, pinned])
+    freed = json.loads(runs("gc", "val/acc>0", "--yes", "--json").stdout)
+    assert {item["what"].split()[0] for item in freed} == {
+        jobs[0].values["id"],
+        jobs[2].values["id"],
+        single.values["id"],
+    }
+    assert [record.directory.exists() for record in [*jobs, pinned]] == [False, True, False, True]
+    assert "nothing to free" in runs("gc").stdout
+
+
+def test_a_foreign_archive_in_the_trash_writes_nowhere_else(runs, outputs: Path, tmp_path: Path):
+    (outputs / "trash").mkdir(parents=True)
+    for name, member in (("up", "../outside"), ("abs", str(tmp_path / "outside"))):
+        with tarfile.open(outputs / "trash" / f"{name}.tar", "w") as tar:
+            info = tarfile.TarInfo(member)
+            info.size = 3
+            tar.addfile(info, io.BytesIO(b"bad"))
+        done = runs("restore", name)
+        assert done.status == 1
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "outside").exists()
+    (outputs / "trash" / "text.tar").write_text("no archive")
+    assert "not an archive" in runs("restore", "text").stderr
+
+
+# export, report
+
+
+def test_every_point_is_exported(train_here: Command, runs, tmp_path: Path):
+    from src.runs.scalars import curves
+
+    [directory] = train_here("seed=3").directories
+    file = tmp_path / "curves.csv"
+    done = runs("export", "latest", "-o", str(file))
+    assert done.status == 0, done.stderr
+    rows = list(csv.DictReader(file.open()))
+    expected = curves(directory)
+    assert {row["tag"] for row in rows} == set(expected)
+    assert len(rows) == sum(map(len, expected.values()))
+    accuracy = [float(row["value"]) for row in rows if row["tag"] == "val/acc"]
+    assert accuracy == [point.value for point in expected["val/acc"]]
+    assert runs("export", "--filter", "seed==3").stdout == file.read_text()
+    assert len(json.loads(runs("export", "--json").stdout)) == len(rows)
+    assert runs("export", "-o", str(tmp_path / "no" / "such")).status == 1
+
+
+class Links(HTMLParser):
+    """What a page would load or run."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.tags: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.found += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")]
+
+
+def test_a_report_stands_alone(train_here: Command, runs, tmp_path: Path):
+    train_here("seed=3", "name=one", "callbacks=full")
+    run = train_here("seed=4", "name=two", "optimizer=sgd", "callbacks=full").runs[1]
+    Record.load(Path(run["best"]["checkpoint"] and tmp_path / "outputs" / "runs" / run["id"])).change(
+        lambda _: {"note": "<script>alert(1)</script>"}
+    )
+    file = tmp_path / "report.html"
+    done = runs("report", "one", "two", "-o", str(file))
+    assert done.status == 0, done.stderr
+    page = file.read_text()
+    links = Links(page)
+    assert links.found
+    assert all(link.startswith("data:image/") for link in links.found)
+    assert "script" not in links.tags
+    for word in (
+        "Confusion",
+        "Worst mistakes",
+        "data:image/png",
+        "data:image/svg",
+        "sgd",
+        f"{run['metrics']['test/acc']:.4f}",
+    ):
+        assert word in page
+
+
+def test_a_sweeps_report_has_its_leaderboard(command: Command, train: Command, runs):
+    done = train("-m", "seed=1,2", "optimizer.lr=0.01,0.001", "trainer.max_epochs=1")
+    sweep = done.runs[0]["sweep"]
+    said = runs("report", sweep)
+    assert said.status == 0, said.stderr
+    page = (done.outputs / "sweeps" / sweep / "report.html").read_text()
+    assert "Leaderboard" in page
+    assert page.count(sweep) > 4
+    assert runs("report", "nothing").status == 1
+
+
+# The word RUN
+
+
+def test_a_run_that_is_not_found_gets_candidates(runs, make_run: MakeRun):
+    records = [make_run("seed=1", name="baseline"), make_run("seed=2")]
+    assert "did you mean 'baseline'" in runs("show", "basline").stderr
+    assert records[1].values["id"] in runs("show", "zzz").stderr
+    many = runs("show", "r2026")
+    assert (many.status, "begins 2 ids" in many.stderr) == (1, True)
+
+
+# The card
+
+
+def test_the_card_compares_with_the_run_before(train_here: Command, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    first = train_here("seed=1", "name=first")
+    assert "beside" not in first.stdout
+    second = train_here("seed=1", "optimizer.lr=0.01")
+    one, other = (run["best"]["value"] for run in second.runs)
+    line = next(line for line in second.stdout.splitlines() if "beside first" in line)
+    assert f"val/acc {other - one:+.4f}; optimizer.lr 0.001 to 0.01" in line
+    again = train_here("seed=1", "optimizer.lr=0.01")
+    assert "val/acc +0.0000; the same settings" in again.stdout
