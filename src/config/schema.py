@@ -246,6 +246,12 @@ class Profile(Node):
     rows: Count
 
 
+class TestResults(Node):
+    """``src.callbacks.results.TestResults``."""
+
+    mistakes: Annotated[int, Field(ge=0, le=1000)]
+
+
 class NoSettings(Node):
     """An object without settings."""
 
@@ -295,6 +301,7 @@ KNOWN: dict[str, type[Node]] = {
     "lightning.pytorch.callbacks.EarlyStopping": EarlyStopping,
     "src.callbacks.averaging.EMA": EMA,
     "src.callbacks.profile.Profile": Profile,
+    "src.callbacks.results.TestResults": TestResults,
     "src.callbacks.anomaly.Anomaly": NoSettings,
     "src.callbacks.gradients.GradientNorm": NoSettings,
     "src.callbacks.progress.Progress": NoSettings,

@@ -218,14 +218,17 @@ class Classifier(pl.LightningModule):
         if not math.isfinite(value := float(loss.compute())):
             raise NonFiniteLoss(f"{name} became {value} after step {self.global_step - 1}{_REMEDY}")
 
-    def test_step(self, chunk: Chunk, batch_idx: int) -> None:
-        """Measure on the test samples."""
-        self._evaluate(chunk, "test", self.test_loss, self.test_acc)
+    def test_step(self, chunk: Chunk, batch_idx: int) -> dict[str, Tensor] | None:
+        """Measure on the test samples; returns their ``logits``, None where this rank has no sample of the batch."""
+        logits = self._evaluate(chunk, "test", self.test_loss, self.test_acc)
+        return None if logits is None else {"logits": logits}
 
-    def _evaluate(self, chunk: Chunk, stage: str, loss: MeanMetric, acc: MulticlassAccuracy) -> None:
+    def _evaluate(self, chunk: Chunk, stage: str, loss: MeanMetric, acc: MulticlassAccuracy) -> Tensor | None:
+        logits = None
         if len(chunk.labels):  # the last batch may be too small for every rank to get a sample
             logits = self(chunk.inputs)
             loss.update(self.loss(logits, chunk.labels) / len(chunk.labels), len(chunk.labels))
             acc.update(predicted(logits), chunk.labels)
         self.log(f"{stage}/loss", loss)
         self.log(f"{stage}/acc", acc)
+        return logits

@@ -47,3 +47,11 @@ def outputs_for(loss: str, classes: int) -> int:
 def predicted(logits: Tensor) -> Tensor:
     """The class each row of logits stands for, int64 (n,): the largest, or whether the single one is above 0.5."""
     return (logits.squeeze(1) > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """The share of each class, (n, classes): by softmax, or by the sigmoid of a single output, whatever the loss."""
+    if logits.shape[1] == 1:
+        second = torch.sigmoid(logits)
+        return torch.cat([1 - second, second], 1)
+    return torch.softmax(logits, 1)
