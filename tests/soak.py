@@ -396,7 +396,7 @@ def fill_disk(soak: Soak, tally: Tally, times: int, what: str) -> None:
     owner, method, writes = {
         "checkpoint": (DurableCheckpointIO, "save_checkpoint", 5),
         "event file": (TensorBoard, "save", 5),
-        "record": (Record, "save", 4),
+        "record": (Record, "change", 4),
     }[what]
     original = getattr(owner, method)
     _, reference = soak.whole(*RUN, times=1)

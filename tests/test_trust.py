@@ -439,6 +439,7 @@ def test_tensorboard_shows_one_curve_in_both_of_its_loaders(outputs: Path, train
         server.wait()
 
 
+@pytest.mark.slow
 def test_the_faults_of_the_soak_in_short():
     done = subprocess.run(
         [sys.executable, "-m", "tests.soak", "--short", "--seed", "1"],
