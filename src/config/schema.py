@@ -252,6 +252,18 @@ class TestResults(Node):
     mistakes: Annotated[int, Field(ge=0, le=1000)]
 
 
+class Samples(Node):
+    """``src.callbacks.network.Inputs``, ``src.callbacks.network.Projector`` and ``src.callbacks.figures.Mistakes``."""
+
+    count: Annotated[int, Field(ge=1, le=10_000)]
+
+
+class FirstLayer(Samples):
+    """``src.callbacks.network.FirstLayer``."""
+
+    every_n_epochs: Count
+
+
 class NoSettings(Node):
     """An object without settings."""
 
@@ -302,6 +314,15 @@ KNOWN: dict[str, type[Node]] = {
     "src.callbacks.averaging.EMA": EMA,
     "src.callbacks.profile.Profile": Profile,
     "src.callbacks.results.TestResults": TestResults,
+    "src.callbacks.network.Inputs": Samples,
+    "src.callbacks.network.Projector": Samples,
+    "src.callbacks.figures.Mistakes": Samples,
+    "src.callbacks.network.FirstLayer": FirstLayer,
+    "src.callbacks.network.Histograms": NoSettings,
+    "src.callbacks.network.Graph": NoSettings,
+    "src.callbacks.figures.ConfusionMatrix": NoSettings,
+    "src.callbacks.figures.Reliability": NoSettings,
+    "src.callbacks.figures.PRCurves": NoSettings,
     "src.callbacks.anomaly.Anomaly": NoSettings,
     "src.callbacks.gradients.GradientNorm": NoSettings,
     "src.callbacks.progress.Progress": NoSettings,

@@ -1,0 +1,94 @@
+"""What the callbacks that look at the test's outcome have in common."""
+
+from typing import Any, NamedTuple
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from src.data.chunks import Chunk, ChunkLoader
+from src.model.losses import probabilities
+
+
+class Outcome(NamedTuple):
+    """What the model made of the test set, in the test set's own order.
+
+    Attributes:
+        chances: probabilities, (n, classes).
+        labels: the true classes, int64 (n,).
+        inputs: the raw samples, (n, *shape).
+        names: of the classes.
+    """
+
+    chances: Tensor
+    labels: Tensor
+    inputs: Tensor
+    names: list[str]
+
+    @property
+    def predicted(self) -> Tensor:
+        """The likeliest class of each sample, int64 (n,)."""
+        return self.chances.argmax(1)
+
+    @property
+    def shows_pictures(self) -> bool:
+        """Whether the samples are grey pictures."""
+        return self.inputs.ndim == 3 and self.inputs.dtype == torch.uint8
+
+    def worst(self, most: int) -> list[int]:
+        """The mistakes that were made with the most confidence, as indices."""
+        wrong = self.predicted != self.labels
+        sure = self.chances.amax(1).masked_fill(~wrong, -1.0)
+        return sure.argsort(descending=True, stable=True)[: min(most, int(wrong.sum()))].tolist()
+
+
+class AfterTest(pl.Callback):
+    """Collects the logits of the test over all ranks; ``show`` then gets the outcome, on rank 0."""
+
+    def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outcome: Outcome) -> None:
+        """Make something of it."""
+        raise NotImplementedError
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin anew."""
+        self._parts: list[tuple[Tensor, Tensor]] = []
+
+    def on_test_batch_end(  # type: ignore[override]
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: dict[str, Tensor] | None,
+        batch: Chunk,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the logits, and which samples they are of."""
+        if outputs is None:  # the last batch was too small for this rank
+            return
+        loader: ChunkLoader = trainer.test_dataloaders  # type: ignore[assignment]
+        first = batch.first_step * loader.batch_size
+        mine = torch.arange(first, first + sum(batch.totals))[trainer.global_rank :: trainer.world_size]
+        self._parts.append((mine, outputs["logits"].detach().float().cpu()))
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Bring the ranks' shares together."""
+        shares: list[Any] = [self._parts]
+        if trainer.world_size > 1:
+            shares = [None] * trainer.world_size
+            torch.distributed.all_gather_object(shares, self._parts)
+        if not trainer.is_global_zero:
+            return
+        parts = [part for share in shares for part in share]
+        order = torch.cat([samples for samples, _ in parts]).argsort()
+        logits = torch.cat([part for _, part in parts])[order]
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        inputs, labels = (tensor.cpu() for tensor in data.test_set)
+        names = [str(name) for name in getattr(data, "class_names", range(data.classes))]
+        self.show(trainer, pl_module, Outcome(probabilities(logits), labels, inputs, names))
+
+
+def writers(trainer: pl.Trainer) -> list[SummaryWriter]:
+    """Where pictures go: TensorBoard's files, if there are any."""
+    return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]

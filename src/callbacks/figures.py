@@ -1,0 +1,111 @@
+"""The test's outcome as figures in TensorBoard. matplotlib is imported only when one is drawn."""
+
+from typing import TYPE_CHECKING
+
+import lightning.pytorch as pl
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from src.callbacks.after_test import AfterTest, Outcome, writers
+from src.callbacks.results import calibration
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+class Mistakes(AfterTest):
+    """Draws the worst mistakes with the true class, the predicted one and the confidence: image ``mistakes``.
+
+    Args:
+        count: how many, five a row.
+    """
+
+    def __init__(self, *, count: int = 25) -> None:
+        self.count = count
+
+    def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outcome: Outcome) -> None:
+        """Draw them."""
+        worst = outcome.worst(self.count)
+        if not (worst and outcome.shows_pictures and writers(trainer)):
+            return
+        from matplotlib.figure import Figure
+
+        rows = -(-len(worst) // 5)
+        figure = Figure(figsize=(7.5, 1.8 * rows), layout="constrained")
+        panels = figure.subplots(rows, 5, squeeze=False).flatten()
+        for panel in panels:
+            panel.set_axis_off()
+        for panel, index in zip(panels, worst, strict=False):
+            said = int(outcome.predicted[index])
+            panel.imshow(outcome.inputs[index].numpy(), cmap="gray", vmin=0, vmax=255)
+            title = f"{outcome.names[int(outcome.labels[index])]} taken for {outcome.names[said]}"
+            panel.set_title(f"{title}\n{outcome.chances[index, said]:.1%} sure", fontsize=8)
+        _add(trainer, "mistakes", figure)
+
+
+class ConfusionMatrix(AfterTest):
+    """Draws which classes are taken for which: image ``confusion_matrix``."""
+
+    def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outcome: Outcome) -> None:
+        """Draw the counts; the shades leave the correct ones out, which would drown the others."""
+        if not writers(trainer):
+            return
+        figure, axes = _figure()
+        counts = multiclass_confusion_matrix(outcome.predicted, outcome.labels, len(outcome.names))
+        wrong = counts.clone().fill_diagonal_(0)
+        axes.imshow(wrong.numpy(), cmap="Reds")
+        for row, line in enumerate(counts.tolist()):
+            for column, count in enumerate(line):
+                axes.text(column, row, str(count), ha="center", va="center", fontsize=8)
+        axes.set_xticks(range(len(outcome.names)), outcome.names)
+        axes.set_yticks(range(len(outcome.names)), outcome.names)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+        _add(trainer, "confusion_matrix", figure)
+
+
+class Reliability(AfterTest):
+    """Draws accuracy over confidence, with the expected calibration error: image ``reliability``."""
+
+    def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outcome: Outcome) -> None:
+        """Draw the bins; on the diagonal confidence can be believed."""
+        if not writers(trainer):
+            return
+        figure, axes = _figure()
+        found = calibration(outcome)
+        axes.plot([0, 1], [0, 1], linestyle=":", color="gray")
+        axes.plot([b["confidence"] for b in found["bins"]], [b["accuracy"] for b in found["bins"]], marker="o")
+        axes.set_xlabel("confidence")
+        axes.set_ylabel("accuracy")
+        axes.set_title(f"expected calibration error {found['ece']:.4f}")
+        _add(trainer, "reliability", figure)
+
+
+class PRCurves(AfterTest):
+    """Precision and recall of each class over the threshold: ``pr/<class>`` in the PR Curves tab."""
+
+    def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outcome: Outcome) -> None:
+        """Add a curve for each class."""
+        for writer in writers(trainer):
+            for number, name in enumerate(outcome.names):
+                truth = outcome.labels == number
+                writer.add_pr_curve(f"pr/{name}", truth, outcome.chances[:, number], trainer.global_step)
+
+
+def _figure() -> "tuple[Figure, Axes]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _add(trainer: pl.Trainer, tag: str, figure: "Figure") -> None:
+    """As an image; TensorBoard's own ``add_figure`` would go through pyplot, which is one for the whole process."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    for writer in writers(trainer):
+        writer.add_image(tag, pixels, trainer.global_step, dataformats="HWC")

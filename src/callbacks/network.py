@@ -1,0 +1,143 @@
+"""The network itself in TensorBoard: its inputs, its weights, its graph, and what it makes of the test set."""
+
+import copy
+import math
+from typing import Any, cast
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torchvision.utils import make_grid
+
+from src.callbacks.after_test import AfterTest, Outcome, writers
+from src.data.chunks import Chunk
+from src.model.classifier import Classifier
+
+
+class Inputs(pl.Callback):
+    """Shows the first training samples as the network sees them, augmented and scaled: image ``inputs``.
+
+    Args:
+        count: how many.
+    """
+
+    def __init__(self, *, count: int = 32) -> None:
+        self.count = count
+
+    def on_train_batch_start(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: Classifier, batch: Chunk, batch_idx: int
+    ) -> None:
+        """Draw those of the first chunk; black and white are the least and the largest value among them."""
+        if trainer.global_step or batch.inputs.ndim != 3:
+            return
+        seen = pl_module.preprocess(batch.inputs[: self.count]).unsqueeze(1).float()
+        for writer in writers(trainer):
+            writer.add_image("inputs", make_grid(seen, nrow=8, normalize=True), 0)
+
+
+class FirstLayer(pl.Callback):
+    """Shows what each unit of the first layer looks for, where samples are pictures: image ``first_layer``.
+
+    Args:
+        every_n_epochs: how often.
+        count: of the first so many units.
+    """
+
+    def __init__(self, *, every_n_epochs: int = 1, count: int = 64) -> None:
+        self.every_n_epochs, self.count = every_n_epochs, count
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the weights before the first step."""
+        if trainer.global_step == 0:
+            self._draw(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw them when it is time, and after the last epoch."""
+        epoch = trainer.current_epoch + 1
+        if epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs:
+            self._draw(trainer, pl_module)
+
+    def _draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        shape = trainer.datamodule.input_shape  # type: ignore[attr-defined]
+        first = next((layer for layer in pl_module.modules() if isinstance(layer, nn.Linear)), None)
+        if len(shape) != 2 or first is None or first.in_features != math.prod(shape):
+            return
+        pictures = first.weight.detach()[: self.count].reshape(-1, 1, *shape).float().cpu()
+        for writer in writers(trainer):
+            grid = make_grid(pictures, nrow=8, normalize=True, scale_each=True)
+            writer.add_image("first_layer", grid, trainer.global_step)
+
+
+class Histograms(pl.Callback):
+    """Shows how weights and gradients are spread: ``weights/<parameter>`` and ``gradients/<parameter>`` once an epoch."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Add those after the epoch's last step; an empty tensor has no spread."""
+        for writer in writers(trainer):
+            for name, parameter in pl_module.net.named_parameters():
+                if parameter.numel():
+                    writer.add_histogram(f"weights/{name}", parameter, trainer.global_step)
+                if parameter.grad is not None and parameter.numel():
+                    writer.add_histogram(f"gradients/{name}", parameter.grad, trainer.global_step)
+
+
+class Graph(pl.Callback):
+    """Draws the network's operations, in the Graphs tab."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Trace a copy, so that nothing in the one that trains is touched."""
+        if trainer.global_step:
+            return
+        net = copy.deepcopy(pl_module.net).cpu().float().eval()
+        sample = torch.zeros(1, *trainer.datamodule.input_shape)  # type: ignore[attr-defined]
+        for writer in writers(trainer):
+            writer.add_graph(net, sample)
+
+
+class Projector(AfterTest):
+    """Hands what the last layer gets, of the first test samples, to the Projector tab: ``penultimate``.
+
+    Args:
+        count: how many samples.
+    """
+
+    def __init__(self, *, count: int = 1000) -> None:
+        self.count = count
+
+    def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outcome: Outcome) -> None:
+        """Write the features, the classes, and the pictures where the samples are some."""
+        model = cast(Classifier, pl_module)
+        inputs, labels = outcome.inputs[: self.count], outcome.labels[: self.count]
+        features = penultimate(model, inputs)
+        pictures = 1 - inputs.unsqueeze(1).float() / 255 if outcome.shows_pictures else None
+        said = [outcome.names[number] for number in outcome.predicted[: self.count].tolist()]
+        words = [
+            [outcome.names[number], other, "yes" if outcome.names[number] == other else "no"]
+            for number, other in zip(labels.tolist(), said, strict=True)
+        ]
+        for writer in writers(trainer):
+            writer.add_embedding(
+                features,
+                metadata=words,
+                metadata_header=["true", "predicted", "correct"],
+                label_img=pictures,
+                global_step=trainer.global_step,
+                tag="penultimate",
+            )
+
+
+def penultimate(model: Classifier, inputs: Tensor) -> Tensor:
+    """What the last linear layer gets for raw samples: (n, width), on the CPU."""
+    last = [layer for layer in model.net.modules() if isinstance(layer, nn.Linear)][-1]
+    seen: list[Tensor] = []
+
+    def keep(_: nn.Module, given: tuple[Any, ...]) -> None:
+        seen.append(given[0].detach().float().cpu())
+
+    listening = last.register_forward_pre_hook(keep)
+    try:
+        with torch.no_grad():
+            model(inputs.to(model.device))
+    finally:
+        listening.remove()
+    return seen[0]
