@@ -246,7 +246,7 @@ def _close(record: Record, status: str, started: float, **values: Any) -> None:
             if any(node["_target_"] == _TENSORBOARD for node in record.values["config"]["logger"].values()):
                 from src.tracking.tensorboard import close_session
 
-                close_session(record.directory, status)
+                close_session(record)
         except OSError as error:
             if not is_full(error):
                 raise

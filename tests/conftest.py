@@ -189,7 +189,7 @@ def make_run(outputs: Path, compose: Callable[..., dict[str, Any]]) -> MakeRun:
         done = {"status": "done", "metrics": metrics, "best": best, "started": started, "duration_s": 10.0 + number}
         record.update(**{**done, **values})
         if events:
-            close_session(record.directory, record.values["status"])
+            close_session(record)
         return record
 
     return run

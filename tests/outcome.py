@@ -26,9 +26,18 @@ def outcome(directory: Path) -> dict[str, Any]:
     return {
         **{key: checkpoint[key] for key in kept if key in checkpoint},
         **{key: record[key] for key in ("metrics", "best")},
-        "curves": curves(directory),
-        "rows": rows(directory),
+        "curves": {tag: points for tag, points in curves(directory).items() if not is_timed(tag)},
+        "rows": [row for row in map(untimed, rows(directory)) if row.keys() != {"step"}],
     }
+
+
+def is_timed(tag: str) -> bool:
+    """Whether a curve tells of the clock and the machine, which no two runs share."""
+    return tag == "samples_per_s" or tag.startswith("system/")
+
+
+def untimed(row: dict[str, str]) -> dict[str, str]:
+    return {tag: value for tag, value in row.items() if not is_timed(tag)}
 
 
 def curves(directory: Path) -> dict[str, list[tuple[int, float]]]:

@@ -80,8 +80,8 @@ def test_every_choice_takes_ten_steps(fit_here: Fit, choice: str):
     "words",
     [
         ["optimizer=sgd,momentum,nesterov,adam,adamw,rmsprop,adagrad,muon"],
-        ["schedule=constant,step,exponential,cosine,one_cycle,plateau"],
-        ["trainer.precision=32-true,bf16-mixed,64-true", "callbacks=default,ema"],
+        pytest.param(["schedule=constant,step,exponential,cosine,one_cycle,plateau"], marks=pytest.mark.slow),
+        pytest.param(["trainer.precision=32-true,bf16-mixed,64-true", "callbacks=default,ema"], marks=pytest.mark.slow),
     ],
 )
 def test_optimizers_schedules_and_precisions_on_two_processes(command: Command, words: list[str]):

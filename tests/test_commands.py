@@ -59,8 +59,8 @@ def _env(done: Finished) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("word", ["id", "beginning", "name", "directory", "latest", "best"])
-def test_evaluate_finds_a_run_by_any_of_its_names(train: Command, command: Command, word: str):
-    trained = train("name=mine")
+def test_evaluate_finds_a_run_by_any_of_its_names(train_here: Command, command: Command, word: str):
+    trained = train_here("name=mine")
     [run], [directory] = trained.runs, trained.directories
     names = {"id": run["id"], "beginning": run["id"][:-1], "name": "mine", "directory": str(directory)}
     done = command("evaluate", names.get(word, word), "checkpoint=last", "split=val")
@@ -257,8 +257,8 @@ def test_a_missing_data_file_is_named_and_the_run_recorded_as_failed(train: Comm
         ("another", "not a checkpoint of this project"),
     ],
 )
-def test_a_bad_checkpoint_is_named(train: Command, command: Command, damage: str, said: str):
-    [directory] = train().directories
+def test_a_bad_checkpoint_is_named(train_here: Command, command: Command, damage: str, said: str):
+    [directory] = train_here().directories
     path = directory / "checkpoints" / "best.ckpt"
     if damage == "missing":
         path.unlink()

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -239,11 +239,11 @@ def test_any_directory_name_survives_hydras_grammar(name: str):
 
 
 @given(st.floats() | st.integers() | st.text(max_size=8) | st.none() | st.booleans())
-def test_a_rate_is_accepted_exactly_when_it_is_a_finite_number_above_zero(value: object):
+def test_a_rate_is_accepted_exactly_when_it_is_a_finite_number_above_zero(compose: Callable[..., Any], value: object):
     from src.config.check import check
 
-    [config] = preflight(parse([]))
-    config["optimizer"]["lr"] = value
+    config = compose()
+    config = {**config, "optimizer": {**config["optimizer"], "lr": value}}
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if number and 0 < value < float("inf"):  # type: ignore[operator]
         assert check(config)["optimizer"]["lr"] == float(value)  # type: ignore[arg-type]

@@ -98,7 +98,8 @@ def resume(project: Path, outputs: Path, *words: str) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr, outputs)
 
 
-@pytest.mark.parametrize("jobs", [7, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [7, 12])
 def test_three_faults_cost_three_jobs_and_a_resume_makes_up_for_them(project: Path, outputs: Path, jobs: int):
     grid = f"model.width=range(1,{jobs + 1})"
     done = end(begin(project, outputs, "-m", grid, *ONE, *JOBLIB, FAULTS="1"), outputs)
@@ -169,6 +170,7 @@ def test_a_sweep_told_to_stop_ends_its_workers_and_names_what_was_not_run(projec
     assert "Traceback" not in done.stdout
 
 
+@pytest.mark.slow
 def test_jobs_beside_each_other_equal_jobs_after_each_other(train: Command):
     words = ["-m", "seed=1,2", "trainer.devices=1,2", "model.dropout=0.2", *ONE]
     serial = train(*words)

@@ -15,6 +15,7 @@ from src.files import write
 from src.tracking.checkpoints import DurableCheckpointIO
 from src.tracking.record import Record, claim
 from src.tracking.tensorboard import close_session, hparams
+from tests.conftest import MakeRun
 
 Fit = Callable[..., dict[str, Any]]
 
@@ -96,12 +97,17 @@ def test_the_configuration_is_in_tensorboard_as_text_and_as_hyperparameters(fit_
 
 
 @pytest.mark.parametrize(("status", "code"), [("done", 1), ("failed", 2), ("interrupted", 2)])
-def test_the_end_of_a_session_is_true_and_can_be_replaced(tmp_path: Path, status: str, code: int):
-    close_session(tmp_path, "failed")
-    close_session(tmp_path, status)
-    plugin = events(tmp_path).SummaryMetadata("_hparams_/session_end_info").plugin_data.content
+def test_the_end_of_a_session_is_true_and_can_be_replaced(make_run: MakeRun, status: str, code: int):
+    record = make_run("seed=1", status="failed", error="a | b `c`", events=True)
+    record.update(status=status)
+    close_session(record)
+    seen = events(record.directory)
+    plugin = seen.SummaryMetadata("_hparams_/session_end_info").plugin_data.content
     assert plugin_data_pb2.HParamsPluginData.FromString(plugin).session_end_info.status == code
-    assert len(list(tmp_path.iterdir())) == 1
+    result = seen.Tensors("result/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert f"| status | `{status}` |" in result
+    assert "| error | `a \u2223 b 'c'` |" in result
+    assert len(list(record.directory.glob("events.*"))) == 1
 
 
 def test_hyperparameters_keep_their_kinds():

@@ -1,5 +1,6 @@
 """What happens within an epoch, as curves."""
 
+import time
 from typing import cast
 
 import lightning.pytorch as pl
@@ -17,8 +18,17 @@ class Curves(pl.Callback):
 
     ``train/loss_step`` and ``train/acc_step``, means over the steps of the last chunk (an epoch's own means are
     ``train/loss`` and ``train/acc``); ``lr``, one name for every optimizer so that all runs share a chart; ``samples``,
-    the training samples seen, the axis on which runs of different batch sizes compare.
+    the training samples seen, the axis on which runs of different batch sizes compare; ``samples_per_s`` since the point
+    before, over all ranks.
     """
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock; a run that goes on within an epoch does not come by the epoch's start."""
+        self._since, self._samples = time.perf_counter(), 0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock anew: validation is left out."""
+        self._since, self._samples = time.perf_counter(), 0
 
     def on_train_batch_end(  # type: ignore[override]
         self,
@@ -29,6 +39,7 @@ class Curves(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Log a point when one is due."""
+        self._samples += sum(batch.totals)
         if not point_is_due(trainer, batch_idx):
             return
         loader = cast(ChunkLoader, trainer.train_dataloader)
@@ -39,5 +50,8 @@ class Curves(pl.Callback):
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "samples": earlier + sum(batch.totals),
         }
+        now = time.perf_counter()
+        point["samples_per_s"] = self._samples / (now - self._since)
+        self._since, self._samples = now, 0
         for logger in trainer.loggers:
             logger.log_metrics(point, trainer.global_step)

@@ -2,6 +2,8 @@
 
 import copy
 import math
+import shutil
+from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -12,6 +14,9 @@ from torchvision.utils import make_grid
 from src.callbacks.after_test import AfterTest, Outcome, writers
 from src.data.chunks import Chunk
 from src.model.classifier import Classifier
+
+# Its files lie in <step>/penultimate in the run's directory.
+_EMBEDDING = "penultimate"
 
 
 class Inputs(pl.Callback):
@@ -71,8 +76,12 @@ class FirstLayer(pl.Callback):
 class Histograms(pl.Callback):
     """Shows how weights and gradients are spread: ``weights/<parameter>`` and ``gradients/<parameter>`` once an epoch."""
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
-        """Add those after the epoch's last step; an empty tensor has no spread."""
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: Classifier, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """Add those after the epoch's last step: validation takes the gradients away. An empty tensor has no spread."""
+        if not trainer.is_last_batch:
+            return
         for writer in writers(trainer):
             for name, parameter in pl_module.net.named_parameters():
                 if parameter.numel():
@@ -116,13 +125,16 @@ class Projector(AfterTest):
             for number, other in zip(labels.tolist(), said, strict=True)
         ]
         for writer in writers(trainer):
+            for earlier in Path(writer.log_dir).glob(f"*/{_EMBEDDING}"):  # of a test that is done again
+                shutil.rmtree(earlier)
+            Path(writer.log_dir, "projector_config.pbtxt").unlink(missing_ok=True)
             writer.add_embedding(
                 features,
                 metadata=words,
                 metadata_header=["true", "predicted", "correct"],
                 label_img=pictures,
                 global_step=trainer.global_step,
-                tag="penultimate",
+                tag=_EMBEDDING,
             )
 
 

@@ -264,6 +264,21 @@ class FirstLayer(Samples):
     every_n_epochs: Count
 
 
+class SystemMetrics(Node):
+    """``src.callbacks.system.SystemMetrics``."""
+
+    interval_s: Positive
+
+
+class Watch(Node):
+    """``src.callbacks.watch.Watch``."""
+
+    monitor: Metric | None
+    mode: Literal["min", "max"]
+    patience_epochs: Count
+    min_free_mb: NotNegative
+
+
 class NoSettings(Node):
     """An object without settings."""
 
@@ -314,6 +329,8 @@ KNOWN: dict[str, type[Node]] = {
     "src.callbacks.averaging.EMA": EMA,
     "src.callbacks.profile.Profile": Profile,
     "src.callbacks.results.TestResults": TestResults,
+    "src.callbacks.system.SystemMetrics": SystemMetrics,
+    "src.callbacks.watch.Watch": Watch,
     "src.callbacks.network.Inputs": Samples,
     "src.callbacks.network.Projector": Samples,
     "src.callbacks.figures.Mistakes": Samples,

@@ -1,8 +1,9 @@
 """TensorBoard: curves by optimizer step, the configuration as text, and an HParams tab that tells the truth."""
 
 import json
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
-from torch.utils.tensorboard.summary import text
+from torch.utils.tensorboard.summary import custom_scalars, text
 
+from src.tracking.environment import PATCH
 from src.tracking.loggers import OnOptimizerStep
+from src.tracking.record import Record
 
 # What a resumed run must be able to take back lies in event files of its own, which are replaced: of a session's
 # beginning and end TensorBoard believes the first it reads, and a test may be done again.
@@ -23,6 +26,25 @@ _START_SUFFIX, _END_SUFFIX, _TEST_SUFFIX = ".session-start", ".session-end", ".t
 _STATUS = {"done": api_pb2.STATUS_SUCCESS, "failed": api_pb2.STATUS_FAILURE, "interrupted": api_pb2.STATUS_FAILURE}
 # What distinguishes runs without being a hyper-parameter.
 _NOT_HPARAMS = ("name", "tags", "callbacks", "logger", "monitor", "mode", "data.dir")
+# The Custom Scalars tab: the names are regular expressions.
+_LAYOUT = {
+    "training against validation": {
+        "loss": ["Multiline", ["^train/loss$", "^val/loss$"]],
+        "accuracy": ["Multiline", ["^train/acc$", "^val/acc$"]],
+    },
+    "within the epochs": {
+        "loss": ["Multiline", ["^train/loss_step$"]],
+        "rate": ["Multiline", ["^lr$"]],
+        "gradient norm": ["Multiline", ["^gradient_norm$"]],
+    },
+    "the machine": {
+        "samples a second": ["Multiline", ["^samples_per_s$"]],
+        "busy, in percent": ["Multiline", ["^system/.*_percent$"]],
+        "memory, in MB": ["Multiline", ["^system/.*_mb$"]],
+    },
+}
+# What would end a cell of a table, or the code in it.
+_IN_A_CELL = str.maketrans({"|": "\u2223", "`": "'", "\n": " "})
 
 
 class TensorBoard(OnOptimizerStep, TensorBoardLogger):
@@ -44,7 +66,12 @@ class TensorBoard(OnOptimizerStep, TensorBoardLogger):
         Lightning's own way would write a placeholder metric, and a success before the run has begun.
         """
         super().open_session(config, trainer)
-        _replace(Path(self.log_dir), _START_SUFFIX, _as_text(config), _session_start(config))
+        directory = Path(self.log_dir)
+        texts = [text("config", _fenced("json", json.dumps(config, indent=2)))]
+        texts.append(text("environment", _environment(Record.load(directory))))
+        if (patch := directory / PATCH).exists():
+            texts.append(text("patch", _fenced("diff", patch.read_text(errors="replace"))))
+        _replace(directory, _START_SUFFIX, custom_scalars(_LAYOUT), *texts, _session_start(config))
 
     @rank_zero_only
     def save(self) -> None:
@@ -70,11 +97,12 @@ class TensorBoard(OnOptimizerStep, TensorBoardLogger):
         self.experiment.close()
 
 
-def close_session(directory: Path, status: str) -> None:
-    """Write how a run ended (done, failed or interrupted), replacing an earlier end."""
-    end = plugin_data_pb2.SessionEndInfo(status=_STATUS[status], end_time_secs=time.time())
+def close_session(record: Record) -> None:
+    """Write how a run ended (done, failed or interrupted), with its result as text, replacing an earlier end."""
+    end = plugin_data_pb2.SessionEndInfo(status=_STATUS[record.values["status"]], end_time_secs=time.time())
     content = plugin_data_pb2.HParamsPluginData(session_end_info=end)
-    _replace(directory, _END_SUFFIX, _summary(metadata.SESSION_END_INFO_TAG, content))
+    end_of_session = _summary(metadata.SESSION_END_INFO_TAG, content)
+    _replace(record.directory, _END_SUFFIX, end_of_session, text("result", _result(record)))
 
 
 def _replace(directory: Path, suffix: str, *summaries: Summary) -> None:
@@ -91,8 +119,33 @@ def _remove(directory: Path, suffix: str) -> None:
         earlier.unlink()
 
 
-def _as_text(config: Mapping[str, Any]) -> Summary:
-    return text("config", f"```json\n{json.dumps(config, indent=2)}\n```")
+def _fenced(language: str, content: str) -> str:
+    """As a block of code, whatever stands in it."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", content)), default=0))
+    return f"{fence}{language}\n{content}\n{fence}"
+
+
+def _listed(rows: Iterable[tuple[str, Any]]) -> str:
+    """As a table of two columns; a cell is code, so that nothing in it is taken for markup."""
+    cells = (f"| {name} | `{str(value).translate(_IN_A_CELL)}` |" for name, value in rows)
+    return "\n".join(["| | |", "| --- | --- |", *cells])
+
+
+def _environment(record: Record) -> str:
+    environment, git = record.values["environment"], record.values["git"]
+    packages = environment.get("packages", {})
+    plain = {name: value for name, value in environment.items() if name != "packages" and value is not None}
+    code = {} if git is None else {"commit": git["commit"], "changed since": "yes" if git["dirty"] else "no"}
+    return _listed({"command": record.values["command"], **code, **plain, **packages}.items())
+
+
+def _result(record: Record) -> str:
+    run, best = record.values, record.values["best"]
+    rows = {"status": run["status"], "error": run["error"], "duration_s": run["duration_s"]}
+    if best["value"] is not None:
+        rows[f"best {best['metric']}"] = f"{best['value']:.4f} in epoch {best['epoch'] + 1}"
+    metrics = {name: "not a number" if value is None else f"{value:.4f}" for name, value in run["metrics"].items()}
+    return _listed([(name, value) for name, value in {**rows, **metrics}.items() if value is not None])
 
 
 def hparams(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | float | str]:

@@ -1,0 +1,75 @@
+"""How busy the machine is while a run trains."""
+
+import time
+from collections.abc import Mapping
+
+import lightning.pytorch as pl
+import psutil
+import torch
+
+_MB = 1024**2
+
+
+class SystemMetrics(pl.Callback):
+    """Logs, from rank 0 and out of the training loop itself, at most once an interval and when the training ends:
+
+    ``system/cpu_percent`` (of all cores together, since the point before), ``system/memory_mb`` (this process's),
+    ``system/memory_percent`` (the machine's), and on an NVIDIA GPU ``system/gpu_percent``, ``system/gpu_memory_mb`` (in
+    use on the device, by whomever), ``system/gpu_watt`` and ``system/gpu_celsius``, as NVML tells them.
+
+    Args:
+        interval_s: seconds between two points.
+    """
+
+    def __init__(self, *, interval_s: float = 5.0) -> None:
+        self.interval_s = interval_s
+        self._process = psutil.Process()
+        self._last = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock, of the processor's counters too."""
+        psutil.cpu_percent()
+        self._last = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """Log a point when one is due."""
+        if trainer.is_global_zero and time.monotonic() - self._last >= self.interval_s:
+            self._point(trainer, pl_module.device)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log one, however short the training was."""
+        if trainer.is_global_zero:
+            self._point(trainer, pl_module.device)
+
+    def _point(self, trainer: pl.Trainer, device: torch.device) -> None:
+        self._last = time.monotonic()
+        point = {
+            "system/cpu_percent": psutil.cpu_percent(),
+            "system/memory_mb": self._process.memory_info().rss / _MB,
+            "system/memory_percent": psutil.virtual_memory().percent,
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics({**point, **_gpu(device)}, trainer.global_step)
+
+
+def _gpu(device: torch.device) -> Mapping[str, float]:
+    """What NVML says of the device; nothing where there is none, or where it does not answer, as in some containers."""
+    if device.type != "cuda":
+        return {}
+    try:
+        return {
+            "system/gpu_percent": torch.cuda.utilization(device),
+            "system/gpu_memory_mb": torch.cuda.device_memory_used(device) / _MB,
+            "system/gpu_watt": torch.cuda.power_draw(device) / 1000,
+            "system/gpu_celsius": torch.cuda.temperature(device),
+        }
+    except (RuntimeError, ImportError, OSError, _nvml_error()):
+        return {}
+
+
+def _nvml_error() -> type[Exception]:
+    import pynvml
+
+    return pynvml.NVMLError

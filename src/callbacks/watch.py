@@ -1,0 +1,86 @@
+"""Says when a training gets nowhere, or the disk runs full."""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from torch import Tensor
+
+from src.model.classifier import Classifier
+from src.tracking.record import Record
+
+log = logging.getLogger(__name__)
+
+
+class Watch(pl.Callback):
+    """Warns, in the terminal, the log and the record, after an epoch; each warning once, until things get better.
+
+    Args:
+        monitor: the metric that should get better; None watches none.
+        mode: ``min`` or ``max``.
+        patience_epochs: so many epochs without a better value are too many.
+        min_free_mb: below this much free space on the run's disk it says so.
+    """
+
+    def __init__(
+        self, *, monitor: str | None, mode: str = "max", patience_epochs: int = 10, min_free_mb: float = 500
+    ) -> None:
+        self.monitor, self.mode = monitor, mode
+        self.patience_epochs, self.min_free_mb = patience_epochs, min_free_mb
+        self._best: float | None = None
+        self._best_epoch = 0
+        self._stalled = self._full = False
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Look at the metric and at the disk."""
+        # The model logs its training's means only after this.
+        means = {"train/loss": pl_module.train_loss.compute(), "train/acc": pl_module.train_acc.compute()}
+        self._look_at_metric(trainer, {**trainer.callback_metrics, **means})
+        if trainer.is_global_zero:
+            self._look_at_disk(trainer)
+
+    def _look_at_metric(self, trainer: pl.Trainer, metrics: Mapping[str, Tensor]) -> None:
+        if self.monitor is None or self.monitor not in metrics:
+            return
+        value, epoch = float(metrics[self.monitor]), trainer.current_epoch
+        better = self._best is None or (value > self._best if self.mode == "max" else value < self._best)
+        if better:
+            self._best, self._best_epoch, self._stalled = value, epoch, False
+        elif epoch - self._best_epoch >= self.patience_epochs and not self._stalled:
+            self._stalled = True
+            best = f"{self._best:.4f} in epoch {self._best_epoch + 1}"
+            _warn(
+                trainer,
+                f"{self.monitor} has not become better for {self.patience_epochs} epochs (best: {best}): lower the rate, "
+                "or end such trainings by callbacks=early_stopping.",
+            )
+
+    def _look_at_disk(self, trainer: pl.Trainer) -> None:
+        free = shutil.disk_usage(trainer.default_root_dir).free / 1024**2
+        if free >= self.min_free_mb:
+            self._full = False
+        elif not self._full:
+            self._full = True
+            _warn(
+                trainer,
+                f"{trainer.default_root_dir} has {free:.0f} MB of disk left, less than {self.min_free_mb:g}: free some, "
+                "for example by python -m src.runs gc.",
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know."""
+        return {"best": self._best, "best_epoch": self._best_epoch, "stalled": self._stalled}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with it."""
+        self._best, self._best_epoch = state_dict["best"], state_dict["best_epoch"]
+        self._stalled = state_dict["stalled"]
+
+
+def _warn(trainer: pl.Trainer, text: str) -> None:
+    if trainer.is_global_zero:
+        log.warning("warning: %s", text)
+        Record.load(Path(trainer.default_root_dir)).warn(text)
