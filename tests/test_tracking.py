@@ -13,8 +13,9 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from src.files import write
 from src.tracking.checkpoints import DurableCheckpointIO
+from src.tracking.hparams import hparams
 from src.tracking.record import Record, claim
-from src.tracking.tensorboard import close_session, hparams
+from src.tracking.tensorboard import close_session
 from tests.conftest import MakeRun
 
 Fit = Callable[..., dict[str, Any]]

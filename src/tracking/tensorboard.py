@@ -12,20 +12,17 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from torch.utils.tensorboard.summary import custom_scalars, text
 
 from src.tracking.environment import PATCH
+from src.tracking.hparams import END_SUFFIX, START_SUFFIX, session_end, session_start
 from src.tracking.loggers import OnOptimizerStep
 from src.tracking.record import Record
 
 # What a resumed run must be able to take back lies in event files of its own, which are replaced: of a session's
 # beginning and end TensorBoard believes the first it reads, and a test may be done again.
-_START_SUFFIX, _END_SUFFIX, _TEST_SUFFIX = ".session-start", ".session-end", ".test"
-_STATUS = {"done": api_pb2.STATUS_SUCCESS, "failed": api_pb2.STATUS_FAILURE, "interrupted": api_pb2.STATUS_FAILURE}
-# What distinguishes runs without being a hyper-parameter.
-_NOT_HPARAMS = ("name", "tags", "callbacks", "logger", "monitor", "mode", "data.dir")
+_TEST_SUFFIX = ".test"
 # The Custom Scalars tab: the names are regular expressions.
 _LAYOUT = {
     "training against validation": {
@@ -71,7 +68,8 @@ class TensorBoard(OnOptimizerStep, TensorBoardLogger):
         texts.append(text("environment", _environment(Record.load(directory))))
         if (patch := directory / PATCH).exists():
             texts.append(text("patch", _fenced("diff", patch.read_text(errors="replace"))))
-        _replace(directory, _START_SUFFIX, custom_scalars(_LAYOUT), *texts, _session_start(config))
+        _remove(directory, END_SUFFIX)
+        _replace(directory, START_SUFFIX, custom_scalars(_LAYOUT), *texts, session_start(config))
 
     @rank_zero_only
     def save(self) -> None:
@@ -99,10 +97,8 @@ class TensorBoard(OnOptimizerStep, TensorBoardLogger):
 
 def close_session(record: Record) -> None:
     """Write how a run ended (done, failed or interrupted), with its result as text, replacing an earlier end."""
-    end = plugin_data_pb2.SessionEndInfo(status=_STATUS[record.values["status"]], end_time_secs=time.time())
-    content = plugin_data_pb2.HParamsPluginData(session_end_info=end)
-    end_of_session = _summary(metadata.SESSION_END_INFO_TAG, content)
-    _replace(record.directory, _END_SUFFIX, end_of_session, text("result", _result(record)))
+    end = session_end(record.values["status"])
+    _replace(record.directory, END_SUFFIX, end, text("result", _result(record)))
 
 
 def _replace(directory: Path, suffix: str, *summaries: Summary) -> None:
@@ -146,43 +142,3 @@ def _result(record: Record) -> str:
         rows[f"best {best['metric']}"] = f"{best['value']:.4f} in epoch {best['epoch'] + 1}"
     metrics = {name: "not a number" if value is None else f"{value:.4f}" for name, value in run["metrics"].items()}
     return _listed([(name, value) for name, value in {**rows, **metrics}.items() if value is not None])
-
-
-def hparams(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | float | str]:
-    """The settings as TensorBoard can hold them: dotted names to booleans, numbers and words.
-
-    A setting that is null is left out, since a word among numbers would turn its whole column into words.
-    """
-    flat: dict[str, bool | float | str] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if name in _NOT_HPARAMS or value is None:
-            continue
-        if isinstance(value, Mapping):
-            flat |= hparams(value, f"{name}.")
-        elif isinstance(value, bool | str):
-            flat[name.replace("._target_", "")] = value
-        elif isinstance(value, int | float):
-            flat[name] = float(value)
-        else:
-            flat[name] = json.dumps(value)
-    return flat
-
-
-def _session_start(config: Mapping[str, Any]) -> Summary:
-    start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
-    for name, value in hparams(config).items():
-        if isinstance(value, bool):
-            start.hparams[name].bool_value = value
-        elif isinstance(value, str):
-            start.hparams[name].string_value = value
-        else:
-            start.hparams[name].number_value = value
-    return _summary(metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=start))
-
-
-def _summary(tag: str, content: plugin_data_pb2.HParamsPluginData) -> Summary:
-    content.version = metadata.PLUGIN_DATA_VERSION
-    summary = Summary()
-    summary.value.add(tag=tag, metadata=metadata.create_summary_metadata(content), tensor=metadata.NULL_TENSOR)
-    return summary

@@ -1,0 +1,1 @@
+"""TensorBoard over chosen runs, under names that can be read."""

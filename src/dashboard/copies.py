@@ -1,0 +1,83 @@
+"""Event files told otherwise: a copy that follows its original as it grows."""
+
+import bisect
+from collections.abc import Callable
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+Change = Callable[[Event], None]
+
+
+class Copy:
+    """A copy of an event file, with every event changed.
+
+    Args:
+        source: the original, which is only read.
+        target: the copy.
+        change: is given each event, to change it.
+    """
+
+    def __init__(self, source: Path, target: Path, change: Change) -> None:
+        self._loader = RawEventFileLoader(str(source))
+        self._file = target.open("wb")
+        self._writer, self._change = RecordWriter(self._file), change
+
+    def advance(self) -> None:
+        """Copy what has been written since."""
+        for raw in self._loader.Load():
+            event = Event.FromString(raw)
+            self._change(event)
+            self._writer.write(event.SerializeToString())
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._file.close()
+
+
+def in_group(group: str) -> Change:
+    """Put the session into a group: a row of HParams, with the mean of its runs' metrics."""
+
+    def change(event: Event) -> None:
+        for value in event.summary.value:
+            if value.tag == metadata.SESSION_START_INFO_TAG:
+                content = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
+                content.session_start_info.group_name = group
+                value.metadata.plugin_data.content = content.SerializeToString()
+
+    return change
+
+
+def by_samples(points: list[tuple[int, float]], batch_size: int) -> Change:
+    """Put every event at the number of training samples seen by then, instead of the optimizer step.
+
+    Args:
+        points: the curve ``samples``, (step, samples), to which later points may be added; between two of them, and
+            before the first and after the last, the batches are whole ones.
+        batch_size: samples in a whole batch.
+    """
+
+    def samples(step: int) -> int:
+        number = bisect.bisect_right(points, (step, float("inf")))
+        at, seen = points[number - 1] if number else (0, 0.0)
+        reached = seen + (step - at) * batch_size
+        return int(min(reached, points[number][1]) if number < len(points) else reached)
+
+    def change(event: Event) -> None:
+        event.step = samples(event.step)
+
+    return change
+
+
+def write_events(folder: Path, suffix: str, *summaries: Summary) -> None:
+    """Write summaries into an event file of their own."""
+    writer = EventFileWriter(str(folder), filename_suffix=suffix)
+    for summary in summaries:
+        writer.add_event(Event(step=0, summary=summary))
+    writer.close()

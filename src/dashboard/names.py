@@ -1,0 +1,56 @@
+"""What runs are called in TensorBoard: after what sets them apart."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from src.tracking.record import Record
+from src.tracking.settings import as_word, differing, settings_of
+
+# A name is a folder's; a file system takes 255 bytes, and a person fewer.
+_LONGEST = 100
+_FORBIDDEN = re.compile(r"[/\x00-\x1f\x7f]")
+
+
+def readable_names(records: Sequence[Record]) -> list[str]:
+    """A name for each run: ``<sweep or name>/<settings>/seed <n> <id> (<status>)``, no two alike.
+
+    Runs of one configuration share all but the last part. Among the runs of a sweep, or with the same name, or without
+    any, the settings that differ are said; the status only where it is not ``done``.
+    """
+    families: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        families[_family(record)].append(record)
+    labels: dict[int, str] = {}
+    for family in families.values():
+        settings = [settings_of(record) for record in family]
+        names = [name for name in differing(settings) if name != "seed"]
+        for record, one in zip(family, settings, strict=True):
+            labels[id(record)] = _label(names, one)
+    return ["/".join(filter(None, (_family(r), labels[id(r)], _leaf(r)))) for r in records]
+
+
+def _family(record: Record) -> str:
+    name, sweep = record.values["name"], record.values["sweep"]
+    return _as_folder(" ".join(filter(None, (name, sweep))))
+
+
+def _label(names: Sequence[str], settings: Mapping[str, Any]) -> str:
+    """``optimizer=sgd lr=0.1``: the last part of a setting's name, where that is enough."""
+    last = [name.rpartition(".")[2] for name in names]
+    short = {name: end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)}
+    return _as_folder(" ".join(f"{short[name]}={as_word(settings[name])}" for name in names if name in settings))
+
+
+def _leaf(record: Record) -> str:
+    run = record.values
+    number = record.directory.name if run["sweep"] else run["id"]
+    status = "pruned" if run.get("pruned_in_epoch") else record.status
+    return _as_folder(f"seed {run.get('seed', '?')} {number}" + ("" if status == "done" else f" ({status})"))
+
+
+def _as_folder(text: str) -> str:
+    """Without what a file system, or TensorBoard's own reading of paths, would take amiss."""
+    plain = _FORBIDDEN.sub("_", text).encode(errors="replace").decode().strip(". ")
+    return plain if len(plain) <= _LONGEST else plain[: _LONGEST - 1] + "…"

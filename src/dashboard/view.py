@@ -1,0 +1,184 @@
+"""A log directory for TensorBoard, made of links to the runs: it can be thrown away, and the runs never change."""
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+from src.dashboard.copies import Change, Copy, by_samples, in_group, write_events
+from src.dashboard.names import readable_names
+from src.runs.scalars import curves
+from src.tracking.hparams import END_SUFFIX, START_SUFFIX, columns, hparams, session_end, session_start
+from src.tracking.record import Record
+
+_PREFIX = "runs-dashboard-"
+_EVENTS = "events.out.tfevents.*"
+# In this order in HParams; what else was measured comes after them.
+_METRICS = ("val/acc", "test/acc", "val/loss", "test/loss", "train/acc", "train/loss")
+
+
+class View:
+    """A directory with a folder for each chosen run, kept up to date.
+
+    The folders are real ones, and hold links to the run's event files and to what the projector needs. What TensorBoard
+    would tell wrongly is written here instead: the end of a run that was killed, and the columns of HParams, of which
+    plain TensorBoard shows every setting, in no order.
+
+    Args:
+        choose: gives the runs, each time anew.
+        samples_axis: put all curves on the samples seen in place of the optimizer step.
+        mean_over_seeds: put runs that differ in nothing but the seed into one row of HParams.
+    """
+
+    def __init__(
+        self, choose: Callable[[], Sequence[Record]], *, samples_axis: bool = False, mean_over_seeds: bool = False
+    ) -> None:
+        self._choose, self._samples_axis, self._mean_over_seeds = choose, samples_axis, mean_over_seeds
+        remove_stale()
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        self._runs: dict[str, _Run] = {}
+        self._columns: tuple[int, bytes] = (0, b"")
+
+    def __enter__(self) -> "View":
+        self.refresh()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for run in self._runs.values():
+            run.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def refresh(self) -> int:
+        """Follow what has happened to the runs; returns how many there are."""
+        records = self._choose()
+        chosen = dict(zip(readable_names(records), records, strict=True))
+        for name in self._runs.keys() - chosen.keys():
+            self._runs.pop(name).remove()
+        for name, record in chosen.items():
+            if name not in self._runs:
+                self._runs[name] = _Run(self.directory, name, self._samples_axis, self._mean_over_seeds)
+            self._runs[name].follow(record)
+        self._write_columns(records)
+        return len(chosen)
+
+    def _write_columns(self, records: Sequence[Record]) -> None:
+        """Say which columns HParams has; under a new name when they change, since TensorBoard believes the first."""
+        measured = dict.fromkeys(name for record in records for name in record.values["metrics"])
+        metrics = [name for name in _METRICS if name in measured]
+        found = columns(
+            [hparams(record.values["config"]) for record in records],
+            [*metrics, *sorted(measured.keys() - set(metrics))],
+        )
+        number, before = self._columns
+        if (now := found.SerializeToString()) == before:
+            return
+        self._columns = (number + 1, now)
+        folder = self.directory / f"_columns {number + 1}"
+        folder.mkdir()
+        write_events(folder, ".columns", found)
+        if number:
+            shutil.rmtree(self.directory / f"_columns {number}")
+
+
+class _Run:
+    """A run's folder within the view."""
+
+    def __init__(self, root: Path, name: str, samples_axis: bool, mean_over_seeds: bool) -> None:
+        self.root, self.folder = root, root / name
+        self.group = str(Path(name).parent) if mean_over_seeds else None
+        self.samples_axis = samples_axis
+        self._samples: list[tuple[int, float]] = []
+        self._copies: dict[Path, Copy] = {}
+        self._own: set[str] = set()
+        self.folder.mkdir(parents=True)
+
+    def follow(self, record: Record) -> None:
+        """Link what is new, let go of what is gone, and copy on what is told otherwise."""
+        wanted = {path.relative_to(record.directory): path for path in self._files(record)}
+        for path in [path for path in self._present() if path not in wanted]:
+            if path in self._copies:
+                self._copies.pop(path).close()
+            (self.folder / path).unlink()
+        if self.samples_axis:
+            points = curves(record.directory).get("samples", [])
+            self._samples[:] = [(point.step, point.value) for point in points]
+        for path, source in wanted.items():
+            change = self._change(path, record)
+            if change is not None and path not in self._copies:
+                self._copies[path] = Copy(source, self.folder / path, change)
+            elif change is None and not (self.folder / path).is_symlink():
+                (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (self.folder / path).symlink_to(source)
+        for copy in self._copies.values():
+            copy.advance()
+        self._say(record, {path.name for path in wanted})
+
+    def _files(self, record: Record) -> Iterator[Path]:
+        """What TensorBoard reads of a run. One that runs again has not ended, whatever an earlier end says."""
+        running = record.status == "running"
+        for path in record.directory.glob(_EVENTS):
+            if not (running and path.name.endswith(END_SUFFIX)):
+                yield path
+        config = record.directory / "projector_config.pbtxt"
+        if config.exists():
+            yield config
+            text = config.read_text(errors="replace")
+            for folder in {path.split("/")[0] for path in re.findall(r'_path: "([^"]+)"', text)}:
+                yield from (path for path in (record.directory / folder).rglob("*") if path.is_file())
+
+    def _present(self) -> list[Path]:
+        files = [path.relative_to(self.folder) for path in self.folder.rglob("*") if not path.is_dir()]
+        return [path for path in files if path.name not in self._own]
+
+    def _change(self, path: Path, record: Record) -> Change | None:
+        if not path.match(_EVENTS):
+            return None
+        if self.samples_axis and not path.name.endswith((START_SUFFIX, END_SUFFIX)):
+            return by_samples(self._samples, record.values["config"]["data"]["batch_size"])
+        return in_group(self.group) if self.group and path.name.endswith(START_SUFFIX) else None
+
+    def _say(self, record: Record, names: set[str]) -> None:
+        """Write the beginning and the end that the run itself could not write."""
+        self._once(START_SUFFIX, names, session_start(record.values["config"], self.group or ""))
+        if record.status != "running":
+            self._once(END_SUFFIX, names, session_end(record.status))
+
+    def _once(self, suffix: str, names: set[str], summary: object) -> None:
+        mine = {name for name in self._own if name.endswith(suffix)}
+        theirs = any(name.endswith(suffix) for name in names)
+        if theirs and mine:  # the run has written its own since
+            for name in mine:
+                (self.folder / name).unlink()
+            self._own -= mine
+        elif not theirs and not mine:
+            before = set(os.listdir(self.folder))
+            write_events(self.folder, suffix, summary)  # type: ignore[arg-type]
+            self._own |= set(os.listdir(self.folder)) - before
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for copy in self._copies.values():
+            copy.close()
+
+    def remove(self) -> None:
+        """Take the folder away, and those above it that are empty then."""
+        self.close()
+        shutil.rmtree(self.folder)
+        with contextlib.suppress(OSError):  # another run is in it
+            for above in self.folder.parents:
+                if above == self.root:
+                    break
+                above.rmdir()
+
+
+def remove_stale() -> None:
+    """Remove the views of dashboards that were killed."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        pid = path.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)) and path.lstat().st_uid == os.getuid():
+            shutil.rmtree(path, ignore_errors=True)
