@@ -188,7 +188,7 @@ def test_the_projector_has_a_thousand_points_with_classes_and_pictures(full: Pat
     rows = [line.split("\t") for line in (folder / "metadata.tsv").read_text().splitlines()]
     assert len(points) == 1000
     assert {len(point.split("\t")) for point in points} == {16}
-    assert rows[0] == ["true", "predicted", "correct"]
+    assert rows[0] == ["class", "predicted", "right"]
     data = MNIST()
     data.setup("test")
     assert [int(row[0]) for row in rows[1:]] == data.test_set[1][:1000].tolist()

@@ -131,7 +131,7 @@ class Projector(AfterTest):
             writer.add_embedding(
                 features,
                 metadata=words,
-                metadata_header=["true", "predicted", "correct"],
+                metadata_header=["class", "predicted", "right"],
                 label_img=pictures,
                 global_step=trainer.global_step,
                 tag=_EMBEDDING,

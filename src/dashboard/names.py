@@ -17,7 +17,8 @@ def readable_names(records: Sequence[Record]) -> list[str]:
     """A name for each run: ``<sweep or name>/<settings>/seed <n> <id> (<status>)``, no two alike.
 
     Runs of one configuration share all but the last part. Among the runs of a sweep, or with the same name, or without
-    any, the settings that differ are said; the status only where it is not ``done``.
+    any, the settings that differ are said; the status only where it is not ``done``, and the first part only where there
+    are several.
     """
     families: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -28,7 +29,8 @@ def readable_names(records: Sequence[Record]) -> list[str]:
         names = [name for name in differing(settings) if name != "seed"]
         for record, one in zip(family, settings, strict=True):
             labels[id(record)] = _label(names, one)
-    return ["/".join(filter(None, (_family(r), labels[id(r)], _leaf(r)))) for r in records]
+    first = _family if len(families) > 1 else lambda _: ""
+    return ["/".join(filter(None, (first(r), labels[id(r)], _leaf(r)))) for r in records]
 
 
 def _family(record: Record) -> str:

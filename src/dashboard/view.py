@@ -25,7 +25,7 @@ _METRICS = ("val/acc", "test/acc", "val/loss", "test/loss", "train/acc", "train/
 class View:
     """A directory with a folder for each chosen run, kept up to date.
 
-    The folders are real ones, and hold links to the run's event files and to what the projector needs. What TensorBoard
+    The folders are real ones, and hold links to the run's event files, and copies of what the projector needs. What TensorBoard
     would tell wrongly is written here instead: the end of a run that was killed, and the columns of HParams, of which
     plain TensorBoard shows every setting, in no order.
 
@@ -111,9 +111,8 @@ class _Run:
             change = self._change(path, record)
             if change is not None and path not in self._copies:
                 self._copies[path] = Copy(source, self.folder / path, change)
-            elif change is None and not (self.folder / path).is_symlink():
-                (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (self.folder / path).symlink_to(source)
+            elif change is None:
+                _bring(source, self.folder / path)
         for copy in self._copies.values():
             copy.advance()
         self._say(record, {path.name for path in wanted})
@@ -174,6 +173,16 @@ class _Run:
                 if above == self.root:
                     break
                 above.rmdir()
+
+
+def _bring(source: Path, target: Path) -> None:
+    """Link an event file; copy what the projector needs, since it refuses files that lie elsewhere."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.match(_EVENTS):
+        if not target.is_symlink():
+            target.symlink_to(source)
+    elif not target.exists() or target.stat().st_mtime_ns != source.stat().st_mtime_ns:
+        shutil.copy2(source, target)
 
 
 def remove_stale() -> None:

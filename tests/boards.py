@@ -1,0 +1,122 @@
+"""A dashboard that runs, and the runs that it shows."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import pytest
+
+from src.paths import ROOT
+from src.tracking.record import Record
+from tests.conftest import SMALL
+
+SUCCESS, FAILURE, RUNNING, UNKNOWN = "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING", "STATUS_UNKNOWN"
+# With weights as large as the last rate makes them, the loss is no number any more.
+SWEEP = ["data.train_size=20000", "trainer.max_epochs=4", "callbacks=full", "seed=1"]
+
+
+def wait_for(look: Callable[[], Any], seconds: float = 40) -> Any:
+    until = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < until, f"still {found!r}"
+        time.sleep(0.2)
+    return found
+
+
+class Dashboard:
+    """What a dashboard answers."""
+
+    def __init__(self, process: subprocess.Popen[str], temp: Path) -> None:
+        self.process, self.temp = process, temp
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if found := re.search(r"(\d+) runs? at (http://127\.0\.0\.1:\d+)/", line):
+                self.count, self.address = int(found[1]), found[2]
+                return
+        raise AssertionError(f"status {process.wait()}: {said}")
+
+    def ask(self, path: str, body: dict[str, Any] | None = None, **query: str) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} if data else {}
+        with urlopen(Request(f"{self.address}/data/{path}?{urlencode(query)}", data, headers), timeout=20) as answer:
+            return json.load(answer)
+
+    def runs(self) -> list[str]:
+        return [name for name in self.ask("runs") if not name.startswith("_columns")]
+
+    def hparams(self) -> dict[str, dict[str, Any]]:
+        """Each row of HParams by its name."""
+        shown = self.ask("plugin/hparams/experiment", {})
+        self.columns = [info["name"] for info in shown["hparamInfos"]]
+        self.metrics = [info["name"]["tag"] for info in shown["metricInfos"]]
+        columns = [{"hparam": name} for name in self.columns] + [{"metric": {"tag": tag}} for tag in self.metrics]
+        asked = {
+            "startIndex": 0,
+            "sliceSize": 1000,
+            "allowedStatuses": [SUCCESS, FAILURE, RUNNING, UNKNOWN],
+            "colParams": columns,
+            "aggregationType": "AGGREGATION_AVG",
+        }
+        return {group["name"]: group for group in self.ask("plugin/hparams/session_groups", asked)["sessionGroups"]}
+
+    def scalars(self, run: str, tag: str) -> list[tuple[int, float]]:
+        return [(step, value) for _, step, value in self.ask("plugin/scalars/scalars", run=run, tag=tag)]
+
+
+@contextmanager
+def dashboard(outputs: Path, *words: str) -> Iterator[Dashboard]:
+    with tempfile.TemporaryDirectory() as temp:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "src.dashboard", "--no-browser", *words],
+            cwd=ROOT,
+            env={**os.environ, "OUTPUTS_DIR": str(outputs), "TMPDIR": temp},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            yield Dashboard(process, Path(temp))
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of four, of which one failed, and a run that was killed and resumed."""
+    outputs = tmp_path_factory.mktemp("trained") / "outputs"
+
+    def train(*words: str) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "src.train", *words],
+            cwd=ROOT,
+            env={**os.environ, "OUTPUTS_DIR": str(outputs)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    killed = train(*SMALL, "trainer.max_epochs=100", "callbacks=full")
+    wait_for(lambda: any(outputs.glob("runs/*/checkpoints/last.ckpt")))
+    time.sleep(0.5)
+    killed.kill()
+    killed.wait()
+    assert train("resume=latest").wait() == 0
+    assert train("-m", *SWEEP, "optimizer.lr=0.001,0.003,0.01,1e30").wait() == 1
+    return outputs
+
+
+def records(outputs: Path) -> list[Record]:
+    """Those of all runs."""
+    return [Record.load(path.parent) for path in sorted(outputs.glob("*/*/**/run.json"))]
