@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=4, help="counted in each turn, after one that is not")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these alone")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     MNIST(dir=str(DATA)).prepare_data()
@@ -97,12 +98,23 @@ def main() -> None:
         "article": ours,
         "by hand, val, save, test": by_hand_validated,
         "article, val_size=5000, test": lambda epochs: ours(epochs, "data.val_size=5000", with_test=True),
+        "article, callbacks=none": lambda epochs: ours(epochs, "callbacks=none"),
+        "article, callbacks=full": lambda epochs: ours(epochs, "callbacks=full"),
         "tutorial": lambda epochs: loops.tutorial(DATA, min(epochs, 2)),
     }
-    baseline = {"article, val_size=5000, test": "by hand, val, save, test"}
+    if args.only:
+        contenders = {name: contenders[name] for name in args.only}
+    # What each is compared with; else with the loop written by hand.
+    others = {
+        "article, val_size=5000, test": ["by hand, val, save, test"],
+        "article": ["by hand", "article, callbacks=none"],
+        "article, callbacks=full": ["article, callbacks=none"],
+    }
+    # Every second round the other way round, because who comes later may find a warmer or a busier machine.
+    orders = [list(contenders.items()), list(reversed(contenders.items()))]
     rounds = [
-        {name: statistics.mean(run(args.epochs + 1)[1:]) for name, run in contenders.items()}
-        for _ in range(args.rounds)
+        {name: statistics.mean(run(args.epochs + 1)[1:]) for name, run in orders[number % 2]}
+        for number in range(args.rounds)
     ]
     table = Table(
         title=f"{args.rounds} rounds, {args.threads} threads, torch {torch.__version__}, {platform.machine()}",
@@ -111,10 +123,10 @@ def main() -> None:
     for heading in ("epoch of", "median s", "min", "max", "compared with", "ratio", "min", "max"):
         table.add_column(heading)
     for name in contenders:
-        seconds, other = [r[name] for r in rounds], baseline.get(name, "by hand")
-        ratios = [r[name] / r[other] for r in rounds]
-        figures = [f"{f(values):.2f}" for values in (seconds, ratios) for f in (statistics.median, min, max)]
-        table.add_row(name, *figures[:3], other, *figures[3:])
+        for other in [one for one in others.get(name, ["by hand"]) if one in contenders] or [name]:
+            columns = [r[name] for r in rounds], [r[name] / r[other] for r in rounds]
+            figures = [f"{f(values):.2f}" for values in columns for f in (statistics.median, min, max)]
+            table.add_row(name, *figures[:3], other, *figures[3:])
     Console().print(table)
 
 

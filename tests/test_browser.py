@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Frame, Page, sync_playwright
@@ -224,8 +223,12 @@ def test_each_class_has_a_curve_of_precision_over_recall(browser: Browser, names
 
 def test_the_projector_shows_a_thousand_points(browser: Browser, jobs: list[Record], names: list[str]):
     browser.open("projector")
-    wait_for(lambda: len(browser.page.frames) > 1 or browser.page.locator("iframe").count())
-    frame: Any = wait_for(lambda: browser.page.frames[-1] if len(browser.page.frames) > 1 else None)
+
+    def inner() -> Frame | None:
+        browser.page.wait_for_timeout(200)  # frames come to be known only while the page is asked something
+        return next((frame for frame in browser.page.frames if frame.url.endswith("projector_binary.html")), None)
+
+    frame = wait_for(inner)
 
     def status() -> list[str]:
         [text] = browser.texts("vz-projector", frame) or [[]]

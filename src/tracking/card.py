@@ -78,11 +78,9 @@ def next_commands(record: Record) -> list[str]:
         return shlex.quote(shown(path, ROOT))  # where the commands end up after their cd, if they need one
 
     run = record.values
-    outputs = record.directory.parents[2 if run["sweep"] else 1]
     active = _is_active()
-    tensorboard = "tensorboard" if active else quoted(Path(sys.executable).with_name("tensorboard"))
     python = "python" if active else quoted(Path(sys.executable))
-    commands = [f"{tensorboard} --logdir {quoted(outputs)}"]
+    commands = [f"{python} -m src.dashboard"]
     if run["status"] == "failed":
         commands = [f"less {quoted(record.directory / LOG_NAME)}"]
     if run["status"] != "done":
