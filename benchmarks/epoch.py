@@ -8,11 +8,14 @@ within each round. The first epoch of every turn is not counted.
 """
 
 import argparse
+import json
+import os
 import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import loops
+from benchmarks.jax_scan import by_scan
 from src.config.command_line import parse
 from src.config.compose import preflight
 from src.data.mnist import MNIST
@@ -90,8 +94,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4, help="counted in each turn, after one that is not")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these alone")
+    parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    os.environ.pop(
+        "PYTORCH_NVML_BASED_CUDA_CHECK", None
+    )  # a loop without Lightning would not pay for it; see src/fit.py
     MNIST(dir=str(DATA)).prepare_data()
     contenders: dict[str, Callable[[int], list[float]]] = {
         "by hand": lambda epochs: loops.by_hand(DATA, epochs),
@@ -100,6 +108,7 @@ def main() -> None:
         "article, val_size=5000, test": lambda epochs: ours(epochs, "data.val_size=5000", with_test=True),
         "article, callbacks=none": lambda epochs: ours(epochs, "callbacks=none"),
         "article, callbacks=full": lambda epochs: ours(epochs, "callbacks=full"),
+        **({"jax, one scan": lambda epochs: by_scan(DATA, epochs)} if find_spec("jax") else {}),
         "tutorial": lambda epochs: loops.tutorial(DATA, min(epochs, 2)),
     }
     if args.only:
@@ -107,7 +116,7 @@ def main() -> None:
     # What each is compared with; else with the loop written by hand.
     others = {
         "article, val_size=5000, test": ["by hand, val, save, test"],
-        "article": ["by hand", "article, callbacks=none"],
+        "article": ["by hand", "article, callbacks=none", "jax, one scan", "tutorial"],
         "article, callbacks=full": ["article, callbacks=none"],
     }
     # Every second round the other way round, because who comes later may find a warmer or a busier machine.
@@ -116,6 +125,9 @@ def main() -> None:
         {name: statistics.mean(run(args.epochs + 1)[1:]) for name, run in orders[number % 2]}
         for number in range(args.rounds)
     ]
+    if args.json:
+        print(json.dumps({"threads": args.threads, "torch": torch.__version__, "rounds": rounds}))
+        return
     table = Table(
         title=f"{args.rounds} rounds, {args.threads} threads, torch {torch.__version__}, {platform.machine()}",
         title_justify="left",

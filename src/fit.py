@@ -110,6 +110,9 @@ def _fit(
         limit_val_batches=1.0 if data.val_size else 0,
         default_root_dir=str(directory),
     )
+    # So far torch has asked NVML whether there is a GPU, for a process that asks CUDA must not fork. From here on nothing
+    # is forked; and the optimizer asks at every step, which without a driver costs a tenth of it.
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     for logger in loggers:
         logger.open_session(config, trainer)
     log.info(

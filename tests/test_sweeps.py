@@ -127,7 +127,8 @@ def test_three_faults_cost_three_jobs_and_a_resume_makes_up_for_them(project: Pa
     assert [run["metrics"] for run in singles] == [in_sweep[number]["metrics"] for number in alone]
 
 
-@pytest.mark.parametrize("trials", [6, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("trials", [6, 25])
 def test_a_search_goes_past_its_failures_and_is_resumed_where_it_was_killed(project: Path, outputs: Path, trials: int):
     widths = list(range(1, trials + 1))
     words = ["-m", "hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", f"hydra.sweeper.n_trials={trials}", *ONE]
@@ -152,6 +153,7 @@ def test_a_search_goes_past_its_failures_and_is_resumed_where_it_was_killed(proj
         assert run in runs
 
 
+@pytest.mark.slow
 def test_a_sweep_told_to_stop_ends_its_workers_and_names_what_was_not_run(project: Path, outputs: Path):
     words = ["-m", "model.width=5,6,7,8,9", "trainer.max_epochs=300", *JOBLIB]
     process = begin(project, outputs, *words)
@@ -216,6 +218,7 @@ def test_a_trial_that_promises_nothing_is_pruned(train: Command, devices: int):
     assert "pruned in epoch" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_leaderboard_folds_seeds_and_ends_with_the_winning_command(train: Command, command: Command):
     done = train("-m", "optimizer.lr=1e-3,1e-2,1e30", "optimizer=sgd", "seed=1,2", *ONE)
     assert done.status == 1

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from torch import nn
@@ -63,6 +64,32 @@ def test_chunks_change_nothing_but_the_speed(fit_here: Fit):
     for name, value in weights(one["directory"]).items():
         assert torch.equal(value, weights(many["directory"])[name])
     assert one["metrics"]["train/loss"] == pytest.approx(many["metrics"]["train/loss"], abs=1e-5)
+
+
+class Listener(pl.Callback):
+    """Wants to see every step, so that Lightning has to go along with each."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.steps.append(trainer.global_step)
+
+
+@pytest.mark.parametrize("words", [[], ["model.dropout=0.2"], ["model.gradient_clip_norm=0.1"]])
+def test_who_listens_to_steps_hears_each_and_changes_none(fit_here: Fit, words: list[str]):
+    """Autograd under Lightning, autograd alone, and the gradients written out take the same steps."""
+    listener = Listener()
+    heard, alone = (
+        fit_here(
+            *ARTICLE[:3], "data.steps_per_execution=16", "trainer.precision=64-true", *words, extra=extra, small=False
+        )
+        for extra in ([listener], [])
+    )
+    assert listener.steps == list(range(STEPS))
+    for name, value in weights(heard["directory"]).items():
+        torch.testing.assert_close(value, weights(alone["directory"])[name], rtol=0, atol=1e-9)
+    assert heard["metrics"]["train/acc"] == alone["metrics"]["train/acc"]
 
 
 @pytest.mark.parametrize("words", [[], ["data.batch_size=77"]])

@@ -512,6 +512,7 @@ def test_a_run_is_reproduced_to_the_last_digit(train: Command, command: Command)
     assert again["metrics"] == first["metrics"]
 
 
+@pytest.mark.slow
 def test_what_does_not_reproduce_is_told(train: Command, command: Command):
     [directory] = train().directories
     record = Record.load(directory)

@@ -7,7 +7,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric
@@ -17,7 +16,7 @@ from src.data.chunks import Chunk
 from src.data.module import TensorData
 from src.errors import NonFiniteLoss
 from src.model.losses import make_loss, predicted
-from src.randomness import MODEL, seed_step, step_seeds
+from src.model.steps import Steps
 from src.targets import build
 
 _REMEDY = ": lower optimizer.lr, or set model.gradient_clip_norm=1."
@@ -96,7 +95,9 @@ class Classifier(pl.LightningModule):
 
     def preprocess(self, inputs: Tensor) -> Tensor:
         """Raw samples, such as uint8 grey values, as the network takes them: same shape, floating point."""
-        return torch.sub(inputs, self.mean).div_(self.std).to(self.dtype)
+        # Converted first: torch subtracts a number from bytes four times slower than from what it converts them to.
+        floats = inputs.to(torch.float64 if self.dtype == torch.float64 else torch.float32, copy=True)
+        return floats.sub_(self.mean).div_(self.std).to(self.dtype)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map raw samples (n, *input_shape) to logits (n, classes)."""
@@ -113,10 +114,14 @@ class Classifier(pl.LightningModule):
             self.schedule_node,
             "schedule",
             optimizer,
-            steps_per_epoch=self._data.steps_per_epoch,
+            steps_per_epoch=self.steps_per_epoch,
             max_epochs=self.trainer.max_epochs,
         )
         return optimizer if schedule is None else ([optimizer], [schedule])
+
+    def on_train_start(self) -> None:
+        """Find out how the steps of this training can be taken."""
+        self._steps = Steps(self)
 
     def training_step(self, chunk: Chunk, batch_idx: int) -> dict[str, float]:
         """Take one optimizer step for each batch of the chunk.
@@ -130,26 +135,9 @@ class Classifier(pl.LightningModule):
         if chunk.first_step == 0:  # not at the epoch's start, which a resumed run does not come by
             self.train_loss.reset()
             self.train_acc.reset()
-        optimizer, schedule = self.optimizers(), self.lr_schedulers()
-        assert isinstance(optimizer, LightningOptimizer)
-        assert not isinstance(schedule, list)
-        steps = self._data.steps_per_epoch
-        seeds = step_seeds(MODEL, self.seed, self.current_epoch, self.global_rank, steps)
-        inputs = self.preprocess(chunk.inputs).split(chunk.sizes)
-        labels = chunk.labels.split(chunk.sizes)
-        losses, logits = [], []
-        for step, (x, y, total) in enumerate(zip(inputs, labels, chunk.totals, strict=True), chunk.first_step):
-            seed_step(seeds[step], self.device)
-            logits.append(self.net(x))
-            # A rank's share of the mean over the global batch; DDP averages gradients, hence times the ranks.
-            losses.append(self.loss(logits[-1], y) / total)
-            optimizer.zero_grad()
-            self.manual_backward(losses[-1] * self.trainer.world_size if self.trainer.world_size > 1 else losses[-1])
-            optimizer.step()
-            if schedule is not None and not isinstance(schedule, ReduceLROnPlateau):
-                schedule.step()
-        correct = (predicted(torch.cat(logits).detach()) == chunk.labels).sum()
-        pooled = torch.stack([*losses, correct]).detach()
+        losses, logits = self._steps.take(chunk)
+        correct = (predicted(logits) == chunk.labels).sum()
+        pooled = torch.cat([losses, correct.to(losses.dtype).unsqueeze(0)])
         if self.trainer.world_size > 1:
             pooled = self.trainer.strategy.reduce(pooled, reduce_op="sum")
         return self._account(chunk, *pooled.split([len(losses), 1]))
@@ -170,17 +158,17 @@ class Classifier(pl.LightningModule):
         return {"train/loss": loss, "train/acc": acc}
 
     @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch of the training it is in."""
+        return self._data.steps_per_epoch
+
+    @property
     def _data(self) -> TensorData:
         return self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it, untyped
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip the gradients."""
-        if self.gradient_clip_norm is None:
-            return
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
-            scaler.unscale_(optimizer)  # 16-mixed: fused optimizers leave this to their own step
-        nn.utils.clip_grad_norm_(self.parameters(), self.gradient_clip_norm)
+        """Clip the gradients, where Lightning goes along with each step."""
+        self._steps.clip()
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means and let a plateau schedule look at them; see that there is something to save.

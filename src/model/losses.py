@@ -1,42 +1,59 @@
-"""Losses. Each maps logits (n, outputs) and labels (n,) to the sum over the samples, and says how its logits are read."""
+"""Losses. Each maps logits (n, outputs) and labels (n,) to the sum over the samples, or to each sample's (n,)."""
 
-from collections.abc import Callable
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Reduction = Literal["sum", "none"]
 
 
-def cross_entropy(label_smoothing: float = 0.0) -> Loss:
+class Loss(Protocol):
+    """What every loss here is, and what one of your own must be."""
+
+    def __call__(self, logits: Tensor, labels: Tensor, reduction: Reduction = "sum") -> Tensor:
+        """The sum over the samples, or with ``reduction="none"`` the loss of each."""
+
+
+class CrossEntropy:
     """Softmax cross entropy; ``label_smoothing`` spreads that much of the target over all classes."""
 
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, reduction="sum", label_smoothing=label_smoothing)
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = label_smoothing
 
-    return loss
+    def __call__(self, logits: Tensor, labels: Tensor, reduction: Reduction = "sum") -> Tensor:
+        """The sum over the samples, or the loss of each."""
+        return F.cross_entropy(logits, labels, reduction=reduction, label_smoothing=self.label_smoothing)
+
+    def smoothed(self, targets: Tensor) -> Tensor:
+        """Spread one-hot targets (n, outputs) as the loss does."""
+        if not self.label_smoothing:
+            return targets
+        return targets * (1 - self.label_smoothing) + self.label_smoothing / targets.shape[1]
 
 
-def squared_error(logits: Tensor, labels: Tensor) -> Tensor:
+def squared_error(logits: Tensor, labels: Tensor, reduction: Reduction = "sum") -> Tensor:
     """Half the summed square of sigmoid outputs against one-hot targets, or against the label where there is one output."""
     outputs = logits.shape[1]
     target = labels.unsqueeze(1) if outputs == 1 else F.one_hot(labels, outputs)
-    return (torch.sigmoid(logits) - target.to(logits.dtype)).square().sum() / 2
+    squares = (torch.sigmoid(logits) - target.to(logits.dtype)).square()
+    return (squares.sum() if reduction == "sum" else squares.sum(1)) / 2
 
 
-def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+def binary_cross_entropy(logits: Tensor, labels: Tensor, reduction: Reduction = "sum") -> Tensor:
     """Sigmoid cross entropy of a single output against labels 0 and 1."""
-    return F.binary_cross_entropy_with_logits(logits.squeeze(1), labels.to(logits.dtype), reduction="sum")
+    return F.binary_cross_entropy_with_logits(logits.squeeze(1), labels.to(logits.dtype), reduction=reduction)
 
 
 def make_loss(name: str, label_smoothing: float = 0.0) -> Loss:
     """The loss of that name."""
-    return {
-        "cross_entropy": cross_entropy(label_smoothing),
+    losses: dict[str, Loss] = {
+        "cross_entropy": CrossEntropy(label_smoothing),
         "squared_error": squared_error,
         "binary_cross_entropy": binary_cross_entropy,
-    }[name]
+    }
+    return losses[name]
 
 
 def outputs_for(loss: str, classes: int) -> int:

@@ -1,0 +1,87 @@
+"""What a command costs before it does anything: seconds to the answer or the first optimizer step, and peak memory.
+
+    python -m benchmarks.start                    five rounds, about two minutes
+    python -m benchmarks.start --rounds 3 --json
+
+Each round starts every command once, in a process of its own; seconds are those of the wall clock until it ended.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+from src.paths import ROOT
+
+_MB = 1024**2
+# What a single run has imported by its first step, and nothing else.
+_IMPORTS = "import src.train, src.fit, src.tracking.tensorboard, hydra, hydra.core.hydra_config"
+# The same, as it runs, up to the end of the first step.
+_FIRST_STEP = """
+import os, sys, torch
+
+step = torch.optim.Adam.step
+
+def first(*args, **kwargs):
+    step(*args, **kwargs)
+    os._exit(0)
+
+torch.optim.Adam.step = first
+import src.train
+sys.exit(src.train.main([]))
+"""
+COMMANDS = {
+    "python that does nothing": ["-c", "pass"],
+    "--help": ["-m", "src.train", "--help"],
+    "a mistake in the configuration": ["-m", "src.train", "optimzer=sgd"],
+    "runs ls": ["-m", "src.runs", "ls"],
+    "import torch": ["-c", "import torch"],
+    "all that a run imports": ["-c", _IMPORTS + "; import os; os._exit(0)"],
+    "to the end of the first optimizer step": ["-c", _FIRST_STEP],
+    "a run of one epoch": ["-m", "src.train", "experiment=article", "trainer=cpu", "trainer.max_epochs=1"],
+}
+
+
+def once(words: list[str], outputs: str) -> tuple[float, float]:
+    """Seconds and peak memory in MB."""
+    start = time.perf_counter()
+    child = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env={**os.environ, "OUTPUTS_DIR": outputs, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _, _, usage = os.wait4(child.pid, 0)
+    child.returncode = 0  # it is waited for already
+    return time.perf_counter() - start, usage.ru_maxrss * 1024 / _MB
+
+
+def main() -> None:
+    """Run the rounds and print the medians."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.start", description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as outputs:
+        rounds = [{name: once(words, outputs) for name, words in COMMANDS.items()} for _ in range(args.rounds)]
+    if args.json:
+        print(json.dumps(rounds))
+        return
+    table = Table("command", "median s", "min", "max", "peak MB", title=f"{args.rounds} rounds", title_justify="left")
+    for name in COMMANDS:
+        seconds = [one[name][0] for one in rounds]
+        figures = [f"{f(seconds):.2f}" for f in (statistics.median, min, max)]
+        table.add_row(name, *figures, f"{statistics.median(one[name][1] for one in rounds):.0f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Backpropagation through a fully connected network, written out.
+
+A network this small spends most of a step in autograd's bookkeeping. What is not written out here (dropout,
+normalisation, other activations, mixed precision) goes through autograd; ``Backprop.of`` tells.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from src.model.losses import CrossEntropy, Loss, binary_cross_entropy, squared_error
+from src.model.mlp import MLP
+
+# Each activation, and the gradient before it, of the one after it and of what the activation gave.
+_ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
+    nn.ReLU: (torch.relu_, lambda gradient, given: torch.ops.aten.threshold_backward(gradient, given, 0)),
+    nn.Sigmoid: (torch.sigmoid_, torch.ops.aten.sigmoid_backward),
+    nn.Tanh: (torch.tanh_, torch.ops.aten.tanh_backward),
+}
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+class Backprop:
+    """The gradients of a loss of linear layers with activations between them.
+
+    The gradients are written into one vector, which several ranks can add up in one go; ``attach`` makes the parameters'
+    ``grad`` views of it.
+
+    Args:
+        layers: the linear layers, first to last.
+        activations: between them, so one fewer.
+        loss: one of ``src.model.losses``.
+    """
+
+    def __init__(self, layers: Sequence[nn.Linear], activations: Sequence[nn.Module], loss: Loss) -> None:
+        self._layers, self._loss = layers, loss
+        self._activations = [_ACTIVATIONS[type(activation)][0] for activation in activations]
+        self._before = [_ACTIVATIONS[type(activation)][1] for activation in activations]
+        self._parameters = [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
+        first = self._parameters[0]
+        self.gradient = torch.zeros(sum(map(torch.numel, self._parameters)), dtype=first.dtype, device=first.device)
+        parts = self.gradient.split([parameter.numel() for parameter in self._parameters])
+        views = [part.view_as(parameter) for part, parameter in zip(parts, self._parameters, strict=True)]
+        self._views = list(zip(views[::2], views[1::2], strict=True))
+
+    @classmethod
+    def of(cls, net: nn.Module, loss: Loss) -> "Backprop | None":
+        """For a network and its loss; None where autograd is needed."""
+        if type(net) is not MLP or not (
+            isinstance(loss, CrossEntropy) or loss in (squared_error, binary_cross_entropy)
+        ):
+            return None
+        modules = list(net.layers)
+        linear, between = modules[::2], modules[1::2]
+        plain = all(type(layer) is nn.Linear for layer in linear) and all(type(one) in _ACTIVATIONS for one in between)
+        hooked = any(getattr(module, hooks) for module in net.modules() for hooks in _HOOKS)
+        trained = all(parameter.requires_grad and not parameter._backward_hooks for parameter in net.parameters())
+        return cls(cast(list[nn.Linear], linear), between, loss) if plain and trained and not hooked else None
+
+    def attach(self) -> None:
+        """Show the gradients to the optimizer; anyone who sets them to None in between detaches them."""
+        views = (view for pair in self._views for view in pair)
+        for parameter, view in zip(self._parameters, views, strict=True):
+            parameter.grad = view
+
+    def targets(self, labels: Tensor) -> Tensor:
+        """What the outputs should be for labels int64 (n,): (n, outputs)."""
+        outputs = self._layers[-1].out_features
+        wanted = labels.unsqueeze(1) if outputs == 1 else F.one_hot(labels, outputs)
+        wanted = wanted.to(self.gradient.dtype)
+        return self._loss.smoothed(wanted) if isinstance(self._loss, CrossEntropy) else wanted
+
+    def __call__(self, inputs: Tensor, targets: Tensor, total: int) -> Tensor:
+        """Fill ``gradient`` with that of the loss, summed over the samples and divided by ``total``; without autograd.
+
+        Args:
+            inputs: (n, features).
+            targets: (n, outputs), see ``targets``.
+            total: samples of all ranks, of which these are a part.
+
+        Returns:
+            The logits, (n, outputs).
+        """
+        given = [inputs]
+        for layer, activate in zip(self._layers, self._activations, strict=False):
+            given.append(activate(F.linear(given[-1], layer.weight, layer.bias)))
+        last = self._layers[-1]
+        logits = F.linear(given[-1], last.weight, last.bias)
+        gradient = self._outermost(logits, targets).div_(total)
+        for number in range(len(self._layers) - 1, -1, -1):
+            weight, bias = self._views[number]
+            torch.mm(gradient.t(), given[number], out=weight)
+            torch.sum(gradient, 0, out=bias)
+            if number:
+                behind = torch.mm(gradient, self._layers[number].weight)
+                gradient = self._before[number - 1](behind, given[number])
+        return logits
+
+    def _outermost(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The gradient of the summed loss with respect to the logits."""
+        if self._loss is squared_error:
+            outputs = torch.sigmoid(logits)
+            return torch.ops.aten.sigmoid_backward(outputs - targets, outputs)
+        if self._loss is binary_cross_entropy:
+            return torch.sigmoid(logits).sub_(targets)
+        return torch.softmax(logits, 1).sub_(targets)
