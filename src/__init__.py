@@ -3,7 +3,8 @@
     train.py      compose -> check -> claim a directory -> run; the way in
     resume.py     what may be said about a run that goes on
     evaluate.py   test a finished run again
-    runs.py       the runs that have been made: reproduce them
+    runs/         the runs that have been made: find, compare, tag, clear away, report, reproduce
+    dashboard/    TensorBoard over them
     run.py        one run: its record opened, trained, its record closed
     fit.py        one training as each process runs it: data, model, trainer, test
     files.py      files that are whole at every moment
@@ -13,7 +14,7 @@
     tracking/     the run's directory and record, TensorBoard, the card at the end
     callbacks/    what watches a training
     data/         data sets as tensors on the device, cut into chunks of batches
-    model/        networks, the LightningModule that trains them, schedules
+    model/        networks, the LightningModule that trains them, how it takes its steps, schedules
 
 Dependencies point downwards. data/ and model/ know nothing of Hydra, of run directories or of the command line.
 """

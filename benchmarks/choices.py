@@ -1,0 +1,107 @@
+"""An epoch of this project beside the same written by hand, over models, losses, optimizers and schedules.
+
+    python -m benchmarks.choices                  three rounds, about three minutes
+    python -m benchmarks.choices --rounds 5 --json
+
+By hand is a plain loop over the same modules, loss, optimizer and schedule, on indexed tensors that were scaled beforehand; it
+measures and saves nothing. The contenders take turns.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torchvision import datasets
+
+from benchmarks.epoch import DATA, ours
+from benchmarks.loops import scaled
+from src.config.command_line import parse
+from src.config.compose import preflight
+from src.data.mnist import MNIST
+from src.fit import make_classifier
+from src.targets import build
+
+CHOICES = (
+    "optimizer=adam",
+    "model.hidden=[512,256]",
+    "model.activation=gelu",
+    "model.dropout=0.2",
+    "model.norm=batch",
+    "model.norm=layer",
+    "model.loss=squared_error",
+    "model.label_smoothing=0.1",
+    "model.gradient_clip_norm=1",
+    "optimizer=sgd",
+    "optimizer=adamw",
+    "optimizer=muon",
+    "schedule=cosine",
+    "schedule=one_cycle",
+)
+
+
+def by_hand(epochs: int, choice: str) -> list[float]:
+    """Seconds of each epoch of the plain loop."""
+    [config] = preflight(parse(["experiment=article", "trainer=cpu", f"trainer.max_epochs={epochs}", choice]))
+    images, digits = scaled(datasets.MNIST(DATA, train=True))
+    model = make_classifier(config, MNIST(dir=str(DATA)))
+    net, loss, batch_size = model.net, model.loss, config["data"]["batch_size"]
+    optimizer = build(config["optimizer"], "optimizer", net.parameters())
+    steps = -(-len(digits) // batch_size)
+    schedule = build(config["schedule"], "schedule", optimizer, steps_per_epoch=steps, max_epochs=epochs)
+    seconds = []
+    for _ in range(epochs):
+        start = time.perf_counter()
+        for batch in torch.randperm(len(digits)).split(batch_size):
+            optimizer.zero_grad()
+            (loss(net(images[batch]), digits[batch]) / len(batch)).backward()
+            if model.gradient_clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(net.parameters(), model.gradient_clip_norm)
+            optimizer.step()
+            if schedule is not None:
+                schedule.step()
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def main() -> None:
+    """Run the rounds and print the medians."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.choices", description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2, help="counted in each turn, after one that is not")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # see src/fit.py
+    MNIST(dir=str(DATA)).prepare_data()
+    rounds = [
+        {
+            choice: (
+                statistics.mean(ours(args.epochs + 1, choice)[1:]),
+                statistics.mean(by_hand(args.epochs + 1, choice)[1:]),
+            )
+            for choice in CHOICES
+        }
+        for _ in range(args.rounds)
+    ]
+    if args.json:
+        print(json.dumps(rounds))
+        return
+    table = Table(
+        "choice", "seconds", "by hand", "ratio", "min", "max", title=f"{args.rounds} rounds, {args.threads} threads"
+    )
+    for choice in CHOICES:
+        mine, other = zip(*(one[choice] for one in rounds), strict=True)
+        ratios = [a / b for a, b in zip(mine, other, strict=True)]
+        figures = statistics.median(mine), statistics.median(other), statistics.median(ratios), min(ratios), max(ratios)
+        table.add_row(choice, *(f"{figure:.2f}" for figure in figures))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
