@@ -92,7 +92,7 @@ def test_who_listens_to_steps_hears_each_and_changes_none(fit_here: Fit, words: 
     assert heard["metrics"]["train/acc"] == alone["metrics"]["train/acc"]
 
 
-@pytest.mark.parametrize("words", [[], ["data.batch_size=77", "model.norm=layer"]])
+@pytest.mark.parametrize("words", [[], ["data.batch_size=77", "model.activation=gelu"]])
 def test_two_processes_take_the_steps_of_one(words: list[str], tmp_path: Path):
     def losses(devices: int) -> list[float]:
         directory = tmp_path / str(devices)
