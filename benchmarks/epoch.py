@@ -95,6 +95,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these alone")
     parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the medians, too")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     os.environ.pop(
@@ -140,6 +141,25 @@ def main() -> None:
             figures = [f"{f(values):.2f}" for values in columns for f in (statistics.median, min, max)]
             table.add_row(name, *figures[:3], other, *figures[3:])
     Console().print(table)
+    if args.picture:
+        draw({name: [r[name] for r in rounds] for name in contenders}, args.picture)
+
+
+def draw(seconds: dict[str, list[float]], path: Path) -> None:
+    """A bar for each contender, from the median's, with a line from the least to the largest."""
+    from matplotlib.figure import Figure
+
+    names = list(reversed(seconds))
+    medians = [statistics.median(seconds[name]) for name in names]
+    below = [median - min(seconds[name]) for name, median in zip(names, medians, strict=True)]
+    above = [max(seconds[name]) - median for name, median in zip(names, medians, strict=True)]
+    figure = Figure(figsize=(8, 0.45 * len(names) + 0.8), layout="constrained")
+    axes = figure.subplots()
+    colors = ["tab:orange" if name.startswith("article") else "tab:gray" for name in names]
+    axes.barh(names, medians, xerr=[below, above], color=colors, height=0.6)
+    axes.set_xlabel("seconds of an epoch: median, least and largest")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":
