@@ -33,6 +33,18 @@ def wait_for(look: Callable[[], Any], seconds: float = 40) -> Any:
     return found
 
 
+def eventually(check: Callable[[], None], seconds: float = 40) -> None:
+    """Try until it passes: TensorBoard reads files one after the other, and answers meanwhile."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return check()
+        except (AssertionError, ValueError, KeyError, OSError):
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.3)
+
+
 class Dashboard:
     """What a dashboard answers."""
 

@@ -4,7 +4,6 @@ With SCREENSHOTS set to a folder, the pictures of the documentation are put ther
 """
 
 import base64
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from playwright.sync_api import Frame, Page, sync_playwright
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.tracking.record import Record
-from tests.boards import Dashboard, dashboard, records, trained, wait_for
+from tests.boards import FAILURE, SUCCESS, Dashboard, dashboard, eventually, records, trained, wait_for
 
 __all__ = ["trained"]  # a fixture
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -84,6 +83,13 @@ def names(jobs: list[Record]) -> list[str]:
 def board(trained: Path) -> Iterator[Dashboard]:
     with dashboard(trained, "--sweep", "latest") as board:
         wait_for(lambda: len(board.runs()) == 4 and board.ask("plugins_listing")["projector"]["enabled"])
+
+        def check() -> None:  # all has been read
+            [*sessions] = (row["sessions"][0] for row in board.hparams().values())
+            assert sorted(session["status"] for session in sessions) == [FAILURE, *[SUCCESS] * 3]
+            assert sorted(len(session["metricValues"]) for session in sessions) == [0, 6, 6, 6]
+
+        eventually(check)
         yield board
 
 
@@ -258,18 +264,21 @@ def test_plain_tensorboard_over_the_outputs_tells_the_truth_too(trained: Path, j
         line = next(line for line in server.stderr if "http://" in line)
         board = Dashboard.__new__(Dashboard)
         board.address = line[line.index("http://") :].split("/ ")[0]
-        groups = wait_for(lambda: found if len(found := board.hparams()) == 5 else None)
-        for record in jobs:
-            [session] = groups[str(record.directory.relative_to(trained))]["sessions"]
-            assert session["status"] == ("STATUS_SUCCESS" if record.values["status"] == "done" else "STATUS_FAILURE")
-            run = str(record.directory.relative_to(trained))
-            if record.values["status"] == "done":
-                shown = board.scalars(run, "val/acc")[-1][1]
-                assert shown == pytest.approx(record.values["metrics"]["val/acc"], rel=1e-6)
-                info = board.ask("plugin/projector/info", run=run)
-                [found] = info["embeddings"]
-                assert found["tensorName"] == "penultimate:01252"
-        assert json.dumps(sorted(groups))
+
+        def check() -> None:
+            groups = board.hparams()
+            assert len(groups) == 5
+            for record in jobs:
+                run = str(record.directory.relative_to(trained))
+                [session] = groups[run]["sessions"]
+                assert session["status"] == (SUCCESS if record.values["status"] == "done" else FAILURE)
+                if record.values["status"] == "done":
+                    shown = board.scalars(run, "val/acc")[-1][1]
+                    assert shown == pytest.approx(record.values["metrics"]["val/acc"], rel=1e-6)
+                    [found] = board.ask("plugin/projector/info", run=run)["embeddings"]
+                    assert found["tensorName"] == "penultimate:01252"
+
+        eventually(check)
     finally:
         server.kill()
         server.wait()

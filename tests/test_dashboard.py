@@ -20,7 +20,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from src.dashboard.names import readable_names
 from src.dashboard.view import View
 from src.paths import ROOT
-from tests.boards import FAILURE, SUCCESS, dashboard, records, trained, wait_for
+from tests.boards import FAILURE, SUCCESS, dashboard, eventually, records, trained, wait_for
 from tests.conftest import Command, MakeRun
 
 __all__ = ["trained"]  # a fixture
@@ -180,22 +180,27 @@ def test_a_sweep_with_a_failed_job_is_shown_as_it_is(trained: Path, loader: list
     with dashboard(trained, "--sweep", "latest", *loader) as board:
         assert board.count == 4
         runs = [record for record in records(trained) if record.values["sweep"]]
-        rows = wait_for(lambda: found if len(found := board.hparams()) == 4 else None)
-        assert board.columns == ["optimizer.lr"]
-        assert board.metrics == ["val/acc", "test/acc", "val/loss", "test/loss", "train/acc", "train/loss"]
-        for record in runs:
-            run = record.values
-            [(name, row)] = [item for item in rows.items() if re.search(rf" {record.directory.name}( |$)", item[0])]
-            assert ("(failed)" in name) == (run["status"] == "failed")
-            [session] = row["sessions"]
-            assert session["status"] == (SUCCESS if run["status"] == "done" else FAILURE)
-            assert row["hparams"]["optimizer.lr"] == run["config"]["optimizer"]["lr"]
-            shown = {value["name"]["tag"]: value["value"] for value in session["metricValues"]}
-            assert shown == {tag: pytest.approx(value, rel=1e-6) for tag, value in run["metrics"].items()}
-            if run["status"] == "done":
-                wait_for(lambda name=name: name in board.runs())
-                assert board.scalars(name, "val/acc")[-1][1] == pytest.approx(run["metrics"]["val/acc"], rel=1e-6)
         assert [record.values["status"] for record in runs] == ["done", "done", "done", "failed"]
+
+        def check() -> None:
+            rows = board.hparams()
+            assert len(rows) == 4
+            assert board.columns == ["optimizer.lr"]
+            assert board.metrics == ["val/acc", "test/acc", "val/loss", "test/loss", "train/acc", "train/loss"]
+            for record in runs:
+                run = record.values
+                [(name, row)] = [item for item in rows.items() if re.search(rf" {record.directory.name}( |$)", item[0])]
+                assert ("(failed)" in name) == (run["status"] == "failed")
+                [session] = row["sessions"]
+                assert session["status"] == (SUCCESS if run["status"] == "done" else FAILURE)
+                assert row["hparams"]["optimizer.lr"] == run["config"]["optimizer"]["lr"]
+                shown = {value["name"]["tag"]: value["value"] for value in session["metricValues"]}
+                assert shown == {tag: pytest.approx(value, rel=1e-6) for tag, value in run["metrics"].items()}
+                if run["status"] == "done":
+                    curve = board.scalars(name, "val/acc")
+                    assert curve[-1][1] == pytest.approx(run["metrics"]["val/acc"], rel=1e-6)
+
+        eventually(check)
         wait_for(lambda: all(board.ask("plugins_listing")[name]["enabled"] for name in PLUGINS))
         port = board.address.rpartition(":")[2]
         sockets = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True).stdout.splitlines()
@@ -220,8 +225,12 @@ def test_a_resumed_run_is_one_curve(trained: Path, loader: list[str]):
         [name] = wait_for(board.runs)
         shown = wait_for(lambda: found if len(found := board.scalars(name, "val/loss")) == 100 else None)
         assert shown == [(step, pytest.approx(value, rel=1e-6)) for step, value in epochs]
-        [row] = wait_for(board.hparams).values()
-        assert row["sessions"][0]["status"] == SUCCESS
+
+        def check() -> None:
+            [row] = board.hparams().values()
+            assert row["sessions"][0]["status"] == SUCCESS
+
+        eventually(check)
 
 
 def test_seeds_of_one_configuration_share_a_row(make_run: MakeRun, outputs: Path):
@@ -230,10 +239,14 @@ def test_seeds_of_one_configuration_share_a_row(make_run: MakeRun, outputs: Path
         write(record.directory, {"val/acc": [(1, value)]}).close()
     write(make_run("seed=1", "name=b", events=True).directory, {"val/acc": [(1, 0.1)]}).close()
     with dashboard(outputs, "--mean-over-seeds") as board:
-        rows = wait_for(lambda: found if len(found := board.hparams()) == 2 else None)
-        assert {name: len(row["sessions"]) for name, row in rows.items()} == {"a": 2, "b": 1}
-        means = {name: row["metricValues"] for name, row in rows.items()}
-        assert [v["value"] for v in means["a"] if v["name"]["tag"] == "val/acc"] == [0.5]
+
+        def check() -> None:
+            rows = board.hparams()
+            assert {name: len(row["sessions"]) for name, row in rows.items()} == {"a": 2, "b": 1}
+            mean = [value["value"] for value in rows["a"]["metricValues"] if value["name"]["tag"] == "val/acc"]
+            assert mean == [0.5]
+
+        eventually(check)
 
 
 @LOADERS
@@ -245,14 +258,17 @@ def test_two_hundred_runs_are_all_shown(make_run: MakeRun, outputs: Path, loader
     with dashboard(outputs, *loader) as board:
         assert board.count == 200
         wait_for(lambda: len(board.runs()) == 200)
-        rows = wait_for(lambda: found if len(found := board.hparams()) == 200 else None)
-        shown = [
-            (row["hparams"]["seed"], value["value"])
-            for row in rows.values()
-            for value in row["sessions"][0]["metricValues"]
-            if value["name"]["tag"] == "val/acc"
-        ]
-        assert sorted(shown) == [(seed, pytest.approx(seed / 200, rel=1e-6)) for seed in range(200)]
+
+        def check() -> None:
+            shown = [
+                (row["hparams"]["seed"], value["value"])
+                for row in board.hparams().values()
+                for value in row["sessions"][0]["metricValues"]
+                if value["name"]["tag"] == "val/acc"
+            ]
+            assert sorted(shown) == [(seed, pytest.approx(seed / 200, rel=1e-6)) for seed in range(200)]
+
+        eventually(check)
 
 
 def test_a_new_run_appears_by_itself(make_run: MakeRun, outputs: Path):

@@ -77,19 +77,21 @@ def find(word: str) -> Record:
 def find_before(record: Record) -> Record | None:
     """The latest finished single run that began before this one; None for a job of a sweep, and for the first run.
 
-    Ids begin with the time, so only the newest few records are read.
+    Ids begin with the second, so only the newest few records are read.
     """
     if record.values["sweep"]:
         return None
-    earlier = sorted(path.name for path in record.directory.parent.glob("r*") if path.name < record.directory.name)
-    for name in reversed(earlier[-_FEW:]):
+    until = record.directory.name.rpartition("-")[0]
+    names = (path.name for path in record.directory.parent.glob("r*") if path != record.directory)
+    earlier = []
+    for name in sorted(name for name in names if name.rpartition("-")[0] <= until)[-_FEW:]:
         try:
             found = Record.load(record.directory.parent / name)
         except (OSError, ValueError):
             continue
-        if found.values["status"] == "done":
-            return found
-    return None
+        if found.values["status"] == "done" and found.values["started"] < record.values["started"]:
+            earlier.append(found)
+    return max(earlier, key=lambda run: run.values["started"], default=None)
 
 
 def find_to_resume(word: str) -> Record:
