@@ -25,11 +25,11 @@ SUCCESS, FAILURE, RUNNING, UNKNOWN = "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS
 SWEEP = ["data.train_size=20000", "trainer.max_epochs=4", "callbacks=full", "seed=1"]
 
 
-def wait_for(look: Callable[[], Any], seconds: float = 40) -> Any:
+def wait_for(look: Callable[[], Any], seconds: float = 100) -> Any:
     until = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < until, f"still {found!r}"
-        time.sleep(0.2)
+        time.sleep(0.05)
     return found
 
 

@@ -21,6 +21,7 @@ from src.tracking.checkpoints import is_whole, load, newest
 from src.tracking.environment import git
 from src.tracking.ownership import is_gone, owned, owner
 from src.tracking.record import Record
+from tests.boards import wait_for
 from tests.conftest import SMALL, Command, Finished
 from tests.outcome import curves, differences, outcome
 
@@ -345,13 +346,6 @@ def test_slurms_signal_saves_requeues_and_the_next_start_goes_on(outputs: Path, 
     over = finish(spawn(outputs, *words, SLURM_RESTART_COUNT="2", **slurm), outputs)
     assert over.status == 0
     assert "is finished" in over.stdout
-
-
-def wait_for(condition: Any, seconds: float = 100) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def test_a_second_rank_writes_nothing_but_its_log(outputs: Path, tmp_path: Path):

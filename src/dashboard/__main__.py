@@ -81,14 +81,13 @@ def _serve(args: argparse.Namespace) -> None:
     if sweep is None:
         for problem in read_all()[1]:
             print(problem, file=sys.stderr)
-    if not chosen():
-        raise UserError(
-            "no run matches that." if text or sweep else "there is no run yet; python -m src.train makes one."
-        )
     with View(chosen, samples_axis=args.x == "samples", mean_over_seeds=args.mean_over_seeds) as view:
-        count = view.refresh()
+        if not len(view):
+            raise UserError(
+                "no run matches that." if text or sweep else "there is no run yet; python -m src.train makes one."
+            )
         address = _start(view.directory, args.port, fast=not args.slow_loader)
-        print(f"{count} run{'' if count == 1 else 's'} at {address} (Ctrl-C ends it)", flush=True)
+        print(f"{len(view)} run{'' if len(view) == 1 else 's'} at {address} (Ctrl-C ends it)", flush=True)
         if not args.no_browser and _has_browser():
             webbrowser.open(address)
         while True:

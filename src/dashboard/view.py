@@ -41,7 +41,7 @@ class View:
         self._choose, self._samples_axis, self._mean_over_seeds = choose, samples_axis, mean_over_seeds
         remove_stale()
         self.directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, _Run] = {}  # by their names
         self._columns: tuple[int, bytes] = (0, b"")
 
     def __enter__(self) -> "View":
@@ -53,8 +53,11 @@ class View:
             run.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def refresh(self) -> int:
-        """Follow what has happened to the runs; returns how many there are."""
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def refresh(self) -> None:
+        """Follow what has happened to the runs."""
         records = self._choose()
         chosen = dict(zip(readable_names(records), records, strict=True))
         for name in self._runs.keys() - chosen.keys():
@@ -64,7 +67,6 @@ class View:
                 self._runs[name] = _Run(self.directory, name, self._samples_axis, self._mean_over_seeds)
             self._runs[name].follow(record)
         self._write_columns(records)
-        return len(chosen)
 
     def _write_columns(self, records: Sequence[Record]) -> None:
         """Say which columns HParams has; under a new name when they change, since TensorBoard believes the first."""
