@@ -25,16 +25,19 @@ _MB = 1024**2
 _IMPORTS = "import src.train, src.fit, src.tracking.tensorboard, hydra, hydra.core.hydra_config"
 # The same, as it runs, up to the end of the first step.
 _FIRST_STEP = """
-import os, sys, torch
+import os, sys
+import src.train
+import src.run  # what follows is imported in the order in which a run imports it
+import src.launching.hardware, src.fit
+from src.model.steps import Steps
 
-step = torch.optim.Adam.step
+step = Steps._step
 
-def first(*args, **kwargs):
-    step(*args, **kwargs)
+def first(self):
+    step(self)
     os._exit(0)
 
-torch.optim.Adam.step = first
-import src.train
+Steps._step = first
 sys.exit(src.train.main([]))
 """
 COMMANDS = {

@@ -19,7 +19,8 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.errors import ConfigError, Interrupted, UserError
+from src.command import status_of
+from src.errors import Interrupted, UserError
 from src.launching.stop import STOP, raise_on_stop
 
 _HOST = "127.0.0.1"
@@ -32,14 +33,10 @@ def main(argv: list[str] | None = None) -> int:
     raise_on_stop()
     signal.signal(signal.SIGHUP, signal.getsignal(STOP[0]))  # the terminal is gone
     try:
-        _serve(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+        return status_of(lambda: _serve(args))
     except Interrupted as stop:
         print()
         return stop.exit_status
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

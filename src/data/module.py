@@ -37,7 +37,7 @@ class TensorData(pl.LightningDataModule):
         self,
         *,
         batch_size: int = 64,
-        steps_per_execution: int = 16,
+        steps_per_execution: int = 64,
         val_size: int = 5000,
         train_size: int | None = None,
         mean: float = 0.0,

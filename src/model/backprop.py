@@ -39,11 +39,11 @@ class Backprop:
         self._layers, self._loss = layers, loss
         self._activations = [_ACTIVATIONS[type(activation)][0] for activation in activations]
         self._before = [_ACTIVATIONS[type(activation)][1] for activation in activations]
-        self._parameters = [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
-        first = self._parameters[0]
-        self.gradient = torch.zeros(sum(map(torch.numel, self._parameters)), dtype=first.dtype, device=first.device)
-        parts = self.gradient.split([parameter.numel() for parameter in self._parameters])
-        views = [part.view_as(parameter) for part, parameter in zip(parts, self._parameters, strict=True)]
+        self.parameters = [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
+        first = self.parameters[0]
+        self.gradient = torch.zeros(sum(map(torch.numel, self.parameters)), dtype=first.dtype, device=first.device)
+        parts = self.gradient.split([parameter.numel() for parameter in self.parameters])
+        views = [part.view_as(parameter) for part, parameter in zip(parts, self.parameters, strict=True)]
         self._views = list(zip(views[::2], views[1::2], strict=True))
 
     @classmethod
@@ -63,7 +63,7 @@ class Backprop:
     def attach(self) -> None:
         """Show the gradients to the optimizer; anyone who sets them to None in between detaches them."""
         views = (view for pair in self._views for view in pair)
-        for parameter, view in zip(self._parameters, views, strict=True):
+        for parameter, view in zip(self.parameters, views, strict=True):
             parameter.grad = view
 
     def targets(self, labels: Tensor) -> Tensor:

@@ -140,11 +140,12 @@ class Classifier(pl.LightningModule):
         pooled = torch.cat([losses, correct.to(losses.dtype).unsqueeze(0)])
         if self.trainer.world_size > 1:
             pooled = self.trainer.strategy.reduce(pooled, reduce_op="sum")
-        return self._account(chunk, *pooled.split([len(losses), 1]))
+        *values, right = pooled.tolist()
+        return self._account(chunk, values, right)
 
-    def _account(self, chunk: Chunk, losses: Tensor, correct: Tensor) -> dict[str, float]:
+    def _account(self, chunk: Chunk, values: list[float], right: float) -> dict[str, float]:
         """Check the pooled losses of a chunk's steps and add them to the epoch's means."""
-        values, samples = losses.tolist(), sum(chunk.totals)
+        samples = sum(chunk.totals)
         for number, value in enumerate(values):
             if not math.isfinite(value):
                 step = self.global_step - len(values) + number
@@ -152,7 +153,7 @@ class Classifier(pl.LightningModule):
                     f"train/loss became {value} at step {step}, in epoch {self.current_epoch + 1}{_REMEDY}"
                 )
         loss = sum(value * total for value, total in zip(values, chunk.totals, strict=True)) / samples
-        acc = correct.item() / samples
+        acc = right / samples
         self.train_loss.update(loss, samples)
         self.train_acc.update(acc, samples)
         return {"train/loss": loss, "train/acc": acc}

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from src.data.chunks import Chunk
 from src.model.backprop import Backprop
+from src.model.flat import FlatAdam
 from src.randomness import MODEL, seed_step, step_seeds
 
 if TYPE_CHECKING:
@@ -49,6 +50,14 @@ class Steps:
         self._alone = not listened_to and self._scaler is None
         plain = self._alone and type(precision) in (Precision, DoublePrecision) and not torch.is_anomaly_enabled()
         self._backprop = Backprop.of(model.net, model.loss) if plain else None
+        self._flat = self._flatten()
+
+    def _flatten(self) -> FlatAdam | None:
+        """Take the steps on all parameters at once, if the optimizer is of a kind that can."""
+        optimizer = self._optimizer.optimizer
+        if self._backprop is None or not FlatAdam.fits(optimizer, self._backprop.parameters):
+            return None
+        return FlatAdam(cast(torch.optim.Adam, optimizer), self._backprop.parameters, self._backprop.gradient)
 
     def take(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
         """Take a step for each batch of a chunk.
@@ -63,6 +72,8 @@ class Steps:
     def _by_hand(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
         backprop, world = cast(Backprop, self._backprop), self._model.trainer.world_size
         backprop.attach()
+        if self._flat and not self._flat.holds:  # somebody has replaced a parameter, or loaded a state
+            self._flat = self._flatten()
         inputs = self._model.preprocess(chunk.inputs).flatten(1).split(chunk.sizes)
         targets = backprop.targets(chunk.labels).split(chunk.sizes)
         outs = []
@@ -71,9 +82,11 @@ class Steps:
             if world > 1:
                 torch.distributed.all_reduce(backprop.gradient)
             self._step()
+        if self._flat:
+            self._flat.settle()
         logits = torch.cat(outs)
         losses = self._model.loss(logits, chunk.labels, reduction="none").split(chunk.sizes)
-        return torch.stack([loss.sum() / total for loss, total in zip(losses, chunk.totals, strict=True)]), logits
+        return torch.stack([loss.sum() for loss in losses]) / losses[0].new_tensor(chunk.totals), logits
 
     def _by_autograd(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
         model, world = self._model, self._model.trainer.world_size
@@ -103,7 +116,7 @@ class Steps:
         if self._alone:
             self.clip()
             self._progress.increment_ready()
-            self._optimizer.optimizer.step()
+            (self._flat or self._optimizer.optimizer).step()
             self._progress.increment_completed()  # this is what global_step counts
         else:
             self._optimizer.step()  # on_before_optimizer_step clips

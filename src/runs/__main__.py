@@ -24,7 +24,6 @@ import contextlib
 import csv
 import io
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +32,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
+from src.command import status_of
 from src.config.schema import Word
 from src.errors import ConfigError, RunNotFound, UserError
 from src.files import replacing
@@ -51,14 +51,7 @@ Rows = Sequence[Mapping[str, Any]]
 def main(argv: list[str] | None = None) -> int:
     """Run a command line and return its exit status: 0 done, 1 failed or not reproduced, 2 a wrong command line."""
     args = _parser().parse_args(argv)
-    try:
-        return int(args.do(args) or 0)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    except BrokenPipeError:  # the reader, such as head, had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    return status_of(lambda: args.do(args))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,0 +1,95 @@
+"""Adam on all parameters as one vector."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+
+
+class FlatAdam:
+    """Takes the steps of an ``Adam`` or ``AdamW``, all parameters at once, by torch's own function.
+
+    ``Optimizer.step`` takes longer to collect the tensors of a small network than to change them. The optimizer itself
+    stays what schedules, checkpoints and everybody else look at: its parameters and its state become parts of the vectors
+    here, its settings are read at each step, and ``settle`` tells it how many were taken.
+
+    Args:
+        optimizer: see ``fits``; one that has taken steps is gone on with.
+        parameters: all of its parameters.
+        gradient: of all of them, one after the other, (numbers,).
+    """
+
+    def __init__(self, optimizer: torch.optim.Adam, parameters: Sequence[Tensor], gradient: Tensor) -> None:
+        self._optimizer, self._parameters = optimizer, parameters
+        states = [optimizer.state[parameter] for parameter in parameters]
+        earlier = states[0].get("step")
+        self._count = torch.zeros((), device=gradient.device) if earlier is None else earlier.clone()
+        values = torch.cat([parameter.detach().flatten() for parameter in parameters])
+        for parameter, part in zip(parameters, self._parts(values), strict=True):
+            parameter.data = part
+        moments: list[Tensor] = []
+        for name in _MOMENTS:
+            found = [state.get(name, torch.zeros_like(p)) for p, state in zip(parameters, states, strict=True)]
+            vector = torch.cat([one.flatten() for one in found])
+            moments.append(vector)
+            for state, part in zip(states, self._parts(vector), strict=True):
+                state[name] = part
+        for state in states:
+            state["step"] = self._count.clone()
+        self._vectors = [values, gradient, *moments]
+        self._places = self._now()
+
+    @staticmethod
+    def fits(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> bool:
+        """Whether these are all of the optimizer's parameters, it is fused, and nobody listens to its steps."""
+        if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW) or len(optimizer.param_groups) != 1:
+            return False
+        [group] = optimizer.param_groups
+        same = list(map(id, parameters)) == list(map(id, group["params"]))
+        other = any(group[name] for name in ("amsgrad", "maximize", "capturable", "differentiable"))
+        return same and bool(group["fused"]) and not other and not any(getattr(optimizer, name) for name in _HOOKS)
+
+    def _parts(self, vector: Tensor) -> list[Tensor]:
+        parts = vector.split([parameter.numel() for parameter in self._parameters])
+        return [part.view_as(parameter) for part, parameter in zip(parts, self._parameters, strict=True)]
+
+    def _now(self) -> list[int]:
+        tensors = [*self._parameters, *(self._optimizer.state[p].get(n) for p in self._parameters for n in _MOMENTS)]
+        return [tensor.data_ptr() if tensor is not None else 0 for tensor in tensors]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the optimizer's parameters and state still are parts of the vectors, and nobody listens."""
+        return self._now() == self._places and not any(getattr(self._optimizer, name) for name in _HOOKS)
+
+    def step(self) -> None:
+        """Take a step along the gradient."""
+        [group] = self._optimizer.param_groups
+        beta1, beta2 = group["betas"]
+        values, gradient, mean, square = self._vectors
+        adam(
+            [values],
+            [gradient],
+            [mean],
+            [square],
+            [],
+            [self._count],
+            fused=True,
+            amsgrad=False,
+            beta1=beta1,
+            beta2=beta2,
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+            decoupled_weight_decay=group["decoupled_weight_decay"],
+        )
+
+    def settle(self) -> None:
+        """Leave the number of steps in the optimizer's state; a tensor for each parameter, as its own steps want it."""
+        for parameter in self._parameters:
+            self._optimizer.state[parameter]["step"].copy_(self._count)
