@@ -23,7 +23,7 @@ from src.errors import ConfigError, DataError
 from src.fit import check_targets
 from src.model.classifier import Classifier
 from src.model.losses import binary_cross_entropy, make_loss, outputs_for, predicted, squared_error
-from src.model.optimizers import Muon
+from src.model.optimizers import Muon, orthogonalised
 from src.paths import CONF
 from tests.conftest import Command
 from tests.idx import small_images
@@ -93,8 +93,8 @@ def test_optimizers_schedules_and_precisions_on_two_processes(command: Command, 
         setting = " ".join(word for word in run["overrides"] if "devices" not in word)
         by_setting.setdefault(setting, {})[devices] = run["metrics"]["train/loss"]
     for setting, losses in by_setting.items():
-        # A bf16 sum is good to three digits only, and Muon computes in bf16 whatever the precision.
-        tolerance = 1e-2 if "bf16" in setting or "muon" in setting else 1e-5
+        # A bf16 sum is good to three digits only.
+        tolerance = 1e-2 if "bf16" in setting else 1e-5
         assert losses[1] == pytest.approx(losses[2], abs=tolerance), setting
 
 
@@ -129,6 +129,16 @@ def test_batch_norm_on_two_cpu_processes_is_refused(train: Command):
     assert done.status == 2
     assert "model.norm=batch" in done.stderr
     assert not done.outputs.exists()
+
+
+@pytest.mark.parametrize("shape", [(5, 9), (9, 5), (6, 6)])
+def test_singular_values_alone_go_through_the_iteration(shape: tuple[int, int]):
+    matrix = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    left, values, right = torch.linalg.svd(matrix / matrix.norm(), full_matrices=False)
+    for _ in range(5):
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+    torch.testing.assert_close(orthogonalised(matrix), left * values @ right)
+    torch.testing.assert_close(orthogonalised(matrix.float()), (left * values @ right).float(), rtol=1e-3, atol=1e-4)
 
 
 def test_muon_orthogonalises_hidden_matrices_and_goes_on_from_its_state():
