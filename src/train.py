@@ -27,7 +27,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from src.config.command_line import CommandLine, parse, quoted_override
-from src.config.compose import CHOICES, CONFIG_NAME, Plan, checked, make_plan, register_resolvers
+from src.config.compose import CHOICES, CONFIG_NAME, Plan, checked, help_text, make_plan, register_resolvers
 from src.errors import ConfigError, Interrupted, UserError
 from src.files import is_full
 from src.launching.cluster import as_overrides, place, requeue, requeued, tell
@@ -87,7 +87,10 @@ def _lead(argv: list[str]) -> int:
         word, changes = str(record.directory), []
     if word is not None:
         return _resume_sweep(find_sweep(word), changes) if line.multirun else _resume(find_to_resume(word), changes)
-    if line.asks != "help":
+    if line.asks == "help":
+        print(help_text(line), end="")
+        return 0
+    if line.asks != "hydra":
         plan = make_plan(line)
     if line.asks:
         _hand_to_hydra(line)

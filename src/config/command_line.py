@@ -24,7 +24,7 @@ class CommandLine:
         flags: the options, in the form Hydra reads.
         overrides: the ``key=value`` words.
         multirun: whether it is a sweep.
-        asks: ``configuration`` (--cfg) or ``help`` (--help and the like) where it starts no training.
+        asks: ``help``, ``configuration`` (--cfg) or ``hydra`` (what else Hydra tells) where it starts no training.
     """
 
     flags: list[str]
@@ -63,8 +63,8 @@ def parse(argv: list[str]) -> CommandLine:
     if args.shell_completion and not args.overrides:
         raise ConfigError("--shell-completion needs install=bash, or zsh or fish.")
     flags = [word for action in parser._actions for word in _as_words(action, args)]
-    asks = "help" if any([args.help, args.hydra_help, args.info, args.shell_completion]) else None
-    asks = "configuration" if args.cfg else asks
+    asks = "hydra" if any([args.hydra_help, args.info, args.shell_completion]) else None
+    asks = "help" if args.help else "configuration" if args.cfg else asks
     return CommandLine(flags, list(args.overrides), args.multirun, asks)
 
 

@@ -2,8 +2,9 @@
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from string import Template
 from typing import Any
 
 import yaml
@@ -70,28 +71,51 @@ def make_plan(line: CommandLine) -> Plan:
     Raises:
         ConfigError: what is wrong, in a sentence or more.
     """
+    with _hydra(line):
+        usual = hydra_node(compose(CONFIG_NAME, return_hydra_config=True))
+        hydra = check_hydra(compose(CONFIG_NAME, overrides=fixed_words(line), return_hydra_config=True), usual)
+        params = hydra["sweeper"].get("params")
+        if line.multirun and hydra["sweeper"]["_target_"] == OPTUNA:
+            fixed, space = split_space(params, line.overrides)
+            if hydra["sweeper"]["sampler"] == "grid":
+                _ = [dimension.values for dimension in space]
+            jobs, candidates = None, _ends(fixed, space)
+        else:
+            jobs = candidates = points(line, params if line.multirun else None)
+        configs = []
+        for job in candidates:
+            config = compose(CONFIG_NAME, overrides=job, return_hydra_config=True)
+            check_hydra(config, usual)
+            configs.append(checked(_without_hydra(config)))
+        return Plan(configs, jobs, hydra)
+
+
+def help_text(line: CommandLine) -> str:
+    """What --help prints: the template in conf/hydra/help/, every group with its choices, and the configuration.
+
+    Hydra's own --help fills the same template, and takes a second to list the groups.
+
+    Raises:
+        ConfigError: the overrides beside --help cannot be composed.
+    """
+    with _hydra(line):
+        config = compose(CONFIG_NAME, overrides=fixed_words(line), return_hydra_config=True)
+        lines = [f"{group}: {', '.join(sorted(p.stem for p in (CONF / group).glob('*.yaml')))}" for group in CHOICES]
+        settings = OmegaConf.to_yaml(_without_hydra(config))
+        template = Template(config.hydra.help.template)
+        return template.substitute(APP_CONFIG_GROUPS="\n".join([*sorted(lines), ""]), CONFIG=settings)
+
+
+@contextlib.contextmanager
+def _hydra(line: CommandLine) -> Iterator[None]:
+    """Be ready to compose, and say what goes wrong in sentences."""
     register_resolvers()
     GlobalHydra.instance().clear()
     if any("hydra.searchpath" in word for word in line.overrides):  # composing would import the packages it names
         raise ConfigError("hydra.searchpath is not allowed: put the file into conf/experiment/ instead.")
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         try:
-            usual = hydra_node(compose(CONFIG_NAME, return_hydra_config=True))
-            hydra = check_hydra(compose(CONFIG_NAME, overrides=fixed_words(line), return_hydra_config=True), usual)
-            params = hydra["sweeper"].get("params")
-            if line.multirun and hydra["sweeper"]["_target_"] == OPTUNA:
-                fixed, space = split_space(params, line.overrides)
-                if hydra["sweeper"]["sampler"] == "grid":
-                    _ = [dimension.values for dimension in space]
-                jobs, candidates = None, _ends(fixed, space)
-            else:
-                jobs = candidates = points(line, params if line.multirun else None)
-            configs = []
-            for job in candidates:
-                config = compose(CONFIG_NAME, overrides=job, return_hydra_config=True)
-                check_hydra(config, usual)
-                configs.append(checked(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])))
-            return Plan(configs, jobs, hydra)
+            yield
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             place = f"{mark.name}, line {mark.line + 1}," if mark else "A file in conf/"
@@ -100,6 +124,10 @@ def make_plan(line: CommandLine) -> Plan:
             raise ConfigError(f"A file in conf/ is not UTF-8 text ({error}).") from None
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise ConfigError(_explain(error, line.overrides, _known_keys(line))) from None
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def _ends(fixed: list[str], space: list[Dimension]) -> list[list[str]]:
