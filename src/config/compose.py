@@ -4,6 +4,7 @@ import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from string import Template
 from typing import Any
 
@@ -71,9 +72,14 @@ def make_plan(line: CommandLine) -> Plan:
     Raises:
         ConfigError: what is wrong, in a sentence or more.
     """
+
+    @cache  # a single run is its own only job, and every composition takes a tenth of a second
+    def composed(*words: str) -> DictConfig:
+        return compose(CONFIG_NAME, overrides=list(words), return_hydra_config=True)
+
     with _hydra(line):
-        usual = hydra_node(compose(CONFIG_NAME, return_hydra_config=True))
-        hydra = check_hydra(compose(CONFIG_NAME, overrides=fixed_words(line), return_hydra_config=True), usual)
+        usual = hydra_node(composed())
+        hydra = check_hydra(composed(*fixed_words(line)), usual)
         params = hydra["sweeper"].get("params")
         if line.multirun and hydra["sweeper"]["_target_"] == OPTUNA:
             fixed, space = split_space(params, line.overrides)
@@ -84,7 +90,7 @@ def make_plan(line: CommandLine) -> Plan:
             jobs = candidates = points(line, params if line.multirun else None)
         configs = []
         for job in candidates:
-            config = compose(CONFIG_NAME, overrides=job, return_hydra_config=True)
+            config = composed(*job)
             check_hydra(config, usual)
             configs.append(checked(_without_hydra(config)))
         return Plan(configs, jobs, hydra)

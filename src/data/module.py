@@ -66,8 +66,8 @@ class TensorData(pl.LightningDataModule):
             inputs, labels = self.load(train=True)
             order = split_order(self.seed, len(labels))
             held_out, rest = order[: self.val_size], order[self.val_size :][: self.train_size]
-            self.train_set = self._on_device(inputs[rest], labels[rest])
-            self.val_set = self._on_device(inputs[held_out], labels[held_out])
+            self.train_set = self._on_device(inputs.index_select(0, rest), labels.index_select(0, rest))
+            self.val_set = self._on_device(inputs.index_select(0, held_out), labels.index_select(0, held_out))
         elif stage == "test":
             self.test_set = self._on_device(*self.load(train=False))
 
