@@ -42,6 +42,7 @@ class FlatAdam:
             state["step"] = self._count.clone()
         self._vectors = [values, gradient, *moments]
         self._places = self._now()
+        optimizer._opt_called = True  # type: ignore[attr-defined]  # schedules warn where they see no step of its own
 
     @staticmethod
     def fits(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> bool:
@@ -66,8 +67,14 @@ class FlatAdam:
         """Whether the optimizer's parameters and state still are parts of the vectors, and nobody listens."""
         return self._now() == self._places and not any(getattr(self._optimizer, name) for name in _HOOKS)
 
-    def step(self) -> None:
-        """Take a step along the gradient."""
+    @property
+    def state(self) -> list[Tensor]:
+        """All that a step changes."""
+        values, _, mean, square = self._vectors
+        return [values, mean, square, self._count]
+
+    def step(self, rate: Tensor | None = None) -> None:
+        """Take a step along the gradient, by the optimizer's rate or another."""
         [group] = self._optimizer.param_groups
         beta1, beta2 = group["betas"]
         values, gradient, mean, square = self._vectors
@@ -82,7 +89,7 @@ class FlatAdam:
             amsgrad=False,
             beta1=beta1,
             beta2=beta2,
-            lr=group["lr"],
+            lr=group["lr"] if rate is None else rate,
             weight_decay=group["weight_decay"],
             eps=group["eps"],
             maximize=False,

@@ -1,5 +1,6 @@
 """The optimizer steps of a training, a chunk of batches at a time."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import lightning.pytorch as pl
@@ -7,11 +8,13 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.plugins.precision import DoublePrecision, Precision
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from src.data.chunks import Chunk
+from src.data.module import TensorData
 from src.model.backprop import Backprop
 from src.model.flat import FlatAdam
+from src.model.graph import ChunkGraph
 from src.randomness import MODEL, seed_step, step_seeds
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ class Steps:
 
     def __init__(self, model: "Classifier") -> None:
         self._model, trainer = model, model.trainer
+        self._data = cast(TensorData, trainer.datamodule)  # type: ignore[attr-defined]
         optimizer, schedule = model.optimizers(), model.lr_schedulers()
         assert isinstance(optimizer, LightningOptimizer)
         assert not isinstance(schedule, list)
@@ -50,7 +54,12 @@ class Steps:
         self._alone = not listened_to and self._scaler is None
         plain = self._alone and type(precision) in (Precision, DoublePrecision) and not torch.is_anomaly_enabled()
         self._backprop = Backprop.of(model.net, model.loss) if plain else None
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Find out what the parameters and the optimizer, as they are now, allow."""
         self._flat = self._flatten()
+        self._graph = self._make_graph()
 
     def _flatten(self) -> FlatAdam | None:
         """Take the steps on all parameters at once, if the optimizer is of a kind that can."""
@@ -58,6 +67,16 @@ class Steps:
         if self._backprop is None or not FlatAdam.fits(optimizer, self._backprop.parameters):
             return None
         return FlatAdam(cast(torch.optim.Adam, optimizer), self._backprop.parameters, self._backprop.gradient)
+
+    def _make_graph(self) -> ChunkGraph | None:
+        """Launch the steps of a chunk at once, on one GPU."""
+        trainer = self._model.trainer
+        # Of what a schedule moves, a graph takes the rate alone; one_cycle moves the momentum, too.
+        if self._flat is None or trainer.world_size > 1 or isinstance(self._schedule, OneCycleLR):
+            return None
+        if self._model.device.type != "cuda":
+            return None
+        return ChunkGraph(self._take_at, self._flat.state, self._data.steps_per_execution)
 
     def take(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
         """Take a step for each batch of a chunk.
@@ -73,20 +92,44 @@ class Steps:
         backprop, world = cast(Backprop, self._backprop), self._model.trainer.world_size
         backprop.attach()
         if self._flat and not self._flat.holds:  # somebody has replaced a parameter, or loaded a state
-            self._flat = self._flatten()
-        inputs = self._model.preprocess(chunk.inputs).flatten(1).split(chunk.sizes)
-        targets = backprop.targets(chunk.labels).split(chunk.sizes)
-        outs = []
-        for x, y, total in zip(inputs, targets, chunk.totals, strict=True):
-            outs.append(backprop(x, y, total))
-            if world > 1:
-                torch.distributed.all_reduce(backprop.gradient)
-            self._step()
+            self._prepare()
+        inputs = self._model.preprocess(chunk.inputs).flatten(1)
+        targets = backprop.targets(chunk.labels)
+        if self._graph and self._graph.fits(inputs, len(chunk.totals)):
+            logits = self._by_graph(inputs, targets, len(chunk.totals))
+        else:
+            outs = []
+            for x, y, total in zip(inputs.split(chunk.sizes), targets.split(chunk.sizes), chunk.totals, strict=True):
+                outs.append(backprop(x, y, total))
+                if world > 1:
+                    torch.distributed.all_reduce(backprop.gradient)
+                self._step()
+            logits = torch.cat(outs)
         if self._flat:
             self._flat.settle()
-        logits = torch.cat(outs)
         losses = self._model.loss(logits, chunk.labels, reduction="none").split(chunk.sizes)
         return torch.stack([loss.sum() for loss in losses]) / losses[0].new_tensor(chunk.totals), logits
+
+    def _by_graph(self, inputs: Tensor, targets: Tensor, steps: int) -> Tensor:
+        """The schedule is asked ahead for the rate of each step."""
+        rates = []
+        for _ in range(steps):
+            rates.append(self._optimizer.param_groups[0]["lr"])
+            self._progress.increment_ready()
+            self._progress.increment_completed()
+            if self._schedule is not None:
+                self._schedule.step()
+        return cast(ChunkGraph, self._graph)(inputs, targets, rates)
+
+    def _take_at(self, inputs: Tensor, targets: Tensor, rates: Sequence[Tensor]) -> Tensor:
+        """The steps of a chunk and nothing else, for a graph."""
+        backprop, flat, size = cast(Backprop, self._backprop), cast(FlatAdam, self._flat), self._data.batch_size
+        outs = []
+        for x, y, rate in zip(inputs.split(size), targets.split(size), rates, strict=True):
+            outs.append(backprop(x, y, len(x)))
+            self.clip()
+            flat.step(rate)
+        return torch.cat(outs)
 
     def _by_autograd(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
         model, world = self._model, self._model.trainer.world_size
