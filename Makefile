@@ -55,8 +55,8 @@ tensorboard: $(READY) ## Look at all runs in TensorBoard, on this machine only
 	$(BIN)/tensorboard --logdir outputs --host localhost
 
 .PHONY: bench
-bench: $(READY) ## Time an epoch beside a hand-written loop and the usual tutorial's
-	$(BIN)/python -m benchmarks.epoch $(ARGS)
+bench: $(READY) ## Measure what this project means to reach: epochs beside the same by hand, starts, memory
+	$(BIN)/python -m benchmarks.goals $(ARGS)
 
 .PHONY: soak
 soak: $(READY) ## Kill, starve and interrupt runs for half an hour, and see what is left

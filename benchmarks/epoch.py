@@ -1,20 +1,22 @@
 """Seconds of an epoch: this project with everything on, the same by hand, and the usual tutorial's loop.
 
-    make bench                                  five rounds, a few minutes on two cores
-    make bench ARGS="--rounds 9 --threads 1"
+    python -m benchmarks.epoch                          five rounds, a few minutes on two cores
+    python -m benchmarks.epoch --rounds 9 --threads 1
 
 The contenders take turns, because a shared machine changes its speed from minute to minute; the ratios are taken
 within each round. The first epoch of every turn is not counted.
 """
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -68,7 +70,7 @@ class EpochClock(pl.Callback):
 
 
 def ours(epochs: int, *overrides: str, with_test: bool = False) -> list[float]:
-    """This project, everything on, as the command line would run it. Seconds of each epoch."""
+    """This project, everything on, as the command line would run it. Seconds of each epoch; its lines are not printed."""
     [config] = preflight(parse(["experiment=article", "trainer=cpu", f"trainer.max_epochs={epochs}", *overrides]))
     clock = EpochClock(with_test)
     with tempfile.TemporaryDirectory() as directory:
@@ -76,7 +78,8 @@ def ours(epochs: int, *overrides: str, with_test: bool = False) -> list[float]:
         Record.start(
             Path(directory), sweep=None, config=config, overrides=[], command="", git=None, environment=environment
         )
-        fit(config, directory, [clock])
+        with contextlib.redirect_stdout(io.StringIO()):
+            fit(config, directory, [clock])
     torch.use_deterministic_algorithms(False)  # fit has set it for the whole process; the other contenders do without
     return clock.seconds
 
@@ -87,22 +90,9 @@ def by_hand_validated(epochs: int) -> list[float]:
         return loops.by_hand(DATA, epochs, val_size=5000, checkpoint=Path(directory, "model.pt"))
 
 
-def main() -> None:
-    """Run the rounds and print the medians."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.epoch", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=4, help="counted in each turn, after one that is not")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these alone")
-    parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the medians, too")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    os.environ.pop(
-        "PYTORCH_NVML_BASED_CUDA_CHECK", None
-    )  # a loop without Lightning would not pay for it; see src/fit.py
-    MNIST(dir=str(DATA)).prepare_data()
-    contenders: dict[str, Callable[[int], list[float]]] = {
+def contenders() -> dict[str, Callable[[int], list[float]]]:
+    """Every contender's name, and what gives seconds of each of so many epochs."""
+    return {
         "by hand": lambda epochs: loops.by_hand(DATA, epochs),
         "article": ours,
         "by hand, val, save, test": by_hand_validated,
@@ -112,20 +102,44 @@ def main() -> None:
         **({"jax, one scan": lambda epochs: by_scan(DATA, epochs)} if find_spec("jax") else {}),
         "tutorial": lambda epochs: loops.tutorial(DATA, min(epochs, 2)),
     }
-    if args.only:
-        contenders = {name: contenders[name] for name in args.only}
-    # What each is compared with; else with the loop written by hand.
-    others = {
-        "article, val_size=5000, test": ["by hand, val, save, test"],
-        "article": ["by hand", "article, callbacks=none", "jax, one scan", "tutorial"],
-        "article, callbacks=full": ["article, callbacks=none"],
-    }
-    # Every second round the other way round, because who comes later may find a warmer or a busier machine.
-    orders = [list(contenders.items()), list(reversed(contenders.items()))]
-    rounds = [
-        {name: statistics.mean(run(args.epochs + 1)[1:]) for name, run in orders[number % 2]}
-        for number in range(args.rounds)
+
+
+# What each is compared with; else with the loop written by hand.
+OTHERS = {
+    "article, val_size=5000, test": ["by hand, val, save, test"],
+    "article": ["by hand", "article, callbacks=none", "jax, one scan", "tutorial"],
+    "article, callbacks=full": ["article, callbacks=none"],
+}
+
+
+def take_turns(names: Sequence[str], rounds: int, epochs: int, threads: int) -> list[dict[str, float]]:
+    """Seconds of an epoch of each contender in each round.
+
+    Every second round goes the other way round, because who comes later may find a warmer or a busier machine.
+    """
+    torch.set_num_threads(threads)
+    # A loop without Lightning would not pay for it; see src/fit.py.
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+    MNIST(dir=str(DATA)).prepare_data()
+    known = contenders()
+    orders = [list(names), list(reversed(names))]
+    return [
+        {name: statistics.mean(known[name](epochs + 1)[1:]) for name in orders[number % 2]} for number in range(rounds)
     ]
+
+
+def main() -> None:
+    """Run the rounds and print the medians."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.epoch", description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=4, help="counted in each turn, after one that is not")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these alone", choices=list(contenders()))
+    parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the medians, too")
+    args = parser.parse_args()
+    names = args.only or list(contenders())
+    rounds = take_turns(names, args.rounds, args.epochs, args.threads)
     if args.json:
         print(json.dumps({"threads": args.threads, "torch": torch.__version__, "rounds": rounds}))
         return
@@ -135,14 +149,14 @@ def main() -> None:
     )
     for heading in ("epoch of", "median s", "min", "max", "compared with", "ratio", "min", "max"):
         table.add_column(heading)
-    for name in contenders:
-        for other in [one for one in others.get(name, ["by hand"]) if one in contenders] or [name]:
+    for name in names:
+        for other in [one for one in OTHERS.get(name, ["by hand"]) if one in names] or [name]:
             columns = [r[name] for r in rounds], [r[name] / r[other] for r in rounds]
             figures = [f"{f(values):.2f}" for values in columns for f in (statistics.median, min, max)]
             table.add_row(name, *figures[:3], other, *figures[3:])
     Console().print(table)
     if args.picture:
-        draw({name: [r[name] for r in rounds] for name in contenders}, args.picture)
+        draw({name: [r[name] for r in rounds] for name in names}, args.picture)
 
 
 def draw(seconds: dict[str, list[float]], path: Path) -> None:

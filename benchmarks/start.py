@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -67,14 +68,19 @@ def once(words: list[str], outputs: str) -> tuple[float, float]:
     return time.perf_counter() - start, usage.ru_maxrss * 1024 / _MB
 
 
+def take_turns(names: Sequence[str], rounds: int) -> list[dict[str, tuple[float, float]]]:
+    """Seconds and peak MB of each command in each round."""
+    with tempfile.TemporaryDirectory() as outputs:
+        return [{name: once(COMMANDS[name], outputs) for name in names} for _ in range(rounds)]
+
+
 def main() -> None:
     """Run the rounds and print the medians."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.start", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as outputs:
-        rounds = [{name: once(words, outputs) for name, words in COMMANDS.items()} for _ in range(args.rounds)]
+    rounds = take_turns(list(COMMANDS), args.rounds)
     if args.json:
         print(json.dumps(rounds))
         return
