@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from src.data.chunks import Chunk, ChunkLoader
+from src.data.module import TensorData
 from src.model.losses import probabilities
 
 
@@ -83,10 +84,9 @@ class AfterTest(pl.Callback):
         parts = [part for share in shares for part in share]
         order = torch.cat([samples for samples, _ in parts]).argsort()
         logits = torch.cat([part for _, part in parts])[order]
-        data = trainer.datamodule  # type: ignore[attr-defined]
+        data: TensorData = trainer.datamodule  # type: ignore[attr-defined]
         inputs, labels = (tensor.cpu() for tensor in data.test_set)
-        names = [str(name) for name in getattr(data, "class_names", range(data.classes))]
-        self.show(trainer, pl_module, Outcome(probabilities(logits), labels, inputs, names))
+        self.show(trainer, pl_module, Outcome(probabilities(logits), labels, inputs, list(data.class_names)))
 
 
 def writers(trainer: pl.Trainer) -> list[SummaryWriter]:

@@ -57,7 +57,14 @@ class ConfusionMatrix(AfterTest):
         for row, line in enumerate(counts.tolist()):
             for column, count in enumerate(line):
                 axes.text(column, row, str(count), ha="center", va="center", fontsize=8)
-        axes.set_xticks(range(len(outcome.names)), outcome.names)
+        # Words would run into each other beneath the columns; numbers stay upright.
+        leans = max(map(len, outcome.names)) > 2
+        axes.set_xticks(
+            range(len(outcome.names)),
+            outcome.names,
+            rotation=45 if leans else 0,
+            ha="right" if leans else "center",
+        )
         axes.set_yticks(range(len(outcome.names)), outcome.names)
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")

@@ -95,13 +95,15 @@ class FashionMNIST(MNIST):
     """Pictures of clothes (Xiao, Rasul and Vollgraf, 2017); as many as in MNIST."""
 
     source = datasets.FashionMNIST
+    class_names = tuple(datasets.FashionMNIST.classes)
     ships = False
 
 
 class KMNIST(MNIST):
-    """Old Japanese cursive characters (Clanuwat and others, 2018); as many as in MNIST."""
+    """Old Japanese cursive characters (Clanuwat and others, 2018), called by their sounds; as many as in MNIST."""
 
     source = datasets.KMNIST
+    class_names = tuple(datasets.KMNIST.classes)
     ships = False
 
 

@@ -1,7 +1,7 @@
 """What every data set here has in common: tensors on the training device, cut into chunks of batches."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -29,9 +29,22 @@ class TensorData(pl.LightningDataModule):
         seed: decides the split, the order of the samples and their augmentation.
     """
 
-    # The shape of one raw sample, and how many classes there are.
+    # The shape of one raw sample, how many classes there are, and what they are called: by their numbers, unless it is said.
     input_shape: ClassVar[tuple[int, ...]]
     classes: ClassVar[int]
+    class_names: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Call classes by their numbers where a data set says how many there are, but not what they are called.
+
+        Raises:
+            TypeError: there are more of one than of the other.
+        """
+        super().__init_subclass__(**kwargs)
+        if "classes" in vars(cls) and "class_names" not in vars(cls):
+            cls.class_names = tuple(str(number) for number in range(cls.classes))
+        if "class_names" in vars(cls) and len(cls.class_names) != cls.classes:
+            raise TypeError(f"{cls.__name__} has {cls.classes} classes and {len(cls.class_names)} class_names")
 
     def __init__(
         self,
