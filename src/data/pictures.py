@@ -1,0 +1,179 @@
+"""Picture files of any kind, as MNIST's own pictures look: grey, 28 x 28, a bright figure on black.
+
+A picture of 28 x 28 goes in as it is, but for being turned round where it is dark on light. Any other is brought to what
+LeCun, Cortes and Burges made of the digits of NIST: cut to the box around the figure, brought to a longer side of 20 pixels
+with the proportions kept, and put into 28 x 28 with its centre of mass in the middle (at row and column 14, as in the 60,000
+training images).
+
+**Dark on light**: a picture is turned round if three quarters of its border (the outermost 28th, at least a pixel) are
+nearer to the brightest pixel of the whole picture than to the darkest. That is so in none of MNIST's own 70,000.
+
+**Transparency** is filled before. Where less than half of a picture is opaque, the opaque part is taken for strokes, and
+what is behind becomes black or white, whichever stands out from them; else it becomes whichever is nearer to them.
+"""
+
+import io
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from src.errors import DataError
+
+Grey = NDArray[np.float32]
+
+# Of what Pillow knows: nothing that starts another program, as EPS starts Ghostscript, and nothing without a signature.
+_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_SIDE, _BOX, _MIDDLE = 28, 20, 14
+# The figure is looked for in at most so many pixels a side; larger pictures are reduced first.
+_LARGE = 512
+# A pixel belongs to the figure from this share of the strongest contrast with the ground; what is weaker is noise.
+_FIGURE = 0.2
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The files in a folder that are pictures by their names, sorted; neither hidden ones nor those in folders below."""
+    Image.init()
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in _FORMATS}
+    files = (path for path in folder.iterdir() if path.suffix.lower() in endings and not path.name.startswith("."))
+    return sorted(path for path in files if path.is_file())
+
+
+def is_picture(data: bytes) -> bool:
+    """Whether bytes begin as a picture does; it may still turn out to be damaged."""
+    try:
+        with _opened(data):
+            return True
+    except UnidentifiedImageError:
+        return False
+    except Exception:  # it was known for a picture, and then the decoder met whatever it met
+        return True
+
+
+def read_picture(source: Path | bytes, name: str) -> NDArray[np.uint8]:
+    """Read a picture: the first, where there are several in it.
+
+    Args:
+        source: a file, or what is in it.
+        name: what it is called in errors.
+
+    Returns:
+        Grey values of shape (28, 28), the figure bright on black.
+
+    Raises:
+        DataError: it is missing, empty, no picture, damaged, above Pillow's limit of pixels, or of one grey.
+    """
+    grey = _read(source, name)
+    if grey.min() == grey.max():
+        raise DataError(f"{name} is blank: all its pixels are of one grey.")
+    if _is_dark_on_light(grey):
+        grey = 255 - grey
+    return (grey if grey.shape == (_SIDE, _SIDE) else _as_mnist(grey)).round().astype(np.uint8)
+
+
+def _read(source: Path | bytes, name: str) -> Grey:
+    """Grey values from 0 to 255, (height, width)."""
+    try:
+        if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):
+            raise DataError(f"{name} is not a file.")
+        with _opened(source) as image:
+            return _grey(image)
+    except DataError:
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"{name} is missing: there is no such file.") from error
+    except UnidentifiedImageError as error:
+        if not (len(source) if isinstance(source, bytes) else source.stat().st_size):
+            raise DataError(f"{name} is empty.") from error
+        kinds = ", ".join(_FORMATS)
+        raise DataError(f"{name} is not a picture, or not of a kind that is read here ({kinds}).") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(
+            f"{name} has more than {Image.MAX_IMAGE_PIXELS:,} pixels, which may be a trap for the memory: make it smaller."
+        ) from error
+    except Exception as error:  # of a damaged file the decoders raise whatever they meet
+        if isinstance(error, OSError) and error.strerror:  # the system's word, not a decoder's
+            raise DataError(f"{name} cannot be read ({error.strerror}).") from error
+        raise DataError(f"{name} is damaged ({str(error) or type(error).__name__}).") from error
+
+
+@contextmanager
+def _opened(source: Path | bytes) -> Iterator[Image.Image]:
+    Image.init()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Pillow frowns on it reads all the same
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        with Image.open(file, formats=[kind for kind in _FORMATS if kind in Image.OPEN]) as image:
+            yield image
+
+
+def _grey(image: Image.Image) -> Grey:
+    image = ImageOps.exif_transpose(image)
+    if image.mode[0] in "IF":
+        return np.asarray(_reduced(Image.fromarray(_in_bytes_range(image))))
+    if image.has_transparency_data:
+        return _filled(_reduced(image.convert("RGBA")))
+    return np.asarray(_reduced(image.convert("L")), dtype=np.float32)
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    return image.reduce(factor) if (factor := -(-max(image.size) // _LARGE)) > 1 else image
+
+
+def _in_bytes_range(image: Image.Image) -> Grey:
+    """Sixteen bits by their range; of whole and floating-point numbers of 32 bits the range is their own."""
+    values = np.asarray(image).astype(np.float32)
+    if image.mode.startswith("I;16"):
+        return values / np.float32(257)
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        raise ValueError("not all of its values are finite numbers")
+    return ((values - low) / max(high - low, 1e-30) * 255).astype(np.float32)
+
+
+def _filled(image: Image.Image) -> Grey:
+    grey = np.asarray(image.convert("L"), dtype=np.float32)
+    opaque = np.asarray(image.getchannel("A"), dtype=np.float32) / np.float32(255)
+    is_light = (grey * opaque).sum() > 127.5 * opaque.sum()
+    behind = np.float32(255 if is_light != (opaque.mean() < 0.5) else 0)
+    return grey * opaque + behind * (1 - opaque)
+
+
+def _border(grey: Grey) -> Grey:
+    edge = max(1, min(grey.shape) // _SIDE)
+    inside = np.zeros(grey.shape, dtype=bool)
+    inside[edge:-edge, edge:-edge] = True
+    return grey[~inside]
+
+
+def _is_dark_on_light(grey: Grey) -> bool:
+    return bool(np.percentile(_border(grey), 25) > (grey.min() + grey.max()) / 2)
+
+
+def _as_mnist(grey: Grey) -> Grey:
+    """Cut, scale and centre a bright figure."""
+    # Where most of the border is bright all the same, the middle still leaves a figure.
+    ground = min(np.median(_border(grey)), (grey.min() + grey.max()) / 2)
+    ink = grey - ground
+    ink[ink < _FIGURE * ink.max()] = 0
+    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+    figure = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    width, height = (max(1, round(side * _BOX / max(figure.size))) for side in figure.size)
+    # Over the area a pixel covers; sharper filters overshoot, below black and above white.
+    small = np.asarray(figure.resize((width, height), Image.Resampling.BILINEAR))
+    top, left = (_start(small.sum(axis)) for axis in (1, 0))
+    framed = np.zeros((_SIDE, _SIDE), dtype=np.float32)
+    framed[top : top + height, left : left + width] = small * (255 / small.max())
+    return framed
+
+
+def _start(mass: Grey) -> int:
+    """Where a figure begins along an axis, so that its centre of mass is in the middle and all of it is in the frame."""
+    centre = float(np.average(np.arange(len(mass)), weights=mass))
+    return min(max(0, round(_MIDDLE - centre)), _SIDE - len(mass))
