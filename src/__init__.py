@@ -3,6 +3,7 @@
     train.py      compose -> check -> claim a directory -> run; the way in
     resume.py     what may be said about a run that goes on
     evaluate.py   test a finished run again
+    predict.py    let a finished run say what is in pictures
     command.py    what the commands on finished runs have in common
     runs/         the runs that have been made: find, compare, tag, clear away, report, reproduce
     dashboard/    TensorBoard over them
