@@ -4,6 +4,7 @@
     resume.py     what may be said about a run that goes on
     evaluate.py   test a finished run again
     predict.py    let a finished run say what is in pictures
+    robustness.py how its model bears corrupted and attacked images
     command.py    what the commands on finished runs have in common
     runs/         the runs that have been made: find, compare, tag, clear away, report, reproduce
     dashboard/    TensorBoard over them

@@ -3,14 +3,18 @@
     python -m src.evaluate latest                       the latest finished run, its best weights, on the test set
     python -m src.evaluate RUN checkpoint=last          the weights at the end instead
     python -m src.evaluate RUN split=val                on the samples held out of the training set
+    python -m src.evaluate RUN --robustness             on corrupted and attacked images, too
+    python -m src.evaluate RUN --json                   for programs
 
 RUN is an id, a unique beginning of one, a name, a directory, latest or best. Nothing of the run is changed; the result
-is added to its record.
+is added to its record; --robustness leaves a picture in TensorBoard besides, in place of an earlier one.
 """
 
 import argparse
+import json
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 from src.command import settings_in, status_of
 from src.errors import UserError
@@ -28,6 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="checkpoint=best|last, split=test|val")
+    parser.add_argument("--robustness", action="store_true", help="noise, blur, rotation, shift, erasing, FGSM, PGD")
+    parser.add_argument("--json", action="store_true", help="print the entry that is added to the record")
     args = parser.parse_args(argv)
     return status_of(lambda: _run(args))
 
@@ -35,25 +41,36 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> None:
     settings = settings_in(args.settings, _CHOICES)
     record = find(args.run)
-    metrics = evaluate(record, **settings)
+    entry = evaluate(record, **settings, robustness=args.robustness)
+    if args.json:
+        print(json.dumps(entry, indent=2))
+        return
     print(f"{record.values['id']} ({settings['checkpoint']} weights)")
-    for name, value in metrics.items():
+    for name, value in entry["metrics"].items():
         print(f"  {name:<10} {value:.4f}")
+    if args.robustness:
+        from rich.console import Console
+
+        from src.robustness import table
+
+        Console().print(table(entry["robustness"]))
 
 
-def evaluate(record: Record, checkpoint: str = "best", split: str = "test") -> dict[str, float]:
+def evaluate(record: Record, checkpoint: str = "best", split: str = "test", robustness: bool = False) -> dict[str, Any]:
     """Measure the weights of a run and add the result to its record.
 
     Args:
         record: the run.
         checkpoint: best or last.
         split: test, or val for the held-out samples.
+        robustness: also measure on corrupted and attacked images, see ``src.robustness``.
 
     Returns:
-        ``test/loss`` and ``test/acc``, or their ``val`` twins.
+        The record's new entry: ``at``, ``checkpoint``, ``metrics`` (``test/loss`` and ``test/acc``, or their ``val``
+        twins) and, if asked for, ``robustness``.
 
     Raises:
-        UserError: the run has no such checkpoint, or no held-out samples.
+        UserError: the run has no such checkpoint, or no held-out samples, or no images where robustness is asked for.
     """
     from src.fit import make_trainer
     from src.targets import build
@@ -68,9 +85,19 @@ def evaluate(record: Record, checkpoint: str = "best", split: str = "test") -> d
     trainer = make_trainer(one_device, callbacks=[], logger=False)
     run = trainer.test if split == "test" else trainer.validate
     [metrics] = run(model, datamodule=data, verbose=False)
-    entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "checkpoint": checkpoint, "metrics": metrics}
+    entry: dict[str, Any] = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "checkpoint": checkpoint,
+        "metrics": dict(metrics),
+    }
+    if robustness:
+        from src.robustness import measure, show
+
+        loader = data.test_dataloader() if split == "test" else data.val_dataloader()
+        entry["robustness"] = measure(model, loader, trainer, config["seed"])
+        show(record, entry["robustness"], f"{record.values['id']}, {checkpoint} weights, {split} set")
     record.change(lambda run: {"evaluations": [*run.get("evaluations", []), entry]})
-    return dict(metrics)
+    return entry
 
 
 if __name__ == "__main__":

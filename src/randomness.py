@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 # One stream per purpose, so that the split does not shuffle like the first epoch.
-_SPLIT, _ORDER, MODEL, AUGMENTATION = range(4)
+_SPLIT, _ORDER, MODEL, AUGMENTATION, ATTACK, CORRUPTION = range(6)
 
 
 def _permutation(entropy: tuple[int, ...], size: int) -> Tensor:
@@ -31,13 +31,13 @@ def epoch_order(seed: int, epoch: int, size: int) -> Tensor:
 
 @lru_cache(maxsize=8)  # asked for once a chunk, and the same for a whole epoch
 def step_seeds(purpose: int, seed: int, epoch: int, rank: int, steps: int) -> tuple[int, ...]:
-    """One generator seed for each optimizer step of an epoch on one rank; ``purpose`` is MODEL or AUGMENTATION."""
+    """One generator seed for each optimizer step of an epoch on one rank; ``purpose`` is one of those above."""
     states = np.random.SeedSequence((seed, purpose, epoch, rank)).generate_state(steps, np.uint64)
     return tuple(int(state >> 1) for state in states)  # 63 bits: torch takes signed seeds
 
 
 def seed_step(seed: int, device: torch.device) -> None:
-    """Seed the generators that dropout and augmentation draw from.
+    """Seed the generators that dropout, augmentation and corruptions draw from.
 
     ``torch.manual_seed`` would do it for every backend, and on a CUDA build without a GPU it keeps a stack trace of
     each call for the day CUDA is initialised: 50 times slower, and a leak.

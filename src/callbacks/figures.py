@@ -9,6 +9,8 @@ from src.callbacks.after_test import AfterTest, Outcome, writers
 from src.callbacks.results import calibration
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -107,12 +109,18 @@ def _figure() -> "tuple[Figure, Axes]":
 
 
 def _add(trainer: pl.Trainer, tag: str, figure: "Figure") -> None:
-    """As an image; TensorBoard's own ``add_figure`` would go through pyplot, which is one for the whole process."""
+    for writer in writers(trainer):
+        writer.add_image(tag, drawn(figure), trainer.global_step, dataformats="HWC")
+
+
+def drawn(figure: "Figure") -> "npt.NDArray[np.uint8]":
+    """The pixels of a figure, (height, width, 3).
+
+    TensorBoard's own ``add_figure`` would go through pyplot, which is one for the whole process.
+    """
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
-    for writer in writers(trainer):
-        writer.add_image(tag, pixels, trainer.global_step, dataformats="HWC")
+    return np.asarray(canvas.buffer_rgba())[..., :3]

@@ -172,3 +172,9 @@ def _clashes(config: Mapping[str, Any]) -> Iterator[str]:
     epochs, warmup = config["trainer"]["max_epochs"], config["schedule"].get("warmup_epochs", 0)
     if warmup > epochs:
         yield f"schedule.warmup_epochs={warmup:g} must be at most trainer.max_epochs={epochs}."
+    targets = {node["_target_"]: (name, node) for name, node in config["callbacks"].items()}
+    name, pruning = targets.get("src.callbacks.pruning.Pruning", ("", {}))
+    if pruning and pruning["end_epoch"] > epochs:
+        yield f"callbacks.{name}.end_epoch={pruning['end_epoch']:g} must be at most trainer.max_epochs={epochs}."
+    if pruning and "src.callbacks.averaging.EMA" in targets:
+        yield f"callbacks.{name} sets weights to zero, and an average of them is none: leave it or the average out."

@@ -238,6 +238,31 @@ class EMA(Node):
     decay: PositiveShare
 
 
+class AdversarialTraining(Node):
+    """``src.callbacks.adversarial.AdversarialTraining``."""
+
+    attack: Literal["fgsm", "pgd"]
+    epsilon: PositiveShare
+    steps: Count
+    step_size: PositiveShare
+    share: Annotated[float, Field(gt=0, le=1)]
+
+
+class Pruning(Node):
+    """``src.callbacks.pruning.Pruning``."""
+
+    amount: PositiveShare
+    start_epoch: NotNegative
+    end_epoch: Positive
+    structured: bool
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> "Pruning":
+        if self.end_epoch < self.start_epoch:
+            raise ValueError(f"end_epoch={self.end_epoch:g} must be at least start_epoch={self.start_epoch:g}")
+        return self
+
+
 class Profile(Node):
     """``src.callbacks.profile.Profile``."""
 
@@ -327,6 +352,8 @@ KNOWN: dict[str, type[Node]] = {
     "lightning.pytorch.callbacks.ModelCheckpoint": ModelCheckpoint,
     "lightning.pytorch.callbacks.EarlyStopping": EarlyStopping,
     "src.callbacks.averaging.EMA": EMA,
+    "src.callbacks.adversarial.AdversarialTraining": AdversarialTraining,
+    "src.callbacks.pruning.Pruning": Pruning,
     "src.callbacks.profile.Profile": Profile,
     "src.callbacks.results.TestResults": TestResults,
     "src.callbacks.system.SystemMetrics": SystemMetrics,

@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -13,12 +13,16 @@ from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
-from torch.utils.tensorboard.summary import custom_scalars, text
+from torch.utils.tensorboard.summary import custom_scalars, image, text
 
 from src.tracking.environment import PATCH
 from src.tracking.hparams import END_SUFFIX, START_SUFFIX, session_end, session_start
 from src.tracking.loggers import OnOptimizerStep
 from src.tracking.record import Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 # What a resumed run must be able to take back lies in event files of its own, which are replaced: of a session's
 # beginning and end TensorBoard believes the first it reads, and a test may be done again.
@@ -99,6 +103,14 @@ def close_session(record: Record) -> None:
     """Write how a run ended (done, failed or interrupted), with its result as text, replacing an earlier end."""
     end = session_end(record.values["status"])
     _replace(record.directory, END_SUFFIX, end, text("result", _result(record)))
+
+
+def add_picture(record: Record, tag: str, pixels: "npt.NDArray[np.uint8]") -> None:
+    """Show a picture (height, width, 3) of a run that has ended, in place of an earlier one by that tag.
+
+    It lies in an event file of its own, so that a run which is resumed loses nothing by it.
+    """
+    _replace(record.directory, f".{tag}", image(tag, pixels, dataformats="HWC"))
 
 
 def _replace(directory: Path, suffix: str, *summaries: Summary) -> None:

@@ -1,0 +1,100 @@
+"""Training on attacked samples."""
+
+from collections.abc import Iterator
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from src.data.chunks import Chunk
+from src.errors import UserError
+from src.model.attacks import fgsm, pgd
+from src.model.classifier import Classifier
+from src.randomness import ATTACK, step_seeds
+
+
+class AdversarialTraining(pl.Callback):
+    """Attacks a share of each batch before the step is taken on it, against the weights of that very step.
+
+    A chunk holds many batches, so they cannot be attacked when it arrives: the callback listens to the network, which
+    while it trains is called once a step. Being listened to, the network is trained by autograd. It is attacked as it
+    evaluates (dropout off, batch statistics left alone), with the true labels. Validation and test see clean samples.
+
+    Which samples are attacked and where PGD starts is drawn for the batch as a whole, so that the number of processes
+    changes neither.
+
+    Args:
+        attack: fgsm or pgd, see ``src.model.attacks``.
+        epsilon: how far a grey value may be moved, as a share of their range.
+        steps: of pgd.
+        step_size: of pgd, a share of the range like ``epsilon``.
+        share: of each batch that is attacked; the first so many samples of it, which the shuffling has put there.
+    """
+
+    def __init__(
+        self, *, attack: str = "pgd", epsilon: float = 0.1, steps: int = 5, step_size: float = 0.05, share: float = 0.5
+    ) -> None:
+        self.attack, self.epsilon, self.steps, self.step_size, self.share = attack, epsilon, steps, step_size, share
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Listen to the network.
+
+        Raises:
+            UserError: the samples are no grey pictures.
+        """
+        inputs = trainer.datamodule.train_set[0]  # type: ignore[attr-defined]
+        if inputs.dtype != torch.uint8:
+            raise UserError(
+                f"callbacks=adversarial changes grey values from 0 to 255, and these samples hold {inputs.dtype}: leave it out."
+            )
+
+        def attack(net: nn.Module, given: tuple[Tensor]) -> tuple[Tensor] | None:
+            return (self._attacked(pl_module, given[0], *next(self._batches)),) if net.training else None
+
+        self._listening = pl_module.net.register_forward_pre_hook(attack)
+
+    def on_train_batch_start(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: Classifier, batch: Chunk, batch_idx: int
+    ) -> None:
+        """Have ready, for each batch of the chunk, what its attack needs."""
+        self._batches = self._needed(trainer, pl_module, batch)
+
+    def _needed(
+        self, trainer: pl.Trainer, model: Classifier, chunk: Chunk
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Of each batch: the labels, the places of those that are attacked, and the numbers from which PGD starts."""
+        rank, world, device = trainer.global_rank, trainer.world_size, chunk.labels.device
+        seeds = step_seeds(ATTACK, model.seed, trainer.current_epoch, 0, model.steps_per_epoch)
+        shape = chunk.inputs.shape[1:]
+        parts = zip(chunk.labels.split(chunk.sizes), chunk.totals, strict=True)
+        for step, (labels, total) in enumerate(parts, chunk.first_step):
+            mine = torch.arange(total, device=device)[rank::world]
+            random = None
+            if self.attack == "pgd":
+                generator = torch.Generator(device).manual_seed(seeds[step])
+                random = torch.rand(total, *shape, device=device, generator=generator)[rank::world]
+            yield labels, mine < round(self.share * total), random
+
+    def _attacked(
+        self, model: Classifier, inputs: Tensor, labels: Tensor, chosen: Tensor, random: Tensor | None
+    ) -> Tensor:
+        """Inputs as the network takes them (n, *shape), the chosen ones (n,) attacked."""
+        raw = inputs[chosen] * model.std + model.mean
+        model.net.eval()
+        try:
+            if random is None:
+                attacked = fgsm(model, raw, labels[chosen], self.epsilon)
+            else:
+                steps, step_size = self.steps, self.step_size
+                attacked = pgd(
+                    model, raw, labels[chosen], self.epsilon, steps=steps, step_size=step_size, random=random[chosen]
+                )
+        finally:
+            model.net.train()
+        changed = inputs.clone()
+        changed[chosen] = model.preprocess(attacked)
+        return changed
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the network alone."""
+        self._listening.remove()

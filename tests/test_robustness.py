@@ -1,0 +1,278 @@
+"""What a model bears: attacks, training against them, and the table of ``evaluate --robustness``."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.nn import functional as F
+
+import src.evaluate
+from src.data import corruptions
+from src.data.mnist import MNIST
+from src.errors import ConfigError, Interrupted, UserError
+from src.model.attacks import fgsm, input_gradient, pgd
+from src.model.classifier import Classifier
+from src.tracking.record import Record
+from tests.conftest import SMALL, Command
+from tests.outcome import differences, outcome
+from tests.test_resume import Cut
+
+Fit = Callable[..., dict[str, Any]]
+ATTACKED = [*SMALL, "callbacks=adversarial", "callbacks.adversarial.steps=2"]
+
+
+@pytest.fixture(scope="module")
+def images() -> tuple[torch.Tensor, torch.Tensor]:
+    data = MNIST()
+    data.setup("test")
+    inputs, labels = data.test_set
+    return inputs[:300], labels[:300]
+
+
+@pytest.fixture(scope="module", params=["cross_entropy", "squared_error"])
+def model(request: pytest.FixtureRequest) -> Classifier:
+    torch.manual_seed(0)
+    net = {"_target_": "src.model.mlp.MLP", "input_shape": [28, 28], "outputs": 10, "hidden": [16]}
+    return Classifier(net=net, loss=request.param, mean=127.5, std=127.5).eval()
+
+
+def random(images: torch.Tensor) -> torch.Tensor:
+    return torch.rand(images.shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("epsilon", [0.02, 0.3])
+@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
+def test_an_attack_stays_within_epsilon_and_the_range_and_raises_the_loss(model, images, attack: str, epsilon: float):
+    inputs, labels = images
+    if attack == "fgsm":
+        changed = fgsm(model, inputs, labels, epsilon)
+    else:
+        changed = pgd(model, inputs, labels, epsilon, steps=3, step_size=epsilon / 2, random=random(inputs))
+    assert (changed - inputs.float()).abs().max() <= 255 * epsilon + 1e-3
+    assert changed.min() >= 0
+    assert changed.max() <= 255
+    with torch.no_grad():
+        before, after = (model.loss(model(one), labels, reduction="none") for one in (inputs, changed))
+    assert (after > before).float().mean() > 0.9
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_the_gradient_is_that_of_the_loss_written_out(images):
+    torch.manual_seed(0)
+    net = {"_target_": "src.model.mlp.MLP", "input_shape": [28, 28], "outputs": 10, "hidden": []}
+    linear = Classifier(net=net, mean=100.0, std=50.0).eval()
+    inputs, labels = images[0].float(), images[1]
+    weight = linear.net.get_parameter("layers.0.weight").detach()
+    with torch.no_grad():
+        outputs = linear(inputs).softmax(1) - F.one_hot(labels, 10)
+    expected = (outputs @ weight / 50).view_as(inputs)
+    found = input_gradient(linear, inputs, labels)
+    assert torch.allclose(found, expected, atol=1e-7)
+    moved = fgsm(linear, inputs, labels, 0.1)
+    assert torch.equal(moved, (inputs + 25.5 * found.sign()).clamp(0, 255))
+
+
+def test_pgd_starts_where_it_is_told_and_its_first_step_is_that_of_fgsm(model, images):
+    inputs, labels = images
+    middle = torch.full(inputs.shape, 0.5)
+    assert torch.equal(
+        pgd(model, inputs, labels, 0.1, steps=0, step_size=0.1, random=middle), inputs.float().clamp(0, 255)
+    )
+    one_step = pgd(model, inputs, labels, 0.1, steps=1, step_size=0.1, random=middle)
+    assert torch.allclose(one_step, fgsm(model, inputs, labels, 0.1), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("corrupt", "strength"),
+    [
+        (corruptions.noise, 0.1),
+        (corruptions.blur, 1.0),
+        (corruptions.rotation, 15.0),
+        (corruptions.shift, 2.0),
+        (corruptions.erased, 7.0),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_corrupted_images_are_images_and_the_originals_stay(images, corrupt: Callable[..., torch.Tensor], strength):
+    inputs = images[0]
+    before = inputs.clone()
+    changed = corrupt(inputs, strength)
+    assert (changed.shape, changed.dtype) == (inputs.shape, torch.uint8)
+    assert torch.equal(inputs, before)
+    assert not torch.equal(changed, inputs)
+
+
+def test_what_moves_images_moves_them_as_far_as_it_says(images):
+    inputs = images[0]
+    moved = corruptions.shift(inputs, 2)
+    assert torch.equal(moved[0::4, :, 2:], inputs[0::4, :, :-2])
+    assert torch.equal(moved[1::4, :, :-2], inputs[1::4, :, 2:])
+    assert torch.equal(moved[2::4, 2:], inputs[2::4, :-2])
+    assert torch.equal(moved[3::4, :-2], inputs[3::4, 2:])
+    assert torch.equal(corruptions.rotation(inputs, 90)[0::2], inputs[0::2].rot90(1, (1, 2)))
+    assert torch.equal(corruptions.rotation(inputs, 90)[1::2], inputs[1::2].rot90(-1, (1, 2)))
+    white = torch.full((20, 28, 28), 255, dtype=torch.uint8)
+    assert ((corruptions.erased(white, 7) == 0).sum((1, 2)) == 49).all()
+
+
+# -- training on attacked samples
+
+
+def test_trained_against_an_attack_a_network_bears_it_better(fit_here: Fit, images):
+    words = [
+        "data.train_size=5000",
+        "data.val_size=0",
+        "trainer.max_epochs=8",
+        "model.hidden=[64]",
+        "optimizer.lr=3e-3",
+    ]
+    inputs, labels = images
+    bears = {}
+    for choice in ("default", "adversarial"):
+        done = fit_here(*words, f"callbacks={choice}", small=False)
+        trained = Classifier.load_from_checkpoint(done["directory"] / "checkpoints/last.ckpt").eval()
+        changed = pgd(trained, inputs, labels, 0.1, steps=10, step_size=0.025, random=random(inputs))
+        with torch.no_grad():
+            bears[choice] = float((trained(changed).argmax(1) == labels).float().mean())
+    assert bears["adversarial"] > bears["default"] + 0.2, bears
+
+
+def weights(directory: Path) -> dict[str, torch.Tensor]:
+    return torch.load(directory / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
+def test_each_sample_is_attacked_against_the_weights_of_its_own_step(fit_here: Fit, attack: str):
+    words = [*ATTACKED, f"callbacks.adversarial.attack={attack}", "model.dropout=0.2"]
+    one, five = (
+        weights(fit_here(*words, f"data.steps_per_execution={steps}", small=False)["directory"]) for steps in (1, 5)
+    )
+    assert not differences(one, five)
+
+
+def test_a_step_is_that_of_the_attacked_samples_by_hand(fit_here: Fit):
+    words = ["data.train_size=64", "data.val_size=0", "trainer.max_epochs=1", "model.hidden=[16]", "optimizer=sgd"]
+    words += ["callbacks=adversarial", "callbacks.adversarial.attack=fgsm", "callbacks.adversarial.share=0.25"]
+    first: dict[str, Any] = {}
+
+    class Keep(pl.Callback):
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            first["batch"] = batch
+            first["model"] = {name: value.clone() for name, value in pl_module.state_dict().items()}
+
+    directory = fit_here(*words, small=False, extra=[Keep()])["directory"]
+    trained = Classifier.load_from_checkpoint(directory / "checkpoints/last.ckpt").eval()
+    after = {name: value.clone() for name, value in trained.net.state_dict().items()}
+    trained.load_state_dict(first["model"])
+    inputs, labels = first["batch"].inputs.float(), first["batch"].labels
+    inputs[:16] = fgsm(trained, inputs[:16], labels[:16], 0.1)
+    (trained.loss(trained(inputs), labels) / 64).backward()
+    for name, parameter in trained.net.named_parameters():
+        assert torch.allclose(after[name], parameter - 0.1 * parameter.grad, atol=1e-6), name
+
+
+@pytest.mark.parametrize("cut", [(2, "told"), (4, "killed")])
+def test_cut_off_and_resumed_it_ends_as_if_it_had_not_been(
+    fit_here: Fit, tmp_path: Path, event_files_in_order: None, cut: tuple[int, str]
+):
+    words = [*ATTACKED, "data.steps_per_execution=3", "model.dropout=0.3"]
+    directory = tmp_path / "cut"
+    with pytest.raises((Interrupted, RuntimeError)):
+        fit_here(*words, extra=[Cut(*cut)], small=False, into=directory)
+    fit_here(*words, small=False, into=directory)
+    assert not differences(outcome(directory), outcome(fit_here(*words, small=False)["directory"]))
+
+
+def test_two_processes_attack_the_same_samples(train: Command):
+    done = train("-m", "callbacks=adversarial", "trainer.devices=1,2", "trainer.max_epochs=1")
+    assert done.status == 0, done.stdout + done.stderr
+    one, two = done.runs
+    assert one["metrics"]["train/loss"] == pytest.approx(two["metrics"]["train/loss"], abs=1e-4)
+
+
+def test_what_cannot_be_attacked_is_refused_in_a_sentence(fit_here: Fit):
+    with pytest.raises(UserError, match="grey values") as refused:
+        fit_here("experiment=article_binary", "callbacks=adversarial", "trainer.max_epochs=1", small=False)
+    assert len(str(refused.value).splitlines()) == 1
+    with pytest.raises(ConfigError, match=r"epsilon=1\.5"):
+        fit_here("callbacks=adversarial", "callbacks.adversarial.epsilon=1.5")
+
+
+# -- the table
+
+
+@pytest.fixture
+def evaluated(train_here: Command, capfd: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run ``evaluate`` here and return what it prints, read as JSON if that is asked for."""
+
+    def run(*words: str, status: int = 0) -> Any:
+        capfd.readouterr()
+        assert src.evaluate.main(list(words)) == status
+        said = capfd.readouterr()
+        if status:
+            return said.err
+        return json.loads(said.out) if "--json" in words else said.out
+
+    return run
+
+
+def test_the_table_is_what_comes_out_by_hand(train_here: Command, evaluated: Callable[..., Any]):
+    [directory] = train_here("seed=4").directories
+    entry = evaluated("latest", "--robustness", "--json")
+    record = Record.load(directory)
+    assert record.values["evaluations"] == [entry]
+    rows = {(row["change"], row["strength"]): row["acc"] for row in entry["robustness"]}
+    assert {change for change, _ in rows} == {
+        "clean", "noise", "blur", "rotation", "shift", "erased", "fgsm", "pgd"
+    }  # fmt: skip
+    assert rows["clean", 0.0] == pytest.approx(entry["metrics"]["test/acc"], abs=1e-7)
+    data = MNIST()
+    data.setup("test")
+    images, labels = data.test_set
+    model = Classifier.load_from_checkpoint(directory / "checkpoints/best.ckpt").eval()
+    with torch.no_grad():
+        shifted = (model(corruptions.shift(images, 2)).argmax(1) == labels).float().mean()
+    assert rows["shift", 2.0] == pytest.approx(float(shifted), abs=1e-6)
+    with torch.no_grad():
+        attacked = (model(fgsm(model, images, labels, 0.05)).argmax(1) == labels).float().mean()
+    assert rows["fgsm", 0.05] == pytest.approx(float(attacked), abs=3e-4)
+    assert rows["pgd", 0.1] <= rows["fgsm", 0.1] + 0.01
+
+
+def test_measured_again_it_is_the_same_and_replaces_the_picture(train_here: Command, evaluated: Callable[..., Any]):
+    [directory] = train_here().directories
+    entry = evaluated("latest", "split=val", "--robustness", "--json")
+    printed = evaluated("latest", "split=val", "--robustness")
+    first, second = Record.load(directory).values["evaluations"]
+    assert first == entry
+    assert second["robustness"] == first["robustness"]
+    assert all(f"{row['acc']:.4f}" in printed for row in first["robustness"])
+    assert len(EventAccumulator(str(directory)).Reload().Images("robustness")) == 1
+    assert len(list(directory.glob("events.out.tfevents.*.robustness"))) == 1
+
+
+def test_a_run_goes_on_as_if_its_robustness_had_not_been_measured(
+    fit_here: Fit, tmp_path: Path, event_files_in_order: None, monkeypatch: pytest.MonkeyPatch
+):
+    words = [*SMALL, "data.train_size=256"]
+    directories = [fit_here(*words, "trainer.max_epochs=1", small=False)["directory"] for _ in range(2)]
+    record = Record.load(directories[0])
+    record.update(status="done")
+    src.evaluate.evaluate(record, "last", "val", robustness=True)
+    for directory in directories:
+        fit_here(*words, small=False, into=directory)
+    assert not differences(*map(outcome, directories))
+
+
+def test_what_holds_no_pictures_is_refused_in_a_sentence(train_here: Command, evaluated: Callable[..., Any]):
+    words = ["experiment=article_binary", "trainer.max_epochs=1", "callbacks.best.every_n_epochs=1"]
+    done = train_here(*words, small=False)
+    said = evaluated("latest", "--robustness", status=1)
+    assert "grey pictures" in said
+    assert len(said.splitlines()) == 1
+    assert "evaluations" not in Record.load(done.directories[0]).values
