@@ -188,6 +188,7 @@ def test_cut_off_and_resumed_it_ends_as_if_it_had_not_been(
     assert not differences(outcome(directory), outcome(fit_here(*words, small=False)["directory"]))
 
 
+@pytest.mark.slow
 def test_two_processes_attack_the_same_samples(train: Command):
     done = train("-m", "callbacks=adversarial", "trainer.devices=1,2", "trainer.max_epochs=1")
     assert done.status == 0, done.stdout + done.stderr

@@ -1,0 +1,98 @@
+"""What runs of different sizes reach, and how long their networks take for a batch of 1 and of 256, on one thread.
+
+    python -m benchmarks.sizes SWEEP            the runs of a sweep, in the order of its jobs
+    python -m benchmarks.sizes RUN RUN          any runs, by id, name or directory
+    python -m benchmarks.sizes SWEEP --json
+
+Timed is what the network does with preprocessed float32 samples, without gradients: the best checkpoint as it is, zeros
+and all. Each size is timed in turn, round after round, and the median over the rounds is given.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from src.callbacks.pruning import sparsity
+from src.errors import RunNotFound
+from src.paths import SWEEPS
+from src.tracking.find import find
+from src.tracking.record import Record
+from src.tracking.weights import trained
+
+BATCHES = (1, 256)
+
+
+def main() -> None:
+    """Time the rounds and print the medians."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sizes", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="+", metavar="RUN|SWEEP")
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--json", action="store_true", help="print the rows instead of the table")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    records = [record for name in args.names for record in runs_of(name)]
+    models = [trained(record)[0] for record in records]
+    times: list[dict[int, list[float]]] = [{size: [] for size in BATCHES} for _ in models]
+    for _ in range(args.rounds):
+        for model, mine in zip(models, times, strict=True):
+            for size in BATCHES:
+                mine[size].append(milliseconds(model.net, torch.rand(size, 28, 28)))
+    rows = [row(record, model.net, mine) for record, model, mine in zip(records, models, times, strict=True)]
+    if args.json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table("hidden", "parameters", "not zero", "sparsity", "val/acc", "test/acc", "ms for 1", "ms for 256")
+    for one in rows:
+        cells = [one["hidden"], f"{one['parameters']:,}", f"{one['not_zero']:,}", f"{one['sparsity']:.0%}"]
+        measured = [f"{one['val/acc']:.4f}", f"{one['test/acc']:.4f}", *(f"{one[f'ms_{n}']:.3f}" for n in BATCHES)]
+        table.add_row(*cells, *measured)
+    Console().print(table)
+
+
+def runs_of(name: str) -> list[Record]:
+    """A sweep's runs in the order of its jobs, or the run of that name."""
+    jobs = sorted((SWEEPS / name).glob("*/run.json"))
+    records = [Record.load(path.parent) for path in jobs] or [find(name)]
+    if missing := [record.values["id"] for record in records if record.status != "done"]:
+        raise RunNotFound(f"{', '.join(missing)} did not end well: resume it first.")
+    return records
+
+
+@torch.no_grad()
+def milliseconds(net: nn.Module, inputs: torch.Tensor) -> float:
+    """The mean over as many calls as take a hundredth of a second or more."""
+    calls = 1
+    while True:
+        start = time.perf_counter()
+        for _ in range(calls):
+            net(inputs)
+        seconds = time.perf_counter() - start
+        if seconds > 0.01:
+            return seconds / calls * 1000
+        calls *= 2
+
+
+def row(record: Record, net: nn.Module, times: dict[int, list[float]]) -> dict[str, Any]:
+    """What is known of one run."""
+    parameters = list(net.parameters())
+    return {
+        "run": record.values["id"],
+        "hidden": json.dumps(record.values["config"]["model"]["hidden"]),
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "not_zero": sum(int(parameter.count_nonzero()) for parameter in parameters),
+        "sparsity": sparsity(net),
+        "val/acc": record.values["best"]["value"],
+        "test/acc": record.values["metrics"]["test/acc"],
+        **{f"ms_{size}": statistics.median(values) for size, values in times.items()},
+    }
+
+
+if __name__ == "__main__":
+    main()

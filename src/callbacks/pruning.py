@@ -1,0 +1,155 @@
+"""Weights that are taken out of a network while it trains."""
+
+from itertools import pairwise
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from src.callbacks.curves import point_is_due
+from src.errors import UserError
+from src.model.classifier import Classifier
+from src.model.mlp import MLP
+
+# Optimizer steps from one pruning to the next, as in Zhu & Gupta.
+_EVERY_STEPS = 100
+
+
+class Pruning(pl.Callback):
+    """Sets more and more weights to zero, those of least magnitude first, and keeps them there; curve ``sparsity``.
+
+    The share that is pruned rises from 0 at ``start_epoch`` to ``amount`` at ``end_epoch`` by the cubic of Zhu & Gupta
+    2017 (https://arxiv.org/abs/1710.01878); where both are the same it is done in one go. torch's pruning methods choose
+    the weights, and after each optimizer step those are set to zero again, so checkpoints hold ordinary weights that need
+    neither this callback nor torch's reparametrisation. Lightning's ``ModelPruning`` prunes once an epoch, keeps
+    ``weight_orig`` and ``weight_mask`` in place of the weights and cannot go on within an epoch, hence this one.
+
+    A network is best before it is pruned, so the best checkpoint and early stopping are judged anew from the moment at
+    which ``amount`` is reached; a best.ckpt of before is overwritten at the end of that epoch.
+
+    Args:
+        amount: share of the weights that is pruned in the end; of the units, where it is structured.
+        start_epoch: when it begins, in epochs from the start; fractions are allowed.
+        end_epoch: when ``amount`` is reached.
+        structured: prune whole units of the hidden layers of an MLP, those whose incoming weights have the least 2-norm in
+            their layer, with their bias and their outgoing weights; otherwise single weights, over all layers together.
+    """
+
+    def __init__(
+        self, *, amount: float = 0.8, start_epoch: float = 0.0, end_epoch: float = 6.0, structured: bool = False
+    ) -> None:
+        self.amount, self.start_epoch, self.end_epoch = amount, start_epoch, end_epoch
+        self.structured = structured
+        # Of each parameter of the network by its name: 1 where it is kept, 0 where it is pruned.
+        self._masks: dict[str, Tensor] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The masks."""
+        return {"masks": self._masks}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with them."""
+        self._masks = dict(state_dict["masks"])
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+        """Listen to the optimizer.
+
+        Raises:
+            UserError: units are to be pruned of a network that is no MLP, or has no hidden layer.
+        """
+        net = pl_module.net
+        if self.structured and not (isinstance(net, MLP) and len(_linear(net)) > 1):
+            raise UserError(
+                "callbacks.pruning.structured=true prunes the units of hidden layers, and this network "
+                f"({type(net).__name__}) has none that are known: set structured=false."
+            )
+        self._masks = {name: mask.to(pl_module.device) for name, mask in self._masks.items()}
+        first = round(self.start_epoch * pl_module.steps_per_epoch)
+        last = max(1, round(self.end_epoch * pl_module.steps_per_epoch))
+
+        def after(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+            step = trainer.global_step + 1  # Lightning counts it when the optimizer is done
+            if step == last or (first < step < last and step % _EVERY_STEPS == 0):
+                share = self.amount * (1 - (1 - (step - first) / (last - first)) ** 3) if step < last else self.amount
+                self._masks = _units(net, share) if self.structured else _weights(net, share)
+            if step == last:
+                _judge_anew(trainer)
+            self._keep(net)
+
+        self._listening = trainer.optimizers[0].register_step_post_hook(after)
+
+    @torch.no_grad()
+    def _keep(self, net: nn.Module) -> None:
+        """Set what is pruned to zero."""
+        if self._masks:
+            pruned: list[Tensor] = [net.get_parameter(name) for name in self._masks]
+            masks: list[Tensor] = list(self._masks.values())
+            torch._foreach_mul_(pruned, masks)
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: Classifier, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """Log the share of weights that are zero, when a point is due."""
+        if not point_is_due(trainer, batch_idx):
+            return
+        value = sparsity(pl_module.net)
+        for logger in trainer.loggers:
+            logger.log_metrics({"sparsity": value}, trainer.global_step)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen no longer."""
+        self._listening.remove()
+
+
+def sparsity(net: nn.Module) -> float:
+    """The share of a network's weights (biases left out) that are zero."""
+    weights = [parameter for parameter in net.parameters() if parameter.ndim > 1]
+    zero = sum(int((weight == 0).sum()) for weight in weights)
+    return zero / sum(weight.numel() for weight in weights)
+
+
+def _linear(net: nn.Module) -> list[tuple[str, nn.Linear]]:
+    return [(name, layer) for name, layer in net.named_modules() if isinstance(layer, nn.Linear)]
+
+
+def _weights(net: nn.Module, share: float) -> dict[str, Tensor]:
+    """Masks of all matrices that leave out the least weights of all of them together."""
+    matrices = {name: parameter.detach() for name, parameter in net.named_parameters() if parameter.ndim > 1}
+    together = torch.cat([matrix.flatten() for matrix in matrices.values()])
+    count = round(share * len(together))
+    mask = prune.L1Unstructured(count).compute_mask(together, torch.ones_like(together))
+    parts = mask.split([matrix.numel() for matrix in matrices.values()])
+    # Each in memory of its own, or a checkpoint would hold all of them with each.
+    return {name: part.view_as(matrix).clone() for (name, matrix), part in zip(matrices.items(), parts, strict=True)}
+
+
+def _units(net: nn.Module, share: float) -> dict[str, Tensor]:
+    """Masks of an MLP that leave out the weakest units of each hidden layer, but never all."""
+    layers = _linear(net)
+    masks = {
+        f"{name}.{part}": torch.ones_like(parameter)
+        for name, layer in layers
+        for part, parameter in layer.named_parameters()
+    }
+    for (name, layer), (following, _) in pairwise(layers):
+        count = min(round(share * layer.out_features), layer.out_features - 1)
+        weight = layer.weight.detach()
+        rows = prune.LnStructured(count, n=2, dim=0).compute_mask(weight, torch.ones_like(weight))
+        kept = rows[:, 0]
+        masks[f"{name}.weight"] *= rows
+        masks[f"{name}.bias"] *= kept
+        masks[f"{following}.weight"] *= kept
+    return masks
+
+
+def _judge_anew(trainer: pl.Trainer) -> None:
+    """Forget how good the network was before."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, ModelCheckpoint) and callback.monitor:
+            callback.best_k_models, callback.kth_best_model_path, callback.best_model_score = {}, "", None
+        elif isinstance(callback, EarlyStopping):
+            worst = torch.tensor(torch.inf)
+            callback.wait_count, callback.best_score = 0, worst if callback.mode == "min" else -worst
