@@ -224,24 +224,24 @@ def evaluated(train_here: Command, capfd: pytest.CaptureFixture[str]) -> Callabl
 
 def test_the_table_is_what_comes_out_by_hand(train_here: Command, evaluated: Callable[..., Any]):
     [directory] = train_here("seed=4").directories
-    entry = evaluated("latest", "--robustness", "--json")
+    entry = evaluated("latest", "split=val", "--robustness", "--json")
     record = Record.load(directory)
     assert record.values["evaluations"] == [entry]
     rows = {(row["change"], row["strength"]): row["acc"] for row in entry["robustness"]}
     assert {change for change, _ in rows} == {
         "clean", "noise", "blur", "rotation", "shift", "erased", "fgsm", "pgd"
     }  # fmt: skip
-    assert rows["clean", 0.0] == pytest.approx(entry["metrics"]["test/acc"], abs=1e-7)
-    data = MNIST()
-    data.setup("test")
-    images, labels = data.test_set
+    assert rows["clean", 0.0] == pytest.approx(entry["metrics"]["val/acc"], abs=1e-7)
+    data = MNIST(val_size=500, seed=4)
+    data.setup("validate")
+    images, labels = data.val_set
     model = Classifier.load_from_checkpoint(directory / "checkpoints/best.ckpt").eval()
     with torch.no_grad():
         shifted = (model(corruptions.shift(images, 2)).argmax(1) == labels).float().mean()
     assert rows["shift", 2.0] == pytest.approx(float(shifted), abs=1e-6)
     with torch.no_grad():
         attacked = (model(fgsm(model, images, labels, 0.05)).argmax(1) == labels).float().mean()
-    assert rows["fgsm", 0.05] == pytest.approx(float(attacked), abs=3e-4)
+    assert rows["fgsm", 0.05] == pytest.approx(float(attacked), abs=2.1e-3)
     assert rows["pgd", 0.1] <= rows["fgsm", 0.1] + 0.01
 
 

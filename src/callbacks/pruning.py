@@ -39,7 +39,7 @@ class Pruning(pl.Callback):
     """
 
     def __init__(
-        self, *, amount: float = 0.8, start_epoch: float = 0.0, end_epoch: float = 6.0, structured: bool = False
+        self, *, amount: float = 0.8, start_epoch: float = 0.0, end_epoch: float = 1.0, structured: bool = False
     ) -> None:
         self.amount, self.start_epoch, self.end_epoch = amount, start_epoch, end_epoch
         self.structured = structured
