@@ -4,10 +4,11 @@
     python -m src.evaluate RUN checkpoint=last          the weights at the end instead
     python -m src.evaluate RUN split=val                on the samples held out of the training set
     python -m src.evaluate RUN --robustness             on corrupted and attacked images, too
+    python -m src.evaluate RUN --calibrate              fit a temperature on the held-out samples, and measure with it
     python -m src.evaluate RUN --json                   for programs
 
 RUN is an id, a unique beginning of one, a name, a directory, latest or best. Nothing of the run is changed; the result
-is added to its record; --robustness leaves a picture in TensorBoard besides, in place of an earlier one.
+is added to its record; --robustness and --calibrate leave a picture in TensorBoard besides, in place of an earlier one.
 """
 
 import argparse
@@ -32,10 +33,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="checkpoint=best|last, split=test|val")
-    parser.add_argument("--robustness", action="store_true", help="noise, blur, rotation, shift, erasing, FGSM, PGD")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--robustness", action="store_true", help="noise, blur, rotation, shift, erasing, FGSM, PGD")
+    kind.add_argument("--calibrate", action="store_true", help="a temperature that makes the confidence believable")
     parser.add_argument("--json", action="store_true", help="print the entry that is added to the record")
-    args = parser.parse_args(argv)
-    return status_of(lambda: _run(args))
+    args = parser.parse_intermixed_args(argv)
+    return status_of(lambda: _calibrate(args) if args.calibrate else _run(args))
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -54,6 +57,18 @@ def _run(args: argparse.Namespace) -> None:
         from src.robustness import table
 
         Console().print(table(entry["robustness"]))
+
+
+def _calibrate(args: argparse.Namespace) -> None:
+    settings = settings_in(args.settings, {"checkpoint": _CHOICES["checkpoint"]})  # it is about both splits
+    record = find(args.run)
+    from src.calibration import as_lines, calibrate
+
+    entry = calibrate(record, **settings)
+    if args.json:
+        print(json.dumps(entry, indent=2))
+    else:
+        print(f"{record.values['id']} ({settings['checkpoint']} weights)", *as_lines(entry), sep="\n")
 
 
 def evaluate(record: Record, checkpoint: str = "best", split: str = "test", robustness: bool = False) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The test's outcome as figures in TensorBoard. matplotlib is imported only when one is drawn."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 from torchmetrics.functional.classification import multiclass_confusion_matrix
@@ -78,16 +79,8 @@ class Reliability(AfterTest):
 
     def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outcome: Outcome) -> None:
         """Draw the bins; on the diagonal confidence can be believed."""
-        if not writers(trainer):
-            return
-        figure, axes = _figure()
-        found = calibration(outcome)
-        axes.plot([0, 1], [0, 1], linestyle=":", color="gray")
-        axes.plot([b["confidence"] for b in found["bins"]], [b["accuracy"] for b in found["bins"]], marker="o")
-        axes.set_xlabel("confidence")
-        axes.set_ylabel("accuracy")
-        axes.set_title(f"expected calibration error {found['ece']:.4f}")
-        _add(trainer, "reliability", figure)
+        if writers(trainer):
+            _add(trainer, "reliability", reliability({"test": calibration(outcome)}))
 
 
 class PRCurves(AfterTest):
@@ -99,6 +92,20 @@ class PRCurves(AfterTest):
             for number, name in enumerate(outcome.names):
                 truth = outcome.labels == number
                 writer.add_pr_curve(f"pr/{name}", truth, outcome.chances[:, number], trainer.global_step)
+
+
+def reliability(found: Mapping[str, Mapping[str, Any]]) -> "Figure":
+    """Accuracy over confidence, a line for each of what ``src.callbacks.results.calibration`` found, under its name."""
+    figure, axes = _figure()
+    axes.plot([0, 1], [0, 1], linestyle=":", color="gray")
+    for name, one in found.items():
+        label = f"{name}: expected calibration error {one['ece']:.4f}"
+        confidence, accuracy = ([here[key] for here in one["bins"]] for key in ("confidence", "accuracy"))
+        axes.plot(confidence, accuracy, marker="o", label=label)
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("accuracy")
+    axes.legend(frameon=False)
+    return figure
 
 
 def _figure() -> "tuple[Figure, Axes]":

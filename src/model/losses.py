@@ -66,6 +66,11 @@ def predicted(logits: Tensor) -> Tensor:
     return (logits.squeeze(1) > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
 
 
+def columns(logits: Tensor) -> Tensor:
+    """One score a class, (n, classes), whose softmax is ``probabilities``: a single output is shared out among the two."""
+    return torch.cat([-logits / 2, logits / 2], 1) if logits.shape[1] == 1 else logits
+
+
 def probabilities(logits: Tensor) -> Tensor:
     """The share of each class, (n, classes): by softmax, or by the sigmoid of a single output, whatever the loss."""
     if logits.shape[1] == 1:

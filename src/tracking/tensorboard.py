@@ -105,12 +105,23 @@ def close_session(record: Record) -> None:
     _replace(record.directory, END_SUFFIX, end, text("result", _result(record)))
 
 
+def has_tensorboard(record: Record) -> bool:
+    """Whether a run was trained with it, so that there is something to add pictures to."""
+    return any(record.directory.glob(f"events.out.tfevents.*{START_SUFFIX}"))
+
+
 def add_picture(record: Record, tag: str, pixels: "npt.NDArray[np.uint8]") -> None:
     """Show a picture (height, width, 3) of a run that has ended, in place of an earlier one by that tag.
 
     It lies in an event file of its own, so that a run which is resumed loses nothing by it.
     """
-    _replace(record.directory, f".{tag}", image(tag, pixels, dataformats="HWC"))
+    add_pictures(record, tag, {tag: pixels})
+
+
+def add_pictures(record: Record, kind: str, pictures: "Mapping[str, npt.NDArray[np.uint8]]") -> None:
+    """Show pictures by their tags, in place of all earlier ones of that kind, as ``add_picture`` does."""
+    images = (image(tag, pixels, dataformats="HWC") for tag, pixels in pictures.items())
+    _replace(record.directory, f".{kind}", *images)
 
 
 def _replace(directory: Path, suffix: str, *summaries: Summary) -> None:

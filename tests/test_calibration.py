@@ -1,0 +1,103 @@
+"""Temperature scaling: what it finds, what it changes, what it never changes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from src.calibration import fit_temperature
+from src.errors import UserError
+from src.evaluate import main
+from src.model.losses import columns, predicted, probabilities
+from src.tracking.record import Record
+from tests.conftest import Command, MakeRun
+
+CALIBRATION = "events.out.tfevents.*.calibration"
+
+
+def test_the_effect_is_measured_on_both_sets_and_kept(train_here: Command, capfd: pytest.CaptureFixture[str]):
+    [directory] = train_here().directories
+    assert main([str(directory), "--calibrate", "checkpoint=best", "--json"]) == 0
+    entry = json.loads(capfd.readouterr().out)
+    record = Record.load(directory).values
+    assert record["calibration"] == entry
+
+    before, after = entry["before"], entry["after"]
+    results = json.loads((directory / "results.json").read_text())
+    assert before["test/ece"] == pytest.approx(results["calibration"]["ece"], abs=1e-4)
+    assert before["test/nll"] == pytest.approx(record["metrics"]["test/loss"], abs=1e-5)
+    assert before["test/acc"] == pytest.approx(record["metrics"]["test/acc"])
+    assert before["val/acc"] == pytest.approx(record["best"]["value"])
+    for split in ("val", "test"):
+        assert after[f"{split}/acc"] == before[f"{split}/acc"]
+    assert after["val/nll"] < before["val/nll"]
+
+    assert main([str(directory), "--calibrate"]) == 0
+    said = capfd.readouterr().out
+    assert f"temperature {entry['temperature']:.4f}" in said
+    assert f"{after['test/ece']:.4f}" in said
+    assert len(list(directory.glob(CALIBRATION))) == 1
+    events = EventAccumulator(str(directory))
+    events.Reload()
+    assert "calibration" in events.Tags()["images"]
+
+
+@pytest.mark.parametrize("factor", [0.05, 1.0, 3.0, 200.0])
+def test_logits_blown_up_by_a_factor_are_brought_back_by_it(factor: float):
+    generator = torch.Generator().manual_seed(0)
+    honest = 2 * torch.randn(20_000, 10, generator=generator, dtype=torch.float64)
+    labels = torch.multinomial(honest.softmax(1), 1, generator=generator).squeeze(1)
+    assert fit_temperature(factor * honest, labels) == pytest.approx(factor, rel=0.03)
+
+
+def test_of_two_classes_told_by_one_output_the_same():
+    generator = torch.Generator().manual_seed(0)
+    honest = 2 * torch.randn(20_000, 1, generator=generator, dtype=torch.float64)
+    labels = torch.bernoulli(torch.sigmoid(honest), generator=generator).long().squeeze(1)
+    assert fit_temperature(columns(3 * honest), labels) == pytest.approx(3, rel=0.05)
+    assert torch.allclose(columns(honest).softmax(1), probabilities(honest))
+    assert torch.equal(columns(honest).argmax(1), predicted(honest))
+
+
+def test_samples_that_determine_no_temperature_are_refused():
+    logits = torch.tensor([[3.0, 1.0], [0.0, 2.0], [1.0, 2.0]], dtype=torch.float64)
+    with pytest.raises(UserError, match="all 3 held-out samples are told right"):
+        fit_temperature(logits, torch.tensor([0, 1, 1]))
+    with pytest.raises(UserError, match="no more than the others"):
+        fit_temperature(logits, torch.tensor([1, 0, 1]))
+    assert 0 < fit_temperature(logits, torch.tensor([0, 1, 0])) < 10
+
+
+def test_a_run_that_held_nothing_out_is_told_how_to(train_here: Command, capfd: pytest.CaptureFixture[str]):
+    [directory] = train_here("data.val_size=0", "trainer.max_epochs=1").directories
+    before = (directory / "run.json").read_bytes()
+    assert main([str(directory), "--calibrate"]) == 1
+    said = capfd.readouterr().err
+    assert "data.val_size=0" in said
+    assert "train with data.val_size=5000" in said
+    assert (directory / "run.json").read_bytes() == before
+
+
+def test_a_split_cannot_be_chosen(make_run: MakeRun, capfd: pytest.CaptureFixture[str]):
+    assert main([str(make_run().directory), "--calibrate", "split=val"]) == 2
+    assert "split=val" in capfd.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["latest", "--calibrate", "--robustness"])
+
+
+def test_a_run_at_work_and_one_without_weights_are_refused(make_run: MakeRun, capfd: pytest.CaptureFixture[str]):
+    for values, said in (({"status": "running"}, "still running"), ({}, "best.ckpt is missing")):
+        directory: Path = make_run(**values).directory
+        assert main([str(directory), "--calibrate"]) == 1
+        assert said in capfd.readouterr().err
+
+
+def test_without_tensorboard_no_event_file_is_begun(train_here: Command, capfd: pytest.CaptureFixture[str]):
+    [directory] = train_here("logger=none", "trainer.max_epochs=1").directories
+    assert main([str(directory), "--calibrate"]) == 0
+    entry: dict[str, Any] = Record.load(directory).values["calibration"]
+    assert entry["temperature"] > 0
+    assert not list(directory.glob("events.*"))
