@@ -5,6 +5,8 @@
     evaluate.py   test a finished run again
     predict.py    let a finished run say what is in pictures
     robustness.py how its model bears corrupted and attacked images
+    calibration.py  a temperature that makes its confidence believable
+    explain.py    which pixels speak for what it says
     command.py    what the commands on finished runs have in common
     runs/         the runs that have been made: find, compare, tag, clear away, report, reproduce
     dashboard/    TensorBoard over them
