@@ -17,10 +17,9 @@ from src.model.classifier import Classifier
 from src.model.losses import predicted
 from src.randomness import CORRUPTION, seed_step, step_seeds
 from src.tracking.record import Record
-from src.tracking.tensorboard import add_picture
+from src.tracking.tensorboard import add_pictures, has_tensorboard
 
 _PGD_STEPS = 20
-_TENSORBOARD = "src.tracking.tensorboard.TensorBoard"
 
 
 def _by(corrupt: Callable[[Tensor, float], Tensor]) -> Callable[[Classifier, Chunk, float], Tensor]:
@@ -123,7 +122,7 @@ def table(rows: Sequence[Row]) -> Table:
 
 def show(record: Record, rows: Sequence[Row], title: str) -> None:
     """Draw a bar for each row: image ``robustness`` in TensorBoard, if the run is there."""
-    if not any(node["_target_"] == _TENSORBOARD for node in record.values["config"]["logger"].values()):
+    if not has_tensorboard(record):
         return
     from matplotlib.figure import Figure
 
@@ -137,7 +136,7 @@ def show(record: Record, rows: Sequence[Row], title: str) -> None:
     axes.set_xlim(0, 1.12)
     axes.set_xlabel("accuracy")
     axes.set_title(title)
-    add_picture(record, "robustness", drawn(figure))
+    add_pictures(record, "robustness", {"robustness": drawn(figure)})
 
 
 def _strength(row: Row) -> str:

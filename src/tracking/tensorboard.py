@@ -110,16 +110,11 @@ def has_tensorboard(record: Record) -> bool:
     return any(record.directory.glob(f"events.out.tfevents.*{START_SUFFIX}"))
 
 
-def add_picture(record: Record, tag: str, pixels: "npt.NDArray[np.uint8]") -> None:
-    """Show a picture (height, width, 3) of a run that has ended, in place of an earlier one by that tag.
-
-    It lies in an event file of its own, so that a run which is resumed loses nothing by it.
-    """
-    add_pictures(record, tag, {tag: pixels})
-
-
 def add_pictures(record: Record, kind: str, pictures: "Mapping[str, npt.NDArray[np.uint8]]") -> None:
-    """Show pictures by their tags, in place of all earlier ones of that kind, as ``add_picture`` does."""
+    """Show pictures (height, width, 3) of a run that has ended by their tags, in place of all earlier ones of that kind.
+
+    They lie in an event file of their own, so that a run which is resumed loses nothing by it.
+    """
     images = (image(tag, pixels, dataformats="HWC") for tag, pixels in pictures.items())
     _replace(record.directory, f".{kind}", *images)
 
