@@ -7,8 +7,10 @@
     robustness.py how its model bears corrupted and attacked images
     calibration.py  a temperature that makes its confidence believable
     explain.py    which pixels speak for what it says
+    export.py     a finished run's model as a file that runs without this project
     command.py    what the commands on finished runs have in common
     runs/         the runs that have been made: find, compare, tag, clear away, report, reproduce
+    exporting/    models as programs of their own, checked against the original
     dashboard/    TensorBoard over them
     run.py        one run: its record opened, trained, its record closed
     fit.py        one training as each process runs it: data, model, trainer, test
