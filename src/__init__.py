@@ -5,12 +5,12 @@
     evaluate.py   test a finished run again
     predict.py    let a finished run say what is in pictures
     robustness.py how its model bears corrupted and attacked images
-    calibration.py  a temperature that makes its confidence believable
+    calibration.py a temperature that makes its confidence believable
     explain.py    which pixels speak for what it says
     export.py     a finished run's model as a file that runs without this project
+    exporting/    how: as programs of their own, checked against the original
     command.py    what the commands on finished runs have in common
     runs/         the runs that have been made: find, compare, tag, clear away, report, reproduce
-    exporting/    models as programs of their own, checked against the original
     dashboard/    TensorBoard over them
     run.py        one run: its record opened, trained, its record closed
     fit.py        one training as each process runs it: data, model, trainer, test
