@@ -52,8 +52,9 @@ def in_float(form: str, predictor: Predictor, data: TensorData, facts: Mapping[s
             program = open_pt2(content)
         found = compare(program, open_original(predictor), samples, labels)
     except Exception as error:  # exporters raise what they meet, and a network of one's own may hold anything
-        cause = str(error).strip().partition("\n")[0]
-        raise UserError(f"the network cannot be exported to {form} ({type(error).__name__}: {cause}).") from error
+        first = _first(error)
+        cause = str(first).strip().partition("\n")[0]
+        raise UserError(f"the network cannot be exported to {form} ({type(first).__name__}: {cause}).") from error
     if found.differ or not found.largest <= _ROUNDING:
         raise UserError(
             f"nothing was written: for {found.differ:,} of {found.samples:,} test samples the exported program names "
@@ -101,6 +102,13 @@ def in_int8(predictor: Predictor, data: TensorData, facts: Mapping[str, Any]) ->
     }
     lines = [_said(found), f"{how}; the best of {len(SETTINGS)} settings on these, accuracy {best.accuracy:.4f}", ""]
     return Product(content, checks, [*lines, *_table(before, content, found, times)])
+
+
+def _first(error: BaseException) -> BaseException:
+    """What an error began with, which the exporters wrap in advice of their own."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _checks(found: Comparison) -> dict[str, Any]:
