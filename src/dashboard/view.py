@@ -109,7 +109,7 @@ class _Run:
         if self.samples_axis:
             points = curves(record.directory).get("samples", [])
             self._samples[:] = [(point.step, point.value) for point in points]
-        for path, source in wanted.items():
+        for path, source in sorted(wanted.items()):  # TensorBoard does not go back to a file before the one it reads
             change = self._change(path, record)
             if change is not None and path not in self._copies:
                 self._copies[path] = Copy(source, self.folder / path, change)
