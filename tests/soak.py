@@ -306,8 +306,8 @@ def raise_in_rank(soak: Soak, tally: Tally, times: int) -> None:
 
     for _ in range(times):
         name, rank = soak.name(), soak.chance.randrange(2)
-        before = partial(trap, rank, soak.chance.randrange(16))
-        child = soak.start(*RUN, "trainer.devices=2", f"name={name}", before=before)
+        before = partial(trap, rank, soak.chance.randrange(32))
+        child = soak.start(*ENDLESS, "trainer.devices=2", f"name={name}", before=before)
         _expect_failure(soak, tally, child, name, f"rank {rank}", "the trap")
 
 
