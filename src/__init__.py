@@ -25,3 +25,9 @@
 
 Dependencies point downwards. data/ and model/ know nothing of Hydra, of run directories or of the command line.
 """
+
+import gc
+
+# Importing torch and Lightning makes some hundred thousand objects and hardly any garbage; looking through them for it
+# again and again would take a tenth of the start of a run.
+gc.set_threshold(50_000)

@@ -78,14 +78,15 @@ def make_plan(line: CommandLine) -> Plan:
         return compose(CONFIG_NAME, overrides=list(words), return_hydra_config=True)
 
     with _hydra(line):
+        fixed = composed(*fixed_words(line))  # first, since most mistakes show here
         usual = hydra_node(composed())
-        hydra = check_hydra(composed(*fixed_words(line)), usual)
+        hydra = check_hydra(fixed, usual)
         params = hydra["sweeper"].get("params")
         if line.multirun and hydra["sweeper"]["_target_"] == OPTUNA:
-            fixed, space = split_space(params, line.overrides)
+            constant, space = split_space(params, line.overrides)
             if hydra["sweeper"]["sampler"] == "grid":
                 _ = [dimension.values for dimension in space]
-            jobs, candidates = None, _ends(fixed, space)
+            jobs, candidates = None, _ends(constant, space)
         else:
             jobs = candidates = points(line, params if line.multirun else None)
         configs = []

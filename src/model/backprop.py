@@ -1,7 +1,7 @@
 """Backpropagation through a fully connected network, written out.
 
 A network this small spends most of a step in autograd's bookkeeping. What is not written out here (dropout,
-normalisation, other activations, mixed precision) goes through autograd; ``Backprop.of`` tells.
+normalisation, mixed precision) goes through autograd; ``Backprop.of`` tells.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,11 +14,15 @@ from torch.nn import functional as F
 from src.model.losses import CrossEntropy, Loss, binary_cross_entropy, squared_error
 from src.model.mlp import MLP
 
-# Each activation, and the gradient before it, of the one after it and of what the activation gave.
+_aten = torch.ops.aten
+# Each activation, and the gradient before it: of the one after it and of what the activation gave or, where it does not
+# work in place, of what it was given.
 _ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
-    nn.ReLU: (torch.relu_, lambda gradient, given: torch.ops.aten.threshold_backward(gradient, given, 0)),
-    nn.Sigmoid: (torch.sigmoid_, torch.ops.aten.sigmoid_backward),
-    nn.Tanh: (torch.tanh_, torch.ops.aten.tanh_backward),
+    nn.ReLU: (torch.relu_, lambda gradient, given: _aten.threshold_backward(gradient, given, 0)),
+    nn.Sigmoid: (torch.sigmoid_, _aten.sigmoid_backward),
+    nn.Tanh: (torch.tanh_, _aten.tanh_backward),
+    nn.GELU: (F.gelu, _aten.gelu_backward),
+    nn.SiLU: (F.silu, _aten.silu_backward),
 }
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -84,9 +88,10 @@ class Backprop:
         Returns:
             The logits, (n, outputs).
         """
-        given = [inputs]
+        given, sums = [inputs], []
         for layer, activate in zip(self._layers, self._activations, strict=False):
-            given.append(activate(F.linear(given[-1], layer.weight, layer.bias)))
+            sums.append(F.linear(given[-1], layer.weight, layer.bias))
+            given.append(activate(sums[-1]))  # most work in place
         last = self._layers[-1]
         logits = F.linear(given[-1], last.weight, last.bias)
         gradient = self._outermost(logits, targets).div_(total)
@@ -96,7 +101,7 @@ class Backprop:
             torch.sum(gradient, 0, out=bias)
             if number:
                 behind = torch.mm(gradient, self._layers[number].weight)
-                gradient = self._before[number - 1](behind, given[number])
+                gradient = self._before[number - 1](behind, sums[number - 1])
         return logits
 
     def _outermost(self, logits: Tensor, targets: Tensor) -> Tensor:
