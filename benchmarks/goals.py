@@ -75,11 +75,12 @@ def measure(rounds: int, epochs: int, threads: int, sweeps: bool) -> list[Goal]:
     full = epoch.take_turns([*both, *others], rounds, epochs, threads)
     single = epoch.take_turns(both[:2], rounds, epochs, 1)
     # By a process of its own: a child's peak memory counts from that of its parent, which here holds torch and more.
-    command = [sys.executable, "-m", "benchmarks.start", "--rounds", str(rounds), "--json"]
-    commands = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
+    words = [sys.executable, "-m", "benchmarks.start", "--rounds", str(rounds), "--json"]
+    commands = json.loads(subprocess.run(words, cwd=ROOT, check=True, capture_output=True).stdout)
     starts = [{name: seconds for name, (seconds, _) in one.items()} for one in commands]
     memory = [{name: mb for name, (_, mb) in one.items()} for one in commands]
     first, imports = "to the end of the first optimizer step", "all that a run imports"
+    made = "import torch, make an optimizer"
     goals = [
         Goal("epoch / by hand", 0.8, ratios(full, "article", "by hand")),
         Goal("the same on one thread", 0.7, ratios(single, "article", "by hand")),
@@ -94,7 +95,10 @@ def measure(rounds: int, epochs: int, threads: int, sweeps: bool) -> list[Goal]:
         Goal("runs ls, s", 0.5, [one["runs ls"] for one in starts]),
         Goal("first step beyond the imports, s", 0.3, [one[first] - one[imports] for one in starts]),
         # 47 MB are the images themselves.
-        Goal("memory beyond torch and the data, MB", 150, [one[first] - one["import torch"] - 47 for one in memory]),
+        *[
+            Goal(f"memory beyond {base} and the data, MB", 150, [one[first] - one[command] - 47 for one in memory])
+            for base, command in (("torch", "import torch"), ("torch with an optimizer", made))
+        ],
     ]
     if sweeps:
         one_epoch = statistics.median(values["article"] for values in full)
