@@ -52,6 +52,7 @@ def test_results_are_those_of_the_kept_weights(train_here: Command):
         assert list(picture.getdata()) == images[number].flatten().tolist()
 
 
+@pytest.mark.slow
 def test_two_processes_leave_the_same_results(train: Command):
     one = train("data.steps_per_execution=4")
     two = train("data.steps_per_execution=4", "trainer.devices=2")
@@ -235,6 +236,7 @@ def test_to_watch_changes_nothing(fit_here):
         assert all(torch.equal(bare[name], watched[name]) for name in bare), words
 
 
+@pytest.mark.slow
 def test_to_watch_changes_nothing_on_two_processes_either(train: Command):
     done = train("-m", "callbacks=default,full", "trainer.devices=2")
     assert done.status == 0, done.stdout + done.stderr

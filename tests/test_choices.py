@@ -76,12 +76,13 @@ def test_every_choice_takes_ten_steps(fit_here: Fit, choice: str):
         assert state["global_step"] == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
         ["optimizer=sgd,momentum,nesterov,adam,adamw,rmsprop,adagrad,muon"],
-        pytest.param(["schedule=constant,step,exponential,cosine,one_cycle,plateau"], marks=pytest.mark.slow),
-        pytest.param(["trainer.precision=32-true,bf16-mixed,64-true", "callbacks=default,ema"], marks=pytest.mark.slow),
+        ["schedule=constant,step,exponential,cosine,one_cycle,plateau"],
+        ["trainer.precision=32-true,bf16-mixed,64-true", "callbacks=default,ema"],
     ],
 )
 def test_optimizers_schedules_and_precisions_on_two_processes(command: Command, words: list[str]):

@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as PluginAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.summary.writer import event_file_writer
+from tensorboard.util.tensor_util import make_ndarray
 
 from src.files import write
 from src.tracking.checkpoints import DurableCheckpointIO
 from src.tracking.hparams import hparams
 from src.tracking.record import Record, claim
-from src.tracking.tensorboard import close_session
+from src.tracking.tensorboard import TensorBoard, close_session
 from tests.conftest import MakeRun
 
 Fit = Callable[..., dict[str, Any]]
@@ -79,6 +82,23 @@ def test_curves_lie_on_the_optimizer_step(fit_here: Fit):
     for point in seen.Scalars("samples"):
         assert point.value == 10 * point.step
     assert {tag: seen.Scalars(tag)[-1].value for tag in result["metrics"]} == pytest.approx(result["metrics"])
+
+
+def test_what_a_killed_attempt_wrote_after_its_checkpoint_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # Files are read in the order of their names, which within a second is that of a counter's digits.
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
+    for resumed_at, steps in ((None, (8, 16, 24)), (16, (24, 32)), (24, (32, 40))):
+        logger = TensorBoard(directory=str(tmp_path), resumed_at=resumed_at)
+        for step in steps:
+            logger.experiment.add_scalar("val/loss", float(resumed_at or 0), step)
+        logger.close()
+    curve = [(8, 0.0), (16, 0.0), (24, 16.0), (32, 24.0), (40, 24.0)]
+    python = events(tmp_path).Scalars("val/loss")
+    assert [(point.step, point.value) for point in python] == curve
+    # The loader of the dashboard, with a reader of its own: it takes the first start of a run for no restart.
+    shown = PluginAccumulator(str(tmp_path), event_file_active_filter=lambda _: True)
+    shown.Reload()
+    assert [(point.step, make_ndarray(point.tensor_proto).item()) for point in shown.Tensors("val/loss")] == curve
 
 
 def test_the_configuration_is_in_tensorboard_as_text_and_as_hyperparameters(fit_here: Fit):

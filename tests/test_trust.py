@@ -250,6 +250,7 @@ def finish(process: subprocess.Popen[str], outputs: Path) -> Finished:
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "src.train")
 
 
+@pytest.mark.slow
 def test_torchrun_starts_the_ranks_and_one_run_comes_out(outputs: Path, command: Command):
     done = finish(spawn(outputs, *SMALL, "model.dropout=0.2", launcher=TORCHRUN), outputs)
     assert done.status == 0, done.stdout
@@ -324,6 +325,7 @@ def test_slurms_tasks_are_the_ranks(outputs: Path, free_port: int):
     assert run["environment"]["slurm_job"] == "77"
 
 
+@pytest.mark.slow
 def test_slurms_signal_saves_requeues_and_the_next_start_goes_on(outputs: Path, tmp_path: Path):
     scontrol = tmp_path / "bin" / "scontrol"
     scontrol.parent.mkdir()
@@ -364,6 +366,7 @@ def test_a_second_rank_writes_nothing_but_its_log(outputs: Path, tmp_path: Path)
     assert {Path(line).name for line in (tmp_path / "opened").read_text().splitlines()} == {"rank-1.log"}
 
 
+@pytest.mark.slow
 def test_evaluation_counts_each_sample_once_on_any_number_of_ranks(tmp_path: Path):
     counts = []
     for ranks in (1, 2, 3):
@@ -380,6 +383,7 @@ def test_evaluation_counts_each_sample_once_on_any_number_of_ranks(tmp_path: Pat
     assert counts[0] == counts[1] == counts[2]
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_one_curve_in_both_of_its_loaders(outputs: Path, train_here: Command, free_port: int):
     words = ["logger=tensorboard", "data.batch_size=16", "trainer.max_epochs=3"]
     [directory] = train_here(*words).directories

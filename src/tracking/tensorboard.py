@@ -57,7 +57,8 @@ class TensorBoard(OnOptimizerStep, TensorBoardLogger):
     """
 
     def __init__(self, *, directory: str, resumed_at: int | None = None) -> None:
-        purge_step = None if resumed_at is None else resumed_at + 1
+        # A first attempt says this too: of a run's starts, TensorBoard takes the first for no restart and forgets nothing.
+        purge_step = (resumed_at or 0) + 1
         super().__init__(save_dir=directory, name="", version="", default_hp_metric=False, purge_step=purge_step)
 
     @rank_zero_only
