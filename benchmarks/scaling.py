@@ -4,8 +4,8 @@
     python -m benchmarks.scaling --rounds 3 --json
 
 Each round is one multirun of experiment=article without callbacks, the two contenders next to each other for every batch
-size; one process has all the cores, two have half of them each. What two processes pay for is the all-reduce of the
-gradients at each step, which is measured by itself.
+size; one process has all the cores, two have half of them each. What two processes pay for is adding up the gradients at
+each step, which is measured by itself: in shared memory, as a run on one machine does, and by gloo.
 """
 
 import argparse
@@ -27,14 +27,18 @@ BATCHES = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
 
 # Parameters of 784-128-64-10, so many gradients the processes add up at each step.
 PARAMETERS = 784 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10
-_ALL_REDUCE = """
+_ADD_UP = """
 import sys, time, torch, torch.distributed as dist
-dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=int(sys.argv[2]), world_size=2)
+from src.launching.shared_sum import SharedSum
 torch.set_num_threads(1)
-gradient, times = torch.ones(int(sys.argv[3])), []
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=int(sys.argv[2]), world_size=2)
+gradient, work = torch.ones(int(sys.argv[3])), torch.rand(300, 300)
+add_up = SharedSum.of(len(gradient), gradient.dtype) if sys.argv[4] == "shared" else dist.all_reduce
+times = []
 for _ in range(600):
+    work @ work  # between two sums a training computes, and threads that wait fall asleep
     begin = time.perf_counter()
-    dist.all_reduce(gradient)
+    add_up(gradient)
     times.append(time.perf_counter() - begin)
     gradient.fill_(1)
 if sys.argv[2] == "0":
@@ -43,13 +47,15 @@ dist.barrier()
 """
 
 
-def all_reduce() -> float:
-    """Median seconds of an all-reduce of all gradients between two processes that do nothing else."""
+def add_up(how: str) -> float:
+    """Median seconds in which two processes add up all gradients, by ``gloo`` or in ``shared`` memory."""
     with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, "-c", _ALL_REDUCE, f"{folder}/meet"]
+        words = [sys.executable, "-c", _ADD_UP, f"{folder}/meet"]
         environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
         ranks = [
-            subprocess.Popen([*words, str(rank), str(PARAMETERS)], env=environment, stdout=subprocess.PIPE, text=True)
+            subprocess.Popen(
+                [*words, str(rank), str(PARAMETERS), how], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+            )
             for rank in range(2)
         ]
         said, _ = [rank.communicate()[0] for rank in ranks]
@@ -90,10 +96,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
     args = parser.parse_args()
     rounds = [one_round(args.epochs) for _ in range(args.rounds)]
-    reductions = [all_reduce() for _ in range(args.rounds)]
+    sums = {how: [add_up(how) for _ in range(args.rounds)] for how in ("shared", "gloo")}
     if args.json:
         named = [{f"{batch}/{processes}": v for (batch, processes), v in r.items()} for r in rounds]
-        print(json.dumps({"samples_per_s": named, "all_reduce_s": reductions}))
+        print(json.dumps({"samples_per_s": named, "add_up_s": sums}))
         return
     table = Table(title=f"samples a second, {args.rounds} rounds, {os.cpu_count()} cores", title_justify="left")
     for heading in ("batch size", "1 process", "2 processes", "2 / 1", "min", "max", "µs a step", "of 2"):
@@ -104,8 +110,9 @@ def main() -> None:
         steps = [f"{statistics.median(batch / r[batch, processes] for r in rounds) * 1e6:,.0f}" for processes in (1, 2)]
         table.add_row(str(batch), *medians, *(f"{f(ratios):.2f}" for f in (statistics.median, min, max)), *steps)
     Console().print(table)
-    median, least, largest = (1e6 * f(reductions) for f in (statistics.median, min, max))
-    print(f"all-reduce of {PARAMETERS:,} gradients: {median:.0f} µs ({least:.0f} to {largest:.0f}) at each step of 2")
+    for how, seconds in sums.items():
+        median, least, largest = (1e6 * f(seconds) for f in (statistics.median, min, max))
+        print(f"to add up {PARAMETERS:,} gradients, {how}: {median:.0f} µs ({least:.0f} to {largest:.0f})")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from src.config.compose import preflight
 from src.fit import fit
 from src.launching.hardware import choose
 from src.launching.ranks import launch
+from src.launching.shared_sum import SharedSum
 from src.tracking.record import Record
 
 
@@ -34,6 +35,14 @@ class Collectives(pl.Callback):
                 return _original(*args, **kwargs)
 
             setattr(torch.distributed, name, counting)
+        add_up = SharedSum.__call__
+
+        def adding(shared: SharedSum, vector: torch.Tensor) -> None:
+            if trainer.current_epoch == 1:
+                self.count["shared_sum"] += 1
+            add_up(shared, vector)
+
+        SharedSum.__call__ = adding  # type: ignore[method-assign]
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:

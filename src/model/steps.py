@@ -8,10 +8,12 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.plugins.precision import DoublePrecision, Precision
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from src.data.chunks import Chunk
 from src.data.module import TensorData
+from src.launching.shared_sum import SharedSum
 from src.model.backprop import Backprop
 from src.model.flat import FlatAdam
 from src.model.graph import ChunkGraph
@@ -54,7 +56,18 @@ class Steps:
         self._alone = not listened_to and self._scaler is None
         plain = self._alone and type(precision) in (Precision, DoublePrecision) and not torch.is_anomaly_enabled()
         self._backprop = Backprop.of(model.net, model.loss) if plain else None
+        self._shared_sum = self._share()
         self._prepare()
+
+    def _share(self) -> SharedSum | None:
+        """Add up gradients through shared memory, where all ranks are processes of this machine."""
+        trainer, dtypes = self._model.trainer, {one.dtype for one in self._parameters}
+        if trainer.world_size == 1 or trainer.num_nodes > 1 or len(dtypes) > 1 or self._model.device.type != "cpu":
+            return None
+        shared = SharedSum.of(sum(map(torch.numel, self._parameters)), dtypes.pop())
+        if shared and not self._backprop:
+            shared.hook(cast(DistributedDataParallel, trainer.strategy.model))
+        return shared
 
     def _prepare(self) -> None:
         """Find out what the parameters and the optimizer, as they are now, allow."""
@@ -102,7 +115,7 @@ class Steps:
             for x, y, total in zip(inputs.split(chunk.sizes), targets.split(chunk.sizes), chunk.totals, strict=True):
                 outs.append(backprop(x, y, total))
                 if world > 1:
-                    torch.distributed.all_reduce(backprop.gradient)
+                    (self._shared_sum or torch.distributed.all_reduce)(backprop.gradient)
                 self._step()
             logits = torch.cat(outs)
         if self._flat:
