@@ -103,5 +103,10 @@ def test_a_network_that_is_hooked_frozen_or_of_another_class_goes_through_autogr
     net.layers[0].weight.register_hook(lambda gradient: gradient)
     assert Backprop.of(net, loss) is None
     net = MLP(input_shape=[4], outputs=3)
+    written_out = Backprop.of(net, loss)
+    assert written_out.holds
     net.layers[0].weight.requires_grad_(False)
     assert Backprop.of(net, loss) is None
+    assert not written_out.holds
+    net.layers[0].weight = torch.nn.Parameter(net.layers[0].weight.detach().clone())
+    assert not written_out.holds

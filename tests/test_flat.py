@@ -44,6 +44,18 @@ def flatly(net: nn.Module, optimizer: torch.optim.Adam, steps: int, seed: int = 
     return flat
 
 
+def collecting(net: nn.Module, optimizer: torch.optim.Adam, steps: int, seed: int = 0) -> None:
+    """With gradients that each parameter has by itself."""
+    flat = FlatAdam(optimizer, list(net.parameters()))
+    for gradient in gradients(net, steps, seed):
+        parts = gradient.split([p.numel() for p in net.parameters()])
+        for parameter, part in zip(net.parameters(), parts, strict=True):
+            parameter.grad = part.view_as(parameter).clone()
+        assert flat.collect()
+        flat.step()
+    flat.settle()
+
+
 def both_equal(one: tuple[nn.Module, torch.optim.Optimizer], other: tuple[nn.Module, torch.optim.Optimizer]) -> None:
     for a, b in zip(one[0].parameters(), other[0].parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
@@ -56,12 +68,23 @@ def both_equal(one: tuple[nn.Module, torch.optim.Optimizer], other: tuple[nn.Mod
 @pytest.mark.parametrize(("kind", "settings"), KINDS)
 def test_weights_and_state_are_those_of_the_optimizers_own_steps(kind: type[torch.optim.Adam], settings: dict):
     pairs = []
-    for steps in (plainly, flatly):
+    for steps in (plainly, flatly, collecting):
         net = network()
         optimizer = kind(net.parameters(), lr=1e-2, fused=True, **settings)
         steps(net, optimizer, 7)
         pairs.append((net, optimizer))
-    both_equal(*pairs)
+    both_equal(*pairs[:2])
+    both_equal(*pairs[1:])
+
+
+def test_a_parameter_without_a_gradient_is_told():
+    net = network()
+    flat = FlatAdam(torch.optim.Adam(net.parameters(), fused=True), list(net.parameters()))
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    assert flat.collect()
+    net[0].weight.grad = None
+    assert not flat.collect()
 
 
 def test_the_rate_is_read_at_each_step():
@@ -118,5 +141,7 @@ def test_what_it_cannot_do_is_left_to_the_optimizer():
     assert not FlatAdam.fits(torch.optim.Adam(parameters, fused=True, amsgrad=True), parameters)
     assert not FlatAdam.fits(torch.optim.SGD(parameters, lr=0.1), parameters)
     assert not FlatAdam.fits(torch.optim.Adam(parameters, fused=True), parameters[1:])
+    mixed = [*parameters, nn.Parameter(torch.zeros(3, dtype=torch.float32))]
+    assert not FlatAdam.fits(torch.optim.Adam(mixed, fused=True), mixed)
     groups = [{"params": parameters[:1]}, {"params": parameters[1:], "lr": 1.0}]
     assert not FlatAdam.fits(torch.optim.Adam(groups, fused=True), parameters)

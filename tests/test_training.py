@@ -92,6 +92,24 @@ def test_who_listens_to_steps_hears_each_and_changes_none(fit_here: Fit, words: 
     assert heard["metrics"]["train/acc"] == alone["metrics"]["train/acc"]
 
 
+class Freeze(pl.Callback):
+    """Stops training the first layer after the first epoch."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.current_epoch == 1:
+            self.kept = pl_module.net.layers[0].weight.requires_grad_(False).detach().clone()
+
+
+@pytest.mark.parametrize("words", [[], ["model.norm=layer"]])
+def test_a_layer_that_is_frozen_while_it_trains_is_left_out_of_the_steps(fit_here: Fit, words: list[str]):
+    words = [*words, "trainer.precision=64-true"]
+    freeze = Freeze()
+    heard, alone = (weights(fit_here(*words, extra=extra)["directory"]) for extra in ([Listener(), Freeze()], [freeze]))
+    assert torch.equal(alone["net.layers.0.weight"], freeze.kept)
+    for name, value in heard.items():
+        torch.testing.assert_close(value, alone[name], rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     "words",
     [["data.batch_size=77", "model.norm=layer"], pytest.param(["model.activation=gelu"], marks=pytest.mark.slow)],

@@ -4,7 +4,7 @@ A network this small spends most of a step in autograd's bookkeeping. What is no
 normalisation, mixed precision) goes through autograd; ``Backprop.of`` tells.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -34,16 +34,16 @@ class Backprop:
     ``grad`` views of it.
 
     Args:
-        layers: the linear layers, first to last.
-        activations: between them, so one fewer.
+        net: linear layers with activations between them.
         loss: one of ``src.model.losses``.
     """
 
-    def __init__(self, layers: Sequence[nn.Linear], activations: Sequence[nn.Module], loss: Loss) -> None:
-        self._layers, self._loss = layers, loss
-        self._activations = [_ACTIVATIONS[type(activation)][0] for activation in activations]
-        self._before = [_ACTIVATIONS[type(activation)][1] for activation in activations]
-        self.parameters = [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
+    def __init__(self, net: MLP, loss: Loss) -> None:
+        self._net, self._loss, modules = net, loss, list(net.layers)
+        self._layers = cast(list[nn.Linear], modules[::2])
+        self._activations = [_ACTIVATIONS[type(activation)][0] for activation in modules[1::2]]
+        self._before = [_ACTIVATIONS[type(activation)][1] for activation in modules[1::2]]
+        self.parameters = list(net.parameters())  # of each layer the weights and then the biases
         first = self.parameters[0]
         self.gradient = torch.zeros(sum(map(torch.numel, self.parameters)), dtype=first.dtype, device=first.device)
         parts = self.gradient.split([parameter.numel() for parameter in self.parameters])
@@ -53,16 +53,13 @@ class Backprop:
     @classmethod
     def of(cls, net: nn.Module, loss: Loss) -> "Backprop | None":
         """For a network and its loss; None where autograd is needed."""
-        if type(net) is not MLP or not (
-            isinstance(loss, CrossEntropy) or loss in (squared_error, binary_cross_entropy)
-        ):
-            return None
-        modules = list(net.layers)
-        linear, between = modules[::2], modules[1::2]
-        plain = all(type(layer) is nn.Linear for layer in linear) and all(type(one) in _ACTIVATIONS for one in between)
-        hooked = any(getattr(module, hooks) for module in net.modules() for hooks in _HOOKS)
-        trained = all(parameter.requires_grad and not parameter._backward_hooks for parameter in net.parameters())
-        return cls(cast(list[nn.Linear], linear), between, loss) if plain and trained and not hooked else None
+        written_out = isinstance(loss, CrossEntropy) or loss in (squared_error, binary_cross_entropy)
+        return cls(cast(MLP, net), loss) if written_out and _is_plain(net) else None
+
+    @property
+    def holds(self) -> bool:
+        """Whether nobody has frozen or replaced a parameter since, or hooked into the network."""
+        return _is_plain(self._net) and list(map(id, self._net.parameters())) == list(map(id, self.parameters))
 
     def attach(self) -> None:
         """Show the gradients to the optimizer; anyone who sets them to None in between detaches them."""
@@ -112,3 +109,14 @@ class Backprop:
         if self._loss is binary_cross_entropy:
             return torch.sigmoid(logits).sub_(targets)
         return torch.softmax(logits, 1).sub_(targets)
+
+
+def _is_plain(net: nn.Module) -> bool:
+    if type(net) is not MLP:
+        return False
+    modules = list(net.layers)
+    linear, between = modules[::2], modules[1::2]
+    plain = all(type(layer) is nn.Linear for layer in linear) and all(type(one) in _ACTIVATIONS for one in between)
+    hooked = any(getattr(module, hooks) for module in net.modules() for hooks in _HOOKS)
+    trained = all(parameter.requires_grad and not parameter._backward_hooks for parameter in net.parameters())
+    return plain and trained and not hooked

@@ -20,10 +20,15 @@ class FlatAdam:
     Args:
         optimizer: see ``fits``; one that has taken steps is gone on with.
         parameters: all of its parameters.
-        gradient: of all of them, one after the other, (numbers,).
+        gradient: of all of them, one after the other, (numbers,); None where each has its own.
     """
 
-    def __init__(self, optimizer: torch.optim.Adam, parameters: Sequence[Tensor], gradient: Tensor) -> None:
+    def __init__(
+        self, optimizer: torch.optim.Adam, parameters: Sequence[Tensor], gradient: Tensor | None = None
+    ) -> None:
+        self._collects = gradient is None
+        if gradient is None:
+            gradient = torch.cat([torch.zeros_like(parameter).flatten() for parameter in parameters])
         self._optimizer, self._parameters = optimizer, parameters
         states = [optimizer.state[parameter] for parameter in parameters]
         earlier = states[0].get("step")
@@ -46,13 +51,20 @@ class FlatAdam:
 
     @staticmethod
     def fits(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> bool:
-        """Whether these are all of the optimizer's parameters, it is fused, and nobody listens to its steps."""
+        """Whether these are all of the optimizer's parameters and alike, it is fused, and nobody listens to its steps."""
         if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW) or len(optimizer.param_groups) != 1:
             return False
         [group] = optimizer.param_groups
         same = list(map(id, parameters)) == list(map(id, group["params"]))
+        alike = len({(parameter.dtype, parameter.device) for parameter in parameters}) == 1
         other = any(group[name] for name in ("amsgrad", "maximize", "capturable", "differentiable"))
-        return same and bool(group["fused"]) and not other and not any(getattr(optimizer, name) for name in _HOOKS)
+        return (
+            same
+            and alike
+            and bool(group["fused"])
+            and not other
+            and not any(getattr(optimizer, name) for name in _HOOKS)
+        )
 
     def _parts(self, vector: Tensor) -> list[Tensor]:
         parts = vector.split([parameter.numel() for parameter in self._parameters])
@@ -72,6 +84,15 @@ class FlatAdam:
         """All that a step changes."""
         values, _, mean, square = self._vectors
         return [values, mean, square, self._count]
+
+    def collect(self) -> bool:
+        """Collect the parameters' own gradients; False where one has none, which the optimizer would leave out of its step."""
+        if self._collects:
+            gradients = [parameter.grad.flatten() for parameter in self._parameters if parameter.grad is not None]
+            if len(gradients) < len(self._parameters):
+                return False
+            torch.cat(gradients, out=self._vectors[1])
+        return True
 
     def step(self, rate: Tensor | None = None) -> None:
         """Take a step along the gradient, by the optimizer's rate or another."""

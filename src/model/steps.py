@@ -65,27 +65,30 @@ class Steps:
         if trainer.world_size == 1 or trainer.num_nodes > 1 or len(dtypes) > 1 or self._model.device.type != "cpu":
             return None
         shared = SharedSum.of(sum(map(torch.numel, self._parameters)), dtypes.pop())
-        if shared and not self._backprop:
+        if shared:
             shared.hook(cast(DistributedDataParallel, trainer.strategy.model))
         return shared
 
     def _prepare(self) -> None:
-        """Find out what the parameters and the optimizer, as they are now, allow."""
+        """Find out what the network and the optimizer, as they are now, allow."""
+        if self._backprop and not self._backprop.holds:
+            self._backprop = None
         self._flat = self._flatten()
         self._graph = self._make_graph()
 
     def _flatten(self) -> FlatAdam | None:
         """Take the steps on all parameters at once, if the optimizer is of a kind that can."""
-        optimizer = self._optimizer.optimizer
-        if self._backprop is None or not FlatAdam.fits(optimizer, self._backprop.parameters):
+        optimizer, backprop = self._optimizer.optimizer, self._backprop
+        parameters = backprop.parameters if backprop else self._parameters
+        if not self._alone or not FlatAdam.fits(optimizer, parameters):
             return None
-        return FlatAdam(cast(torch.optim.Adam, optimizer), self._backprop.parameters, self._backprop.gradient)
+        return FlatAdam(cast(torch.optim.Adam, optimizer), parameters, backprop.gradient if backprop else None)
 
     def _make_graph(self) -> ChunkGraph | None:
         """Launch the steps of a chunk at once, on one GPU."""
         trainer = self._model.trainer
         # Of what a schedule moves, a graph takes the rate alone; one_cycle moves the momentum, too.
-        if self._flat is None or trainer.world_size > 1 or isinstance(self._schedule, OneCycleLR):
+        if not (self._backprop and self._flat) or trainer.world_size > 1 or isinstance(self._schedule, OneCycleLR):
             return None
         if self._model.device.type != "cuda":
             return None
@@ -98,14 +101,14 @@ class Steps:
             The loss of each step (steps,), this rank's share of the mean over the global batch, and the logits (samples,
             classes).
         """
+        if (self._backprop and not self._backprop.holds) or (self._flat and not self._flat.holds):
+            self._prepare()
         return self._by_hand(chunk) if self._backprop else self._by_autograd(chunk)
 
     @torch.no_grad()
     def _by_hand(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
         backprop, world = cast(Backprop, self._backprop), self._model.trainer.world_size
         backprop.attach()
-        if self._flat and not self._flat.holds:  # somebody has replaced a parameter, or loaded a state
-            self._prepare()
         inputs = self._model.preprocess(chunk.inputs).flatten(1)
         targets = backprop.targets(chunk.labels)
         if self._graph and self._graph.fits(inputs, len(chunk.totals)):
@@ -156,6 +159,8 @@ class Steps:
             losses.append(loss := model.loss(out, y) / total)
             self._backward(loss * world if world > 1 else loss)  # DDP averages gradients, hence times the ranks
             self._step()
+        if self._flat:
+            self._flat.settle()
         return torch.stack(losses).detach(), torch.cat(outs).detach()
 
     def _backward(self, loss: Tensor) -> None:
@@ -172,6 +177,9 @@ class Steps:
         if self._alone:
             self.clip()
             self._progress.increment_ready()
+            if self._flat and not self._flat.collect():
+                self._flat.settle()
+                self._flat = None
             (self._flat or self._optimizer.optimizer).step()
             self._progress.increment_completed()  # this is what global_step counts
         else:
