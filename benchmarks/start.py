@@ -23,22 +23,35 @@ from src.paths import ROOT
 
 _MB = 1024**2
 # What a single run has imported by its first step, and nothing else.
-_IMPORTS = "import src.train, src.fit, src.tracking.tensorboard, hydra, hydra.core.hydra_config"
-# The same, as it runs, up to the end of the first step.
+_IMPORTS = """
+import src.run, src.train, hydra.core.hydra_config, antlr4.LL1Analyzer
+from hydra.core.plugins import Plugins
+Plugins.instance()  # imports those that are installed
+import src.fit, src.launching.ranks, src.data.mnist, src.model.schedules, src.tracking.tensorboard
+import src.callbacks.curves, src.callbacks.gradients, src.callbacks.progress, src.callbacks.results, src.callbacks.system
+import src.callbacks.watch
+import os
+os._exit(0)
+"""
+# A run, up to the end of its first step.
 _FIRST_STEP = """
 import os, sys
-import src.train
-import src.run  # what follows is imported in the order in which a run imports it
-import src.launching.hardware, src.fit
-from src.model.steps import Steps
+import src.run, src.train
 
-step = Steps._step
+train = src.run._train
 
-def first(self):
-    step(self)
-    os._exit(0)
+def stopping(*args):
+    from src.model.steps import Steps  # imported by now
+    step = Steps._step
 
-Steps._step = first
+    def first(self):
+        step(self)
+        os._exit(0)
+
+    Steps._step = first
+    return train(*args)
+
+src.run._train = stopping
 sys.exit(src.train.main([]))
 """
 COMMANDS = {
@@ -50,7 +63,7 @@ COMMANDS = {
     "import torch": ["-c", "import torch, os; os._exit(0)"],
     # Its first optimizer loads its compiler.
     "import torch, make an optimizer": ["-c", "import torch, os; torch.optim.Adam([torch.zeros(1)]); os._exit(0)"],
-    "all that a run imports": ["-c", _IMPORTS + "; import os; os._exit(0)"],
+    "all that a run imports": ["-c", _IMPORTS],
     "to the end of the first optimizer step": ["-c", _FIRST_STEP],
     "a run of one epoch": ["-m", "src.train", "experiment=article", "trainer=cpu", "trainer.max_epochs=1"],
 }

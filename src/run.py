@@ -76,7 +76,7 @@ def begin(
     return record
 
 
-def run_job(
+def carry_out_job(
     directory: Path, config: dict[str, Any], overrides: list[str], choices: dict[str, str | None]
 ) -> Record | None:
     """Carry out one job of a sweep, from where it stands: done, cut off, failed, or not begun.

@@ -10,8 +10,8 @@
     python -m src.train -m resume=latest                      what the latest sweep lacks
     python -m src.train --help                                everything that can be set
 
-From top to bottom: ``main`` checks the command line, claims a directory and hands over to Hydra; Hydra calls ``job``
-once, or once for each point of a multirun; ``src.run`` trains and keeps the record. A run that is resumed goes round
+From top to bottom: ``main`` composes and checks the command line, claims a directory and hands over to Hydra; Hydra calls
+``job`` once, or once for each point of a multirun; ``src.run`` trains and keeps the record. A run that is resumed goes round
 Hydra: its configuration is in its record.
 """
 
@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.callbacks import Callbacks
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
+from hydra.core.utils import run_job
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig, read_write
 
 from src.config.command_line import CommandLine, parse, quoted_override
 from src.config.compose import CHOICES, CONFIG_NAME, Plan, checked, help_text, make_plan, register_resolvers
@@ -34,7 +36,7 @@ from src.launching.cluster import as_overrides, place, requeue, requeued, tell
 from src.launching.stop import raise_on_stop, received
 from src.paths import CONF, RUNS, SWEEPS
 from src.resume import changed, changed_sweep, split_resume
-from src.run import begin, follow, go_on, run_job, say
+from src.run import begin, carry_out_job, follow, go_on, say
 from src.sweeps.leaderboard import leave_leaderboard
 from src.sweeps.overview import print_overview
 from src.sweeps.sweep import Sweep, find_sweep
@@ -98,7 +100,7 @@ def _lead(argv: list[str]) -> int:
     _check_machine(plan.configs)
     if line.multirun:
         return _multirun(line, plan)
-    return _single(line, claim(RUNS, "r"))
+    return _single(plan, claim(RUNS, "r"))
 
 
 def _check_machine(configs: list[dict[str, Any]]) -> None:
@@ -137,7 +139,7 @@ def job(cfg: DictConfig) -> float | None:
     choices = {group: context.runtime.choices.get(group) for group in CHOICES}
     try:
         if context.mode == RunMode.MULTIRUN:
-            record = run_job(directory, checked(cfg), overrides, choices)
+            record = carry_out_job(directory, checked(cfg), overrides, choices)
         else:
             record = begin(directory, checked(cfg), overrides, choices, git())
     except OSError as error:
@@ -148,9 +150,16 @@ def job(cfg: DictConfig) -> float | None:
     return record.values["best"]["value"] if record and record.values["status"] == "done" else None
 
 
-def _single(line: CommandLine, directory: Path) -> int:
+def _single(plan: Plan, directory: Path) -> int:
+    """Have Hydra run the one job as it is composed already; ``hydra.main`` would compose it twice more, which takes longer
+    than all else before the first step.
+    """
+    config = plan.composed
+    with read_write(config.hydra):
+        config.hydra.mode, config.hydra.run.dir = RunMode.RUN, str(directory)
     try:
-        _hand_to_hydra(line, quoted_override("hydra.run.dir", directory))
+        done = run_job(job, config, "hydra.run.dir", None, HydraContext(plan.loader, Callbacks()))
+        _ = done.return_value  # raises what the job has raised
     except Interrupted as stop:
         return _sum_up(directory, stop)
     return _sum_up(directory)

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -49,11 +50,15 @@ class Plan:
         configs: the checked configuration of each job; of a search, at the ends of each of its dimensions.
         jobs: the overrides of each job; None for a search, which decides as it goes.
         hydra: the settings of Hydra itself, its launcher and its sweeper among them.
+        composed: the first of ``configs`` as Hydra has composed it.
+        loader: what composed it.
     """
 
     configs: list[dict[str, Any]]
     jobs: list[list[str]] | None
     hydra: dict[str, Any]
+    composed: DictConfig
+    loader: ConfigLoader
 
     @property
     def search(self) -> dict[str, Any] | None:
@@ -94,7 +99,7 @@ def make_plan(line: CommandLine) -> Plan:
             config = composed(*job)
             check_hydra(config, usual)
             configs.append(checked(_without_hydra(config)))
-        return Plan(configs, jobs, hydra)
+        return Plan(configs, jobs, hydra, composed(*candidates[0]), GlobalHydra.instance().config_loader())
 
 
 def help_text(line: CommandLine) -> str:
@@ -120,7 +125,7 @@ def _hydra(line: CommandLine) -> Iterator[None]:
     GlobalHydra.instance().clear()
     if any("hydra.searchpath" in word for word in line.overrides):  # composing would import the packages it names
         raise ConfigError("hydra.searchpath is not allowed: put the file into conf/experiment/ instead.")
-    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+    with initialize_config_dir(config_dir=str(CONF), job_name=CONFIG_NAME, version_base="1.3"):
         try:
             yield
         except yaml.YAMLError as error:
