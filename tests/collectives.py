@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import psutil
 import torch
 
 from src.config.command_line import parse
@@ -26,6 +27,10 @@ class Collectives(pl.Callback):
         self.count: Counter[str] = Counter()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            processes = [psutil.Process(), psutil.Process().parent()]
+            ports = [port.laddr.ip for one in processes for port in one.net_connections() if port.status == "LISTEN"]
+            (self.folder / "listening.json").write_text(json.dumps(ports))
         for name in ("all_reduce", "broadcast", "all_gather", "barrier", "all_gather_object", "broadcast_object_list"):
             original = getattr(torch.distributed, name)
 

@@ -117,7 +117,7 @@ def test_lightnings_own_work_grows_with_the_epochs_alone(
     assert many_files - few_files <= 14 * more
 
 
-def test_ranks_speak_once_a_step(tmp_path: Path):
+def test_ranks_speak_once_a_step_and_within_this_machine(tmp_path: Path):
     """In processes of its own: one that has computed must not start ranks."""
     words = [*SMALL, *EIGHT, "trainer=cpu", "trainer.devices=2"]
     done = subprocess.run(
@@ -129,3 +129,4 @@ def test_ranks_speak_once_a_step(tmp_path: Path):
     # For each of the two chunks its losses, and whether a signal came.
     assert count["all_reduce"] <= 2 * 3, count
     assert sum(count.values()) <= 2 * 6, count
+    assert set(json.loads((tmp_path / "listening.json").read_text())) == {"127.0.0.1"}

@@ -23,6 +23,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from src.errors import Interrupted, UserError
 from src.launching.hardware import Hardware, threads_per_process
+from src.launching.rendezvous import BACKEND
 from src.launching.stop import STOP, note
 from src.tracking.logs import log_to
 
@@ -32,6 +33,8 @@ Fit = Callable[[dict[str, Any], str], dict[str, Any]]
 _GRACE_S = 20
 # A rank that lost its connection waits so long before it says so, for the rank at fault to be seen to end first.
 _LATER_S = 5
+# The launcher looks after the ranks as often; at its own 0.1 s the jobs of a sweep would wait a good part of their time.
+_LOOK_EVERY_S = 0.03
 # The launcher takes these over, and does not give them back.
 _HANDLED = (*STOP, signal.SIGHUP, signal.SIGQUIT)
 
@@ -88,9 +91,8 @@ def launch(
             max_nodes=1,
             nproc_per_node=hardware.devices,
             run_id=Path(directory).name,
-            rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
-            local_addr="localhost",
+            rdzv_backend=BACKEND,
+            monitor_interval=_LOOK_EVERY_S,
             # Forked ranks keep what this process has imported and start in half a second; CUDA cannot be forked.
             start_method="fork" if hardware.accelerator == "cpu" and sys.platform == "linux" else "spawn",
             max_restarts=0,  # the default of 3 would train again in silence
