@@ -50,15 +50,15 @@ class Finished:
 
     @property
     def runs(self) -> list[dict[str, Any]]:
-        """The records of all runs, single ones and jobs, in order."""
-        paths = [*self.outputs.glob("runs/*/run.json"), *self.outputs.glob("sweeps/*/*/run.json")]
-        return [json.loads(path.read_text()) for path in sorted(paths)]
+        """The records of all runs, single ones and jobs, in the order in which they were started."""
+        return [json.loads((directory / "run.json").read_text()) for directory in self.directories]
 
     @property
     def directories(self) -> list[Path]:
         """Their directories, in the same order."""
-        paths = [*self.outputs.glob("runs/*/run.json"), *self.outputs.glob("sweeps/*/*/run.json")]
-        return [path.parent for path in sorted(paths)]
+        # An id tells only the second in which a run began, which may be that of another.
+        single = sorted(self.outputs.glob("runs/*/run.json"), key=lambda path: json.loads(path.read_text())["started"])
+        return [path.parent for path in [*single, *sorted(self.outputs.glob("sweeps/*/*/run.json"))]]
 
 
 Command = Callable[..., Finished]
