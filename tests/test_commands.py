@@ -95,6 +95,7 @@ def test_jobs_of_a_sweep_equal_their_single_runs(train: Command):
     assert single["metrics"] == job["metrics"]
 
 
+@pytest.mark.slow
 def test_one_and_two_devices_in_one_sweep(train: Command):
     done = train("-m", "trainer.devices=1,2", "trainer.max_epochs=1")
     assert done.status == 0, done.stderr
@@ -146,7 +147,7 @@ def test_an_error_of_ours_is_one_line_on_the_terminal_and_a_traceback_in_the_log
         assert "in forward" in (directory / "train.log").read_text()
 
 
-@pytest.mark.parametrize("flag", [["-m"], ["--multirun"]])
+@pytest.mark.parametrize("flag", [["-m"], pytest.param(["--multirun"], marks=pytest.mark.slow)])
 def test_a_rank_that_fails_in_the_middle_of_a_sweep_costs_that_job_alone(flag: list[str], tmp_path: Path):
     project = copy_of_the_project(tmp_path)
     (project / "src" / "model" / "trap.py").write_text(

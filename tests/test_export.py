@@ -183,6 +183,7 @@ def test_the_pt2_file_says_what_it_is_and_nothing_of_this_machine(points: Record
     _names_no_path(path)
 
 
+@pytest.mark.slow
 def test_pt2_runs_in_torch_alone(digits: Record, mnist: MNIST, tmp_path: Path):
     path = tmp_path / "digits.pt2"
     assert main([str(digits.directory), "--format", "pt2", "-o", str(path), "checkpoint=last"]) == 0

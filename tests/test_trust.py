@@ -262,6 +262,7 @@ def test_torchrun_starts_the_ranks_and_one_run_comes_out(outputs: Path, command:
     assert own.runs[0]["metrics"] == own.runs[1]["metrics"]
 
 
+@pytest.mark.slow
 def test_a_mistake_under_torchrun_is_said_once(outputs: Path):
     done = finish(spawn(outputs, "optimizer.lrr=1", launcher=TORCHRUN), outputs)
     assert done.status != 0
@@ -311,6 +312,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_slurms_tasks_are_the_ranks(outputs: Path, free_port: int):
     def task(number: int) -> subprocess.Popen[str]:
         step = {"SLURM_JOB_ID": "77", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NODEID": "0"}
