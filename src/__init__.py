@@ -16,12 +16,12 @@
     fit.py        one training as each process runs it: data, model, trainer, test
     files.py      files that are whole at every moment
     config/       from a command line to a checked, plain dict; never imports torch
-    launching/    which devices there are; the processes that train; signals
+    launching/    which devices there are; the processes that train, and where they meet; signals
     sweeps/       a sweep's record, the search, the leaderboard
     tracking/     the run's directory and record, TensorBoard, the card at the end
     callbacks/    what watches a training
     data/         data sets as tensors on the device, cut into chunks of batches
-    model/        networks, the LightningModule that trains them, how it takes its steps, schedules
+    model/        networks, the LightningModule that trains them, how it takes its steps, on many ranks too, schedules
 
 Dependencies point downwards. data/ and model/ know nothing of Hydra, of run directories or of the command line.
 """

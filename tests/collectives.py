@@ -15,7 +15,7 @@ from src.config.compose import preflight
 from src.fit import fit
 from src.launching.hardware import choose
 from src.launching.ranks import launch
-from src.launching.shared_sum import SharedSum
+from src.model.shared_sum import SharedSum
 from src.tracking.record import Record
 
 

@@ -26,14 +26,11 @@ class FlatAdam:
     def __init__(
         self, optimizer: torch.optim.Adam, parameters: Sequence[Tensor], gradient: Tensor | None = None
     ) -> None:
-        self._collects = gradient is None
-        if gradient is None:
-            gradient = torch.cat([torch.zeros_like(parameter).flatten() for parameter in parameters])
         self._optimizer, self._parameters = optimizer, parameters
         states = [optimizer.state[parameter] for parameter in parameters]
         earlier = states[0].get("step")
-        self._count = torch.zeros((), device=gradient.device) if earlier is None else earlier.clone()
         values = torch.cat([parameter.detach().flatten() for parameter in parameters])
+        self._count = torch.zeros((), device=values.device) if earlier is None else earlier.clone()
         for parameter, part in zip(parameters, self._parts(values), strict=True):
             parameter.data = part
         moments: list[Tensor] = []
@@ -45,7 +42,8 @@ class FlatAdam:
                 state[name] = part
         for state in states:
             state["step"] = self._count.clone()
-        self._vectors = [values, gradient, *moments]
+        self._collects = gradient is None
+        self._vectors = [values, torch.zeros_like(values) if gradient is None else gradient, *moments]
         self._places = self._now()
         optimizer._opt_called = True  # type: ignore[attr-defined]  # schedules warn where they see no step of its own
 
@@ -58,13 +56,8 @@ class FlatAdam:
         same = list(map(id, parameters)) == list(map(id, group["params"]))
         alike = len({(parameter.dtype, parameter.device) for parameter in parameters}) == 1
         other = any(group[name] for name in ("amsgrad", "maximize", "capturable", "differentiable"))
-        return (
-            same
-            and alike
-            and bool(group["fused"])
-            and not other
-            and not any(getattr(optimizer, name) for name in _HOOKS)
-        )
+        heard = any(getattr(optimizer, name) for name in _HOOKS)
+        return same and alike and bool(group["fused"]) and not other and not heard
 
     def _parts(self, vector: Tensor) -> list[Tensor]:
         parts = vector.split([parameter.numel() for parameter in self._parameters])

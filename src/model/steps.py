@@ -13,10 +13,10 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from src.data.chunks import Chunk
 from src.data.module import TensorData
-from src.launching.shared_sum import SharedSum
 from src.model.backprop import Backprop
 from src.model.flat import FlatAdam
 from src.model.graph import ChunkGraph
+from src.model.shared_sum import SharedSum
 from src.randomness import MODEL, seed_step, step_seeds
 
 if TYPE_CHECKING:
