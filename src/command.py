@@ -4,17 +4,23 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 from src.errors import ConfigError, UserError, suggest
 from src.files import is_full
+from src.launching.stop import end_on_stop
+from src.terminal import accept_any_text
 
 
 def status_of(do: Callable[[], int | None]) -> int:
     """Do it and return the exit status: what ``do`` returns (None is 0), 2 a wrong command line, 130 after Ctrl-C, 1 any
     other mistake of the user's, who is told in a sentence.
     """
+    accept_any_text()
     try:
-        return do() or 0
+        status = do() or 0
+        sys.stdout.flush()  # here, where an error can be handled, rather than while the interpreter exits
+        return status
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
@@ -28,6 +34,12 @@ def status_of(do: Callable[[], int | None]) -> int:
             raise
         print(f"error: the disk is full ({error.strerror}): free some space.", file=sys.stderr)
         return 1
+
+
+def leave(status: int) -> NoReturn:
+    """Exit; a signal that arrives meanwhile ends the process without a traceback from the interpreter's own clean-up."""
+    end_on_stop()
+    sys.exit(status)
 
 
 def settings_in(words: Sequence[str], choices: Mapping[str, Sequence[str]]) -> dict[str, str]:

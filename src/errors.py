@@ -31,7 +31,7 @@ class NonFiniteLoss(UserError):
 
 
 class Interrupted(BaseException):
-    """SIGTERM, Ctrl-C or SIGUSR1. No ``Exception``: Hydra would record it as one failed job and go on with the next."""
+    """SIGTERM, SIGINT, SIGHUP or SIGUSR1. No ``Exception``: Hydra would record it as one failed job and go on with the next."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -39,5 +39,5 @@ class Interrupted(BaseException):
 
     @property
     def exit_status(self) -> int:
-        """128 plus the signal's number, as shells count: 143 for SIGTERM, 130 for Ctrl-C, 138 for SIGUSR1."""
+        """128 plus the signal's number, as shells count: 143 for SIGTERM, 130 for Ctrl-C, 129 for SIGHUP."""
         return 128 + self.signum

@@ -13,11 +13,10 @@ is added to its record; --robustness and --calibrate leave a picture in TensorBo
 
 import argparse
 import json
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from src.command import settings_in, status_of
+from src.command import leave, settings_in, status_of
 from src.errors import UserError
 from src.tracking.find import find
 from src.tracking.record import Record
@@ -116,4 +115,4 @@ def evaluate(record: Record, checkpoint: str = "best", split: str = "test", robu
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -12,12 +12,11 @@ run's directory, and into TensorBoard's Images as explain/<method>/<number>, in 
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from src.command import needs, settings_in, status_of
+from src.command import leave, needs, settings_in, status_of
 from src.errors import ConfigError, UserError
 from src.files import is_full, replacing
 from src.tracking.card import shown
@@ -283,4 +282,4 @@ def keep(record: Record, found: Sequence[Explanation], folder: Path, method: str
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

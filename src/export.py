@@ -11,13 +11,12 @@ names a place, and only once it has named the checkpoint's classes for the whole
 """
 
 import argparse
-import sys
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.command import needs, settings_in, status_of
+from src.command import leave, needs, settings_in, status_of
 from src.errors import ConfigError, UserError
 from src.files import replacing
 from src.paths import ROOT
@@ -132,4 +131,4 @@ def _facts(record: Record, checkpoint: str, data: "TensorData") -> dict[str, Any
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -28,6 +28,7 @@ from hydra.core.utils import run_job
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, read_write
 
+from src.command import leave
 from src.config.command_line import CommandLine, parse, quoted_override
 from src.config.compose import CHOICES, CONFIG_NAME, Plan, checked, help_text, make_plan, register_resolvers
 from src.errors import ConfigError, Interrupted, UserError
@@ -41,6 +42,7 @@ from src.sweeps.leaderboard import leave_leaderboard
 from src.sweeps.overview import print_overview
 from src.sweeps.sweep import Sweep, find_sweep
 from src.sweeps.workers import prepare_workers
+from src.terminal import survive_closed_output
 from src.tracking.card import print_card
 from src.tracking.environment import git
 from src.tracking.find import find_to_resume, of_slurm_job
@@ -51,7 +53,8 @@ register_resolvers()
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command line and return its exit status: 0 done, 2 wrong, 130, 138 or 143 told to stop, 1 any other failure."""
+    """Run a command line and return its exit status: 0 done, 2 wrong, 129, 130, 138 or 143 told to stop, 1 any other failure."""
+    survive_closed_output()
     raise_on_stop()
     status = 1
     try:
@@ -241,4 +244,4 @@ if __name__ == "__main__":
     # Under its own name, so that what other processes are handed can be imported there.
     from src.train import main as imported_main
 
-    sys.exit(imported_main())
+    leave(imported_main())

@@ -31,6 +31,11 @@ from src.tracking.environment import environment
 from src.tracking.record import Record
 from src.tracking.tensorboard import close_session
 
+# Commands started here stop by signals, even where this process was started as a background job that ignores them.
+for signum in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(signum) == signal.SIG_IGN:
+        signal.signal(signum, signal.default_int_handler)
+
 # Examples that happen to import or unpack something are no slower for it.
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.load_profile("here")
@@ -102,6 +107,8 @@ def train_here(outputs: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
         monkeypatch.setattr(module, "RUNS", outputs / "runs")
         monkeypatch.setattr(module, "SWEEPS", outputs / "sweeps")
     monkeypatch.setattr(sys, "argv", ["src.train"])
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, getattr(sys, stream))
     handlers, signals = logging.root.handlers[:], {n: signal.getsignal(n) for n in STOP}
 
     def run(*words: str, small: bool = True) -> Finished:

@@ -158,7 +158,7 @@ class Soak:
             output = os.open(said, os.O_CREAT | os.O_WRONLY)
             os.dup2(output, 1)
             os.dup2(output, 2)
-            src.train.RUNS = runs or self.folder / "runs"
+            src.train.RUNS, src.train.SWEEPS = runs or self.folder / "runs", self.folder / "sweeps"
             before()
             status = src.train.main(list(words))
         except Interrupted as stop:
@@ -288,6 +288,109 @@ def terminate(soak: Soak, tally: Tally, times: int) -> None:
             if checkpoint is None and list(directory.glob("metrics.csv")):
                 lost.append("points were logged and no checkpoint saved")
         tally.note(struck, *lost)
+
+
+def hang_up(soak: Soak, tally: Tally, times: int, devices: int) -> None:
+    """SIGHUP to a command and its ranks, as a closed terminal sends it, at any moment of a run; then resume."""
+    words = [*RUN, f"trainer.devices={devices}"]
+    length, reference = soak.whole(*words)
+    for _ in range(times):
+        name = soak.name()
+        child = soak.start(*words, f"name={name}")
+        time.sleep(soak.chance.uniform(0, length))
+        lost = _hung_up(child)
+        directory = soak.find(name)
+        tally.note(phase(directory), *lost, *(resumed(soak, directory, reference) if directory else []))
+
+
+def hang_up_sweep(soak: Soak, tally: Tally, times: int) -> None:
+    """The same of a sweep of two jobs; resumed, both equal single runs."""
+    length, first = soak.whole(*RUN)
+    _, second = soak.whole(*RUN, "seed=1", times=1)
+    for _ in range(times):
+        sweeps = soak.folder / "sweeps"
+        shutil.rmtree(sweeps, ignore_errors=True)
+        child = soak.start("-m", *RUN, "seed=0,1")
+        time.sleep(soak.chance.uniform(0, 2 * length))
+        lost = _hung_up(child)
+        struck, jobs = "before its record", [path.parent for path in sorted(sweeps.glob("*/*/run.json"))]
+        for sweep in (path.parent for path in sweeps.glob("*/sweep.json")):
+            struck = f"job {len(jobs)}, {phase(jobs[-1] if jobs else None)}"
+            resumption = soak.start("-m", f"resume={sweep}")
+            if status := resumption.wait():
+                lost.append(f"resume ended with {status}: {resumption.text()[-300:]}")
+            else:
+                for number, reference in enumerate((first, second)):
+                    found = differences(outcome(sweep / f"{number:03d}"), reference)
+                    lost += [f"job {number} differs in {what}" for what in found]
+        tally.note(struck, *lost)
+
+
+def _hung_up(child: Child) -> list[str]:
+    """Send SIGHUP to all processes of a command, wait for its end, and say what is wrong with it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGHUP)
+    status, lost = child.wait(), []
+    if status not in (0, 129):
+        lost.append(f"status {status}: {child.text()[-300:]}")
+    if not child.gone_within(5):
+        lost.append("processes were left")
+    return lost
+
+
+def ignore_hang_up(soak: Soak, tally: Tally, times: int) -> None:
+    """SIGHUP at any moment of a run on two processes under nohup: it goes unnoticed."""
+    length, reference = soak.whole(*RUN, "trainer.devices=2")
+    environment = {**os.environ, "OUTPUTS_DIR": str(soak.folder / "nohup")}
+    for _ in range(times):
+        shutil.rmtree(soak.folder / "nohup", ignore_errors=True)
+        command = ["nohup", sys.executable, "-m", "src.train", *RUN, "trainer.devices=2"]
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while not (records := list(soak.folder.glob("nohup/runs/*/run.json"))):
+            time.sleep(0.01)
+        time.sleep(soak.chance.uniform(0, length))
+        struck = phase(records[0].parent)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGHUP)
+        lost = [] if (status := process.wait(TOO_LONG_S)) == 0 else [f"status {status}"]
+        tally.note(
+            struck, *lost, *(f"differs in {what}" for what in differences(outcome(records[0].parent), reference))
+        )
+
+
+def close_output(soak: Soak, tally: Tally, times: int) -> None:
+    """The reader of standard output and standard error disappears after any of the lines."""
+    _, reference = soak.whole(*RUN)
+    for _ in range(times):
+        reader, writer = os.pipe()
+
+        def redirect(writer: int = writer) -> None:
+            os.dup2(writer, 1)
+            os.dup2(writer, 2)
+            sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
+
+        name, lines = soak.name(), soak.chance.randrange(12)
+        child = soak.start(*RUN, f"name={name}", before=redirect)
+        os.close(writer)
+        with os.fdopen(reader) as output:
+            for _ in range(lines):
+                output.readline()
+        lost = [] if (status := child.wait()) == 0 else [f"status {status}"]
+        directory = soak.find(name)
+        if directory is None:
+            lost.append("no record")
+        else:
+            lost += [f"differs in {what}" for what in differences(outcome(directory), reference)]
+            if (logged := (directory / "train.log").read_text().count("  train/loss ")) != 4:
+                lost.append(f"{logged} of 4 epochs are in the log")
+        tally.note(f"after line {lines}", *lost)
 
 
 def raise_in_rank(soak: Soak, tally: Tally, times: int) -> None:
@@ -476,6 +579,11 @@ FAULTS: list[tuple[str, str, Callable[..., None], int, int]] = [
     ("kill-2", "kill -9, 2 processes, then resume: everything equal", partial(kill, devices=2), 30, 2),
     ("checkpoint", "kill -9 while a checkpoint is written: one is left that loads", kill_in_checkpoint, 50, 5),
     ("terminate", "SIGTERM, 2 processes: all gone, checkpoint loads, status 143", terminate, 30, 3),
+    ("hang-up-1", "SIGHUP, 1 process, then resume: everything equal", partial(hang_up, devices=1), 30, 1),
+    ("hang-up-2", "SIGHUP, 2 processes, then resume: everything equal", partial(hang_up, devices=2), 30, 1),
+    ("hang-up-sweep", "SIGHUP, a sweep of 2 jobs, then resume: everything equal", hang_up_sweep, 30, 1),
+    ("nohup", "SIGHUP under nohup, 2 processes: everything equal", ignore_hang_up, 10, 1),
+    ("output", "the reader of the output disappears: everything equal, every epoch in the log", close_output, 30, 2),
     ("raise", "one of 2 ranks raises: the other gone, its error in run.json", raise_in_rank, 10, 1),
     ("kill-rank", "one of 2 ranks killed: the other gone, its end in run.json", kill_rank, 10, 1),
     ("together", "20 starts in the same second: 20 directories, none mixed", start_together, 5, 1),

@@ -3,13 +3,9 @@
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -290,37 +286,6 @@ def test_evaluate_says_what_is_wrong(command: Command, words: list[str], status:
     assert done.status == status
     assert said in done.stderr
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("words", [[], ["trainer.devices=2"], ["-m", "seed=1,2"]])
-def test_a_signal_saves_and_says_so(outputs: Path, words: list[str], signum: int, status: int):
-    import os
-
-    call = [sys.executable, "-m", "src.train", *SMALL, "trainer.max_epochs=100000", *words]
-    env = {**os.environ, "OUTPUTS_DIR": str(outputs), "COLUMNS": "200"}
-    with subprocess.Popen(
-        call, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as running:
-        _wait_for(lambda: list(outputs.glob("*/**/last.ckpt")))
-        running.send_signal(signum)
-        said, _ = running.communicate(timeout=60)
-    assert running.returncode == status, said
-    done = Finished(running.returncode, said, "", outputs)
-    assert [run["status"] for run in done.runs] == ["interrupted"]
-    checkpoint = torch.load(done.directories[0] / "checkpoints" / "last.ckpt", weights_only=True)
-    assert checkpoint["global_step"] > 0
-    assert "Traceback" not in said
-    if "-m" in words:
-        assert "not run:" in said
-        assert "seed=2" in said
-
-
-def _wait_for(condition: Callable[[], Any], seconds: float = 100) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def test_the_current_directory_does_not_matter(command: Command, tmp_path: Path):

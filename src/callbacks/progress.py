@@ -1,5 +1,6 @@
 """The progress bar: one line an epoch, in optimizer steps, with loss and accuracy."""
 
+import logging
 import math
 import time
 from typing import cast
@@ -13,12 +14,14 @@ from rich.progress import Progress as Bar
 from src.data.chunks import Chunk, ChunkLoader
 from src.model.classifier import Classifier
 
+log = logging.getLogger(__name__)
+
 # A training of a thousand epochs does not need a thousand lines.
 _LINES = 50
 
 
 class Progress(ProgressBar):
-    """A bar on a terminal, a line an epoch elsewhere; on rank 0 only.
+    """A bar on a terminal, and a line an epoch, there and in the log; on rank 0 only.
 
     A progress bar of Lightning's would count chunks; this one counts optimizer steps.
     """
@@ -28,7 +31,7 @@ class Progress(ProgressBar):
         self.console = Console()
         self._enabled = True
         self._bar: Bar | None = None
-        self._started = 0.0
+        self._started: float | None = None  # while an epoch runs
 
     def enable(self) -> None:
         """Show the bar."""
@@ -38,8 +41,14 @@ class Progress(ProgressBar):
         """Show nothing; Lightning calls this on every rank but the first."""
         self._enabled = False
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the epoch's bar."""
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Open the epoch's bar; Lightning does not announce the start of an epoch within which a run is resumed."""
+        if self._started is None:
+            self._open(trainer)
+
+    def _open(self, trainer: pl.Trainer) -> None:
         self._started = time.perf_counter()
         if not (self._enabled and self.console.is_terminal):
             return
@@ -77,6 +86,9 @@ class Progress(ProgressBar):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
         """Replace the bar by the epoch's line."""
+        if self._started is None:  # the epoch was over when the run was cut off
+            return
+        seconds = time.perf_counter() - self._started
         self._close()
         epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or 1
         if self._enabled and (epoch % math.ceil(epochs / _LINES) == 0 or epoch == epochs):
@@ -85,17 +97,14 @@ class Progress(ProgressBar):
             shown = [
                 f"{n} {float(values[n]):.4f}" for n in ("train/loss", "train/acc", "val/loss", "val/acc") if n in values
             ]
-            seconds = time.perf_counter() - self._started
-            print(
-                f"epoch {trainer.current_epoch + 1:>3}/{trainer.max_epochs}  {'  '.join(shown)}  {seconds:.1f} s",
-                flush=True,
-            )
+            log.info("epoch %3d/%d  %s  %.1f s", epoch, epochs, "  ".join(shown), seconds)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Give the terminal back."""
         self._close()
 
     def _close(self) -> None:
+        self._started = None
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

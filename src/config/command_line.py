@@ -39,6 +39,11 @@ def parse(argv: list[str]) -> CommandLine:
     Raises:
         ConfigError: an unknown flag, or one that would lead around the checks.
     """
+    for word in argv:
+        try:
+            word.encode()
+        except UnicodeEncodeError:  # neither YAML nor an event file could hold it
+            raise ConfigError(f"{word!a} is not UTF-8 text: give files and folders a name that is.") from None
     parser = get_args_parser()
     usage = io.StringIO()
     try:

@@ -12,16 +12,16 @@ none is changed.
 
 import argparse
 import os
-import signal
 import sys
 import threading
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.command import status_of
+from src.command import leave, status_of
 from src.errors import Interrupted, UserError
-from src.launching.stop import STOP, raise_on_stop
+from src.launching.stop import raise_on_stop
+from src.terminal import survive_closed_output
 
 _HOST = "127.0.0.1"
 _REFRESH_S = 5.0
@@ -29,9 +29,9 @@ _REFRESH_S = 5.0
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until told to stop; 0 never comes of it: 130 after Ctrl-C, 143 after SIGTERM, 2 a wrong command line."""
+    survive_closed_output()
     args = _parser().parse_args(argv)
     raise_on_stop()
-    signal.signal(signal.SIGHUP, signal.getsignal(STOP[0]))  # the terminal is gone
     try:
         return status_of(lambda: _serve(args))
     except Interrupted as stop:
@@ -117,4 +117,4 @@ def _has_browser() -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -35,8 +35,6 @@ _GRACE_S = 20
 _LATER_S = 5
 # The launcher looks after the ranks as often; at its own 0.1 s the jobs of a sweep would wait a good part of their time.
 _LOOK_EVERY_S = 0.03
-# The launcher takes these over, and does not give them back.
-_HANDLED = (*STOP, signal.SIGHUP, signal.SIGQUIT)
 
 # Whether this process has used its threads, after which a process forked from it may hang.
 _computed = False
@@ -84,7 +82,8 @@ def launch(
     for name in list(logging.root.manager.loggerDict):
         if name.startswith(("torch.distributed", "torch.multiprocessing")):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    handlers = {signum: signal.getsignal(signum) for signum in _HANDLED}
+    # The launcher takes these over, and does not give them back.
+    handlers = {signum: signal.getsignal(signum) for signum in STOP}
     with tempfile.TemporaryDirectory(prefix="ranks-") as replies:
         launcher = LaunchConfig(
             min_nodes=1,
@@ -97,7 +96,7 @@ def launch(
             start_method="fork" if hardware.accelerator == "cpu" and sys.platform == "linux" else "spawn",
             max_restarts=0,  # the default of 3 would train again in silence
             shutdown_timeout=_GRACE_S,
-            signals_to_handle=",".join(signum.name for signum in _HANDLED),
+            signals_to_handle=",".join(signum.name for signum in STOP),
             logs_specs=DefaultLogsSpecs(log_dir=replies),
         )
         clock = _Clock(max_minutes, Path(replies))

@@ -1,4 +1,4 @@
-"""SIGTERM, Ctrl-C and SIGUSR1: stop at the next moment at which nothing is lost."""
+"""SIGTERM, SIGINT (Ctrl-C), SIGHUP and SIGUSR1: stop at the next moment at which nothing is lost."""
 
 import signal
 from types import FrameType

@@ -1,4 +1,4 @@
-"""What SIGTERM, Ctrl-C and SIGUSR1 do in a process that has nothing to save. Imports no torch."""
+"""What SIGTERM, SIGINT (Ctrl-C), SIGHUP and SIGUSR1 do in a process that has nothing to save. Imports no torch."""
 
 import signal
 from collections.abc import Iterator
@@ -9,8 +9,13 @@ import psutil
 
 from src.errors import Interrupted
 
-# SIGUSR1 is what SLURM is asked to send ahead of a time limit (#SBATCH --signal=USR1@120).
-STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+# SIGHUP comes when the terminal is closed, SIGUSR1 is what SLURM is asked to send ahead of a time limit (#SBATCH
+# --signal=USR1@120). What was ignored when this process started, as SIGHUP is under nohup, stays ignored.
+STOP = tuple(
+    signum
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+    if signal.getsignal(signum) != signal.SIG_IGN
+)
 
 
 _received = 0
@@ -40,6 +45,12 @@ def raise_on_stop() -> None:
 
     for signum in STOP:
         signal.signal(signum, handler)
+
+
+def end_on_stop() -> None:
+    """From now on each ends the process at once and without a word: everything is saved, and the interpreter exits."""
+    for signum in STOP:
+        signal.signal(signum, signal.SIG_DFL)
 
 
 def only_note_stop() -> None:

@@ -32,7 +32,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
-from src.command import status_of
+from src.command import leave, status_of
 from src.config.schema import Word
 from src.errors import ConfigError, RunNotFound, UserError
 from src.files import replacing
@@ -237,7 +237,8 @@ def _tag(args: argparse.Namespace) -> None:
 
 def _note(args: argparse.Namespace) -> None:
     record = find(args.run)
-    text = " ".join(args.text).strip()
+    # Bytes that are not UTF-8 reach Python as surrogates, which no file or event can hold.
+    text = " ".join(args.text).encode(errors="surrogateescape").decode(errors="replace").strip()
     if len(text) > 10_000:
         raise ConfigError(f"a note has at most 10,000 characters, not {len(text):,}.")
     _change(record, lambda _: {"note": text or None})
@@ -327,7 +328,7 @@ def _report(args: argparse.Namespace) -> None:
     html = make_report(records, sweep)
     try:
         with replacing(file) as target:
-            target.write(html.encode())
+            target.write(html.encode(errors="replace"))
     except OSError as error:
         raise UserError(f"{file} cannot be written ({error.strerror}).") from None
     _print(args.form, [{"file": str(file.resolve()), "runs": len(records)}], _say(f"{shown(file.resolve())}"))
@@ -377,4 +378,4 @@ def _shown(value: float | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

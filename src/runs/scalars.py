@@ -64,9 +64,9 @@ def export(records: Iterable[Record], file: TextIO) -> int:
     return count
 
 
-def plot(values: list[float], width: int = 60) -> str:
-    """A curve as a line of blocks."""
-    blocks = "▁▂▃▄▅▆▇█"
+def plot(values: list[float], width: int = 60, ascii_only: bool = False) -> str:
+    """A curve as a line of blocks, or of ASCII characters of rising height."""
+    blocks = "_.-=^" if ascii_only else "▁▂▃▄▅▆▇█"
     if len(values) > width:
         values = [values[round(number * (len(values) - 1) / (width - 1))] for number in range(width)]
     low, high = min(values), max(values)

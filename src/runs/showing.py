@@ -106,7 +106,8 @@ def _print_curves(console: Console, directory: Path) -> None:
     for tag, points in curves(directory).items():
         values = [point.value for point in points if math.isfinite(point.value)]
         if len(values) > 1:
-            entries[tag] = f"{plot(values, max(10, min(60, console.width - 50)))}  {values[0]:.4g} to {values[-1]:.4g}"
+            line = plot(values, max(10, min(60, console.width - 50)), console.options.ascii_only)
+            entries[tag] = f"{line}  {values[0]:.4g} to {values[-1]:.4g}"
     _print_section(console, "curves", entries)
 
 

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 from src.launching.share import is_worker
+from src.terminal import survive_closed_output
 
 LOG_NAME = "train.log"
 
@@ -23,6 +24,7 @@ def log_to(directory: Path, rank: int = 0, alone: bool = False) -> None:
         rank: this process's number.
         alone: whether the process is the run's own, and ends with it.
     """
+    survive_closed_output()
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
@@ -30,7 +32,7 @@ def log_to(directory: Path, rank: int = 0, alone: bool = False) -> None:
     logging.captureWarnings(True)
     threading.excepthook = _log_exception  # such as of the thread that writes event files
     path = directory / (LOG_NAME if rank == 0 else f"rank-{rank}.log")
-    file = _LogFile(path)
+    file = _LogFile(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root.addHandler(file)
     if rank == 0 and not is_worker():

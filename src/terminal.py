@@ -1,0 +1,71 @@
+"""Standard output and standard error: any text can be written, and a training does not depend on who reads it."""
+
+import io
+import logging
+import os
+import sys
+
+log = logging.getLogger(__name__)
+
+
+def accept_any_text() -> None:
+    """Escape characters that the output's encoding lacks, as in ``PYTHONIOENCODING=latin-1``, instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def survive_closed_output() -> None:
+    """Discard output from the moment at which it cannot be written, instead of raising. Safe to call again.
+
+    The reader of a pipe may exit (``| head -1``), a terminal may be closed, a disk may be full: the training goes on, and
+    its lines are in the run's log.
+    """
+    _open_standard_descriptors()
+    accept_any_text()
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the parent process
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif type(stream) is io.TextIOWrapper:
+            setattr(sys, name, _Output(stream))
+
+
+def _open_standard_descriptors() -> None:
+    """Occupy descriptors 0 to 2 where the parent closed them, or the next file to be opened becomes standard output."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+
+
+class _Output(io.TextIOWrapper):
+    """A text stream that discards what cannot be written.
+
+    Args:
+        stream: the stream whose buffer is written to; it stays open.
+    """
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        stream.flush()
+        super().__init__(
+            stream.buffer, encoding=stream.encoding, errors=stream.errors, line_buffering=stream.line_buffering
+        )
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            self._discard(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self._discard(error)
+
+    def _discard(self, error: OSError) -> None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self.fileno())
+        os.close(null)
+        log.info("the output cannot be written (%s): it is discarded from here on", error.strerror)
