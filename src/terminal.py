@@ -47,6 +47,7 @@ class _Output(io.TextIOWrapper):
 
     def __init__(self, stream: io.TextIOWrapper) -> None:
         stream.flush()
+        self._stream = stream  # which would close the buffer when it is collected
         super().__init__(
             stream.buffer, encoding=stream.encoding, errors=stream.errors, line_buffering=stream.line_buffering
         )
