@@ -1,12 +1,20 @@
 """The written-out gradients are autograd's, and the network itself decides whether they serve."""
 
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.modules.module import register_module_forward_hook
 
 from src.model.backprop import Backprop
-from src.model.losses import make_loss, outputs_for
+from src.model.losses import CrossEntropy, make_loss, outputs_for, squared_error
 from src.model.mlp import MLP
 
 
@@ -104,9 +112,111 @@ def test_a_network_that_is_hooked_frozen_or_of_another_class_goes_through_autogr
     assert Backprop.of(net, loss) is None
     net = MLP(input_shape=[4], outputs=3)
     written_out = Backprop.of(net, loss)
-    assert written_out.holds
+    assert written_out.holds(net, loss)
     net.layers[0].weight.requires_grad_(False)
     assert Backprop.of(net, loss) is None
-    assert not written_out.holds
+    assert not written_out.holds(net, loss)
     net.layers[0].weight = torch.nn.Parameter(net.layers[0].weight.detach().clone())
-    assert not written_out.holds
+    assert not written_out.holds(net, loss)
+
+
+def _replace(net: MLP, number: int, module: nn.Module) -> None:
+    net.layers[number] = module
+
+
+class _Reversed(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x).flip(1)
+
+
+# Each makes of a network what it computes, or who learns of its gradients, something else; all types but two are exact.
+CHANGES: dict[str, Callable[[MLP], object]] = {
+    "forward of the network": lambda net: setattr(net, "forward", lambda x: net.layers(x.flatten(1)) * 2),
+    "forward of a layer": lambda net: setattr(net.layers[0], "forward", lambda x: F.linear(x, net.layers[0].weight)),
+    "forward of an activation": lambda net: setattr(net.layers[1], "forward", lambda x: x.clamp(0, 1)),
+    "forward of the layers": lambda net: setattr(net.layers, "forward", lambda x: net.layers[0](x)),
+    "another container": lambda net: setattr(net, "layers", _Reversed(*net.layers)),
+    "another GELU": lambda net: _replace(net, 1, nn.GELU(approximate="tanh")),
+    "another activation": lambda net: _replace(net, 1, nn.LeakyReLU()),
+    "no bias": lambda net: _replace(net, 0, nn.Linear(4, 4, bias=False)),
+    "shared weights": lambda net: setattr(net.layers[2], "weight", net.layers[0].weight),
+    "one more activation": lambda net: net.layers.append(nn.ReLU()),
+    "a parameter beside the layers": lambda net: setattr(net, "scale", nn.Parameter(torch.ones(1))),
+    "a hook on a gradient": lambda net: net.layers[0].weight.register_post_accumulate_grad_hook(lambda _: None),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_network_changed_in_place_goes_through_autograd(change: str):
+    net, loss = MLP(input_shape=[4], outputs=4, hidden=[4], activation="gelu"), make_loss("cross_entropy")
+    before = Backprop.of(net, loss)
+    assert before is not None
+    assert before.holds(net, loss)
+    CHANGES[change](net)
+    assert Backprop.of(net, loss) is None
+    assert not before.holds(net, loss)
+
+
+def test_a_hook_on_all_modules_is_called():
+    net, loss = MLP(input_shape=[4], outputs=3), make_loss("cross_entropy")
+    listening = register_module_forward_hook(lambda *_: None)
+    try:
+        assert Backprop.of(net, loss) is None
+    finally:
+        listening.remove()
+    assert Backprop.of(net, loss) is not None
+
+
+def test_another_network_loss_or_activation_than_it_was_made_for_is_noticed():
+    net, loss = MLP(input_shape=[4], outputs=3), make_loss("cross_entropy")
+    written_out = Backprop.of(net, loss)
+    assert written_out is not None
+    assert not written_out.holds(copy.deepcopy(net), loss)
+    assert not written_out.holds(net, make_loss("cross_entropy", 0.1))
+    assert not written_out.holds(net, squared_error)
+    _replace(net, 1, nn.Tanh())
+    assert not written_out.holds(net, loss)
+    assert Backprop.of(net, loss) is not None
+
+
+class Weighted(CrossEntropy):
+    """Counts the first class ten times."""
+
+    def __call__(self, logits, labels, reduction="sum"):
+        weights = torch.where(labels == 0, 10.0, 1.0)
+        losses = F.cross_entropy(logits, labels, reduction="none") * weights
+        return losses.sum() if reduction == "sum" else losses
+
+
+class SetLoss(pl.Callback):
+    """Sets the loss when an epoch begins, and keeps the weights at the end."""
+
+    def __init__(self, loss: Any, epoch: int = 0) -> None:
+        self.loss, self.epoch = loss, epoch
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.current_epoch == self.epoch:
+            pl_module.loss = self.loss
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.weights = [parameter.detach().clone() for parameter in pl_module.parameters()]
+
+
+class EachStep(pl.Callback):
+    """A hook of single steps, for which every step goes through Lightning and autograd."""
+
+    def on_before_zero_grad(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_a_loss_derived_from_cross_entropy_is_trained_whenever_it_is_set(fit_here, epoch: int):
+    def train(loss: Any, *extra: pl.Callback) -> list[torch.Tensor]:
+        kept = SetLoss(loss, epoch)
+        fit_here("callbacks=none", "logger=none", extra=[kept, *extra])
+        return kept.weights
+
+    found, expected, plain = train(Weighted()), train(Weighted(), EachStep()), train(CrossEntropy())
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(found[0], plain[0], atol=1e-3)

@@ -2,10 +2,15 @@
 
 import copy
 from collections.abc import Iterator
+from types import MethodType
+from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import StepLR
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from src.model.flat import FlatAdam
 
@@ -145,3 +150,63 @@ def test_what_it_cannot_do_is_left_to_the_optimizer():
     assert not FlatAdam.fits(torch.optim.Adam(mixed, fused=True), mixed)
     groups = [{"params": parameters[:1]}, {"params": parameters[1:], "lr": 1.0}]
     assert not FlatAdam.fits(torch.optim.Adam(groups, fused=True), parameters)
+
+
+def test_a_step_that_is_not_the_optimizers_own_is_left_to_it():
+    parameters = list(network().parameters())
+
+    def adam() -> torch.optim.Adam:
+        return torch.optim.Adam(parameters, fused=True)
+
+    scheduled = adam()
+    StepLR(scheduled, 3)  # which wraps the step to see that it is taken
+    assert FlatAdam.fits(scheduled, parameters)
+    for optimizer in (scheduled, adam()):
+        optimizer.step = MethodType(lambda self: None, optimizer)  # type: ignore[method-assign]
+        assert not FlatAdam.fits(optimizer, parameters)
+    StepLR(optimizer, 3)
+    assert not FlatAdam.fits(optimizer, parameters)
+    listening = register_optimizer_step_post_hook(lambda *_: None)
+    assert not FlatAdam.fits(adam(), parameters)
+    listening.remove()
+    assert FlatAdam.fits(adam(), parameters)
+
+
+def test_it_notices_settings_that_it_does_not_know():
+    net = network()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2, fused=True)
+    flat = flatly(net, optimizer, 1)
+    optimizer.param_groups[0]["maximize"] = True
+    assert not flat.holds
+    optimizer.param_groups[0]["maximize"] = False
+    optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1, dtype=torch.float64))]})
+    assert not flat.holds
+
+
+class Replaced(pl.Callback):
+    """Puts a step of its own in place of the optimizer's, which takes that one and then the gradients away."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        [optimizer] = trainer.optimizers
+        original = optimizer.step
+
+        def step(*_: Any) -> None:
+            original()
+            optimizer.zero_grad()
+            self.steps += 1
+
+        optimizer.step = step  # type: ignore[method-assign]
+
+
+def test_an_optimizer_whose_step_was_replaced_takes_every_step(fit_here):
+    replaced, calls = Replaced(), []
+    listening = pl.callbacks.LambdaCallback(on_before_optimizer_step=lambda *_: calls.append(1))
+    plain, found, followed = (
+        fit_here("callbacks=none", "logger=none", extra=extra)["metrics"] for extra in ([], [replaced], [listening])
+    )
+    assert replaced.steps == len(calls) == 16  # a callback's hooks of a step are called, wherever they are defined
+    assert found == pytest.approx(plain, abs=1e-4)
+    assert followed == pytest.approx(plain, abs=1e-4)

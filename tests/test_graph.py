@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
+from torch.optim import lr_scheduler
 
 from src.model.graph import Capture, ChunkGraph
-from src.model.steps import Steps
+from src.model.steps import Steps, _changes_lr_only
 from tests.test_training import weights
 
 Fit = Callable[..., dict[str, Any]]
@@ -103,3 +105,32 @@ def test_on_the_processor_nothing_is_captured(fit_here: Fit, monkeypatch: pytest
     monkeypatch.setattr(Steps, "_make_graph", lambda self: made.append(original(self)))
     fit_here()
     assert made == [None]
+
+
+class Decay(pl.Callback):
+    """Changes a setting that a graph has taken over as a number."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.current_epoch == 1:
+            trainer.optimizers[0].param_groups[0]["weight_decay"] = 0.5
+
+
+def test_a_setting_that_changes_is_captured_anew(fit_here: Fit, captured_by: Callable[..., None]):
+    recorder = Recorder()
+    captured_by(recorder)
+    fit_here(*WORDS, extra=[Decay()])
+    assert recorder.captured == 2
+
+
+def test_only_schedules_that_change_nothing_but_the_learning_rate_are_captured():
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+
+    class Mine(lr_scheduler.StepLR):
+        """A subclass may change the momentum, too."""
+
+    step, mine = lr_scheduler.StepLR(optimizer, 3), Mine(optimizer, 3)
+    one_cycle = lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=10)
+    warmup = lr_scheduler.LinearLR(optimizer)
+    assert all(map(_changes_lr_only, (None, step, lr_scheduler.SequentialLR(optimizer, [warmup, step], [2]))))
+    assert not any(map(_changes_lr_only, (mine, one_cycle)))
+    assert not _changes_lr_only(lr_scheduler.SequentialLR(optimizer, [warmup, one_cycle], [2]))

@@ -1,12 +1,15 @@
 """Networks, the classifier around them, and schedules, without Hydra and without a run directory."""
 
 import math
+from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from torch import nn
 from torch.optim import SGD
 
+from src.errors import UserError
 from src.model import schedules
 from src.model.classifier import Classifier
 from src.model.mlp import MLP
@@ -101,3 +104,35 @@ def test_an_address_or_a_missing_file_is_no_checkpoint():
     for path in ("https://example.org/x.ckpt", "/nowhere/x.ckpt"):
         with pytest.raises(FileNotFoundError, match="not a checkpoint"):
             Classifier.load_from_checkpoint(path)
+
+
+class Answer(nn.Module):
+    """Answers with something made of the logits."""
+
+    def __init__(self, make: Any) -> None:
+        super().__init__()
+        self.linear, self.make = nn.Linear(784, 10), make
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.make(self.linear(x.flatten(1)))
+
+
+class SetNet(pl.Callback):
+    def __init__(self, net: nn.Module) -> None:
+        self.net = net
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        pl_module.net = self.net
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (lambda logits: (logits, logits), "a tuple"),
+        (lambda logits: logits.mean(0, keepdim=True), r"a tensor of shape \(1, 10\)"),  # would be broadcast
+        (lambda logits: logits.repeat(1, 2), r"a tensor of shape \(64, 20\)"),  # would be classes that no label has
+    ],
+)
+def test_a_network_must_return_logits_of_the_right_shape(fit_here, make: Any, found: str):
+    with pytest.raises(UserError, match=rf"returned {found} for 64 samples: .* of shape \(64, 10\)"):
+        fit_here("callbacks=none", "logger=none", "model.loss=squared_error", extra=[SetNet(Answer(make))])

@@ -61,7 +61,7 @@ class Pruning(pl.Callback):
             UserError: units are to be pruned of a network that is no MLP, or has no hidden layer.
         """
         net = pl_module.net
-        if self.structured and not (isinstance(net, MLP) and len(_linear(net)) > 1):
+        if self.structured and not (type(net) is MLP and len(_linear(net)) > 1):
             raise UserError(
                 "callbacks.pruning.structured=true prunes the units of hidden layers, and this network "
                 f"({type(net).__name__}) has none that are known: set structured=false."

@@ -4,12 +4,13 @@ A network this small spends most of a step in autograd's bookkeeping. What is no
 normalisation, mixed precision) goes through autograd; ``Backprop.of`` tells.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.module import _has_any_global_hook
 
 from src.model.losses import CrossEntropy, Loss, binary_cross_entropy, squared_error
 from src.model.mlp import MLP
@@ -25,6 +26,7 @@ _ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[[
     nn.SiLU: (F.silu, _aten.silu_backward),
 }
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 class Backprop:
@@ -39,7 +41,8 @@ class Backprop:
     """
 
     def __init__(self, net: MLP, loss: Loss) -> None:
-        self._net, self._loss, modules = net, loss, list(net.layers)
+        self._net, self._loss = net, loss
+        self._modules = modules = list(net.layers)
         self._layers = cast(list[nn.Linear], modules[::2])
         self._activations = [_ACTIVATIONS[type(activation)][0] for activation in modules[1::2]]
         self._before = [_ACTIVATIONS[type(activation)][1] for activation in modules[1::2]]
@@ -52,14 +55,20 @@ class Backprop:
 
     @classmethod
     def of(cls, net: nn.Module, loss: Loss) -> "Backprop | None":
-        """For a network and its loss; None where autograd is needed."""
-        written_out = isinstance(loss, CrossEntropy) or loss in (squared_error, binary_cross_entropy)
+        """For a network and its loss; None where autograd is needed.
+
+        Types are compared exactly: a subclass may compute anything.
+        """
+        written_out = type(loss) is CrossEntropy or loss is squared_error or loss is binary_cross_entropy
         return cls(cast(MLP, net), loss) if written_out and _is_plain(net) else None
 
-    @property
-    def holds(self) -> bool:
-        """Whether nobody has frozen or replaced a parameter since, or hooked into the network."""
-        return _is_plain(self._net) and list(map(id, self._net.parameters())) == list(map(id, self.parameters))
+    def holds(self, net: nn.Module, loss: Loss) -> bool:
+        """Whether these are the network and the loss it was made for, and no layer or parameter has since been replaced,
+        frozen or hooked into.
+        """
+        if net is not self._net or loss is not self._loss or not _is_plain(net):
+            return False
+        return _same(self._net.layers, self._modules) and _same(net.parameters(), self.parameters)
 
     def attach(self) -> None:
         """Show the gradients to the optimizer; anyone who sets them to None in between detaches them."""
@@ -72,7 +81,7 @@ class Backprop:
         outputs = self._layers[-1].out_features
         wanted = labels.unsqueeze(1) if outputs == 1 else F.one_hot(labels, outputs)
         wanted = wanted.to(self.gradient.dtype)
-        return self._loss.smoothed(wanted) if isinstance(self._loss, CrossEntropy) else wanted
+        return self._loss.smoothed(wanted) if type(self._loss) is CrossEntropy else wanted
 
     def __call__(self, inputs: Tensor, targets: Tensor, total: int) -> Tensor:
         """Fill ``gradient`` with that of the loss, summed over the samples and divided by ``total``; without autograd.
@@ -112,11 +121,33 @@ class Backprop:
 
 
 def _is_plain(net: nn.Module) -> bool:
-    if type(net) is not MLP:
+    """Whether a call of the network does what is written out here, and nothing else."""
+    if type(net) is not MLP or type(net.layers) is not nn.Sequential:
         return False
     modules = list(net.layers)
     linear, between = modules[::2], modules[1::2]
-    plain = all(type(layer) is nn.Linear for layer in linear) and all(type(one) in _ACTIVATIONS for one in between)
-    hooked = any(getattr(module, hooks) for module in net.modules() for hooks in _HOOKS)
-    trained = all(parameter.requires_grad and not parameter._backward_hooks for parameter in net.parameters())
-    return plain and trained and not hooked
+    known = all(type(layer) is nn.Linear for layer in linear) and all(map(_is_known, between))
+    if not known or len(linear) != len(between) + 1:
+        return False
+    # No bias left out, no parameter shared or of a module beside the layers.
+    parameters = list(net.parameters())
+    own = _same(parameters, [parameter for layer in linear for parameter in (layer.weight, layer.bias)])
+    called = [net, net.layers, *modules]
+    replaced = any("forward" in vars(module) for module in called)
+    hooked = _has_any_global_hook() or any(getattr(module, name) for module in called for name in _HOOKS)
+    return own and all(map(_is_trained, parameters)) and not replaced and not hooked
+
+
+def _is_known(activation: nn.Module) -> bool:
+    return type(activation) in _ACTIVATIONS and getattr(activation, "approximate", "none") == "none"
+
+
+def _is_trained(parameter: nn.Parameter) -> bool:
+    """Whether a parameter is an ordinary one whose gradient nobody listens to."""
+    hooked = any(getattr(parameter, name) for name in _PARAMETER_HOOKS)
+    return type(parameter) is nn.Parameter and parameter.requires_grad and not hooked
+
+
+def _same(one: Iterable[object], other: Iterable[object]) -> bool:
+    """Whether both hold the very same objects, in the same order."""
+    return list(map(id, one)) == list(map(id, other))

@@ -8,13 +8,13 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from src.data.chunks import Chunk
 from src.data.module import TensorData
-from src.errors import NonFiniteLoss
+from src.errors import NonFiniteLoss, UserError
 from src.model.losses import make_loss, predicted
 from src.model.steps import Steps
 from src.targets import build
@@ -103,6 +103,23 @@ class Classifier(pl.LightningModule):
         """Map raw samples (n, *input_shape) to logits (n, classes)."""
         return self.net(self.preprocess(inputs))
 
+    def checked_logits(self, answer: object, samples: int) -> Tensor:
+        """What the network returned for so many samples, if it is logits (samples, outputs).
+
+        Raises:
+            UserError: it is something else, on which a loss might be computed all the same.
+        """
+        expected = (samples, self.hparams["net"]["outputs"])
+        if isinstance(answer, Tensor) and answer.shape == expected:
+            return answer
+        found = (
+            f"a tensor of shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
+        )
+        raise UserError(
+            f"{self.hparams['net']['_target_']} returned {found} for {samples} samples: its forward must return one tensor "
+            f"of logits, of shape {expected}."
+        )
+
     def configure_optimizers(self) -> Any:
         """Build the optimizer and its schedule from their descriptions."""
         if self.optimizer_node is None:
@@ -117,7 +134,14 @@ class Classifier(pl.LightningModule):
             steps_per_epoch=self.steps_per_epoch,
             max_epochs=self.trainer.max_epochs,
         )
-        return optimizer if schedule is None else ([optimizer], [schedule])
+        if schedule is None:
+            return optimizer
+        if not isinstance(schedule, LRScheduler):
+            raise UserError(
+                f"{self.schedule_node['_target_']} returned a {type(schedule).__name__}: it must return one scheduler of "
+                "torch.optim.lr_scheduler, which is stepped after every optimizer step, or None."
+            )
+        return [optimizer], [schedule]
 
     def on_train_start(self) -> None:
         """Find out how the steps of this training can be taken."""
@@ -215,7 +239,7 @@ class Classifier(pl.LightningModule):
     def _evaluate(self, chunk: Chunk, stage: str, loss: MeanMetric, acc: MulticlassAccuracy) -> Tensor | None:
         logits = None
         if len(chunk.labels):  # the last batch may be too small for every rank to get a sample
-            logits = self(chunk.inputs)
+            logits = self.checked_logits(self(chunk.inputs), len(chunk.labels))
             loss.update(self.loss(logits, chunk.labels) / len(chunk.labels), len(chunk.labels))
             acc.update(predicted(logits), chunk.labels)
         self.log(f"{stage}/loss", loss)

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.optim import optimizer as torch_optimizer
 from torch.optim.adam import adam
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+_GLOBAL_HOOKS = ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
 
 
 class FlatAdam:
@@ -49,15 +51,16 @@ class FlatAdam:
 
     @staticmethod
     def fits(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> bool:
-        """Whether these are all of the optimizer's parameters and alike, it is fused, and nobody listens to its steps."""
+        """Whether these are all of the optimizer's parameters and alike, it is fused, and its steps are torch's own, to
+        which nobody listens.
+        """
         if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW) or len(optimizer.param_groups) != 1:
             return False
         [group] = optimizer.param_groups
         same = list(map(id, parameters)) == list(map(id, group["params"]))
         alike = len({(parameter.dtype, parameter.device) for parameter in parameters}) == 1
         other = any(group[name] for name in ("amsgrad", "maximize", "capturable", "differentiable"))
-        heard = any(getattr(optimizer, name) for name in _HOOKS)
-        return same and alike and bool(group["fused"]) and not other and not heard
+        return same and alike and bool(group["fused"]) and not other and _steps_by_itself(optimizer)
 
     def _parts(self, vector: Tensor) -> list[Tensor]:
         parts = vector.split([parameter.numel() for parameter in self._parameters])
@@ -69,8 +72,8 @@ class FlatAdam:
 
     @property
     def holds(self) -> bool:
-        """Whether the optimizer's parameters and state still are parts of the vectors, and nobody listens."""
-        return self._now() == self._places and not any(getattr(self._optimizer, name) for name in _HOOKS)
+        """Whether the optimizer's parameters and state still are parts of the vectors, and it still fits."""
+        return self._now() == self._places and self.fits(self._optimizer, self._parameters)
 
     @property
     def state(self) -> list[Tensor]:
@@ -114,3 +117,11 @@ class FlatAdam:
         """Leave the number of steps in the optimizer's state; a tensor for each parameter, as its own steps want it."""
         for parameter in self._parameters:
             self._optimizer.state[parameter]["step"].copy_(self._count)
+
+
+def _steps_by_itself(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a step is that of the optimizer's class: not replaced on the instance, no hooks. Schedules wrap it."""
+    step = vars(optimizer).get("step")
+    replaced = step is not None and getattr(step, "__wrapped__", None) is not type(optimizer).step
+    hooked = any(getattr(optimizer, name) for name in _HOOKS)
+    return not (replaced or hooked or any(getattr(torch_optimizer, name) for name in _GLOBAL_HOOKS))

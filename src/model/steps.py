@@ -9,7 +9,8 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.plugins.precision import DoublePrecision, Precision
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
+from torch.optim import lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from src.data.chunks import Chunk
 from src.data.module import TensorData
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 
 # Lightning calls these of every callback at every step.
 _OF_A_STEP = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
+# Schedules that change the learning rate and nothing else. A subclass may change anything.
+_LR_ONLY = (
+    lr_scheduler.ConstantLR,
+    lr_scheduler.CosineAnnealingLR,
+    lr_scheduler.ExponentialLR,
+    lr_scheduler.LambdaLR,
+    lr_scheduler.LinearLR,
+    lr_scheduler.MultiStepLR,
+    lr_scheduler.PolynomialLR,
+    lr_scheduler.StepLR,
+)
 
 
 class Steps:
@@ -44,18 +56,14 @@ class Steps:
         assert not isinstance(schedule, list)
         self._optimizer = optimizer
         self._schedule = cast(LRScheduler, schedule) if not isinstance(schedule, ReduceLROnPlateau) else None
-        self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self._parameters = list(model.parameters())
         self._progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         precision = trainer.precision_plugin
         self._scaler = getattr(precision, "scaler", None)
-        listened_to = any(
-            getattr(type(callback), hook) is not getattr(pl.Callback, hook)
-            for callback in trainer.callbacks  # type: ignore[attr-defined]
-            for hook in _OF_A_STEP
-        )
+        listened_to = any(map(_listens_to_steps, trainer.callbacks))  # type: ignore[attr-defined]
         self._alone = not listened_to and self._scaler is None
-        plain = self._alone and type(precision) in (Precision, DoublePrecision) and not torch.is_anomaly_enabled()
-        self._backprop = Backprop.of(model.net, model.loss) if plain else None
+        exact = type(precision) in (Precision, DoublePrecision)
+        self._written_out = self._alone and exact and not torch.is_anomaly_enabled()
         self._shared_sum = self._share()
         self._prepare()
 
@@ -70,11 +78,25 @@ class Steps:
         return shared
 
     def _prepare(self) -> None:
-        """Find out what the network and the optimizer, as they are now, allow."""
-        if self._backprop and not self._backprop.holds:
-            self._backprop = None
+        """Find out what the network, the loss and the optimizer, as they are now, allow."""
+        self._backprop = Backprop.of(self._model.net, self._model.loss) if self._written_out else None
         self._flat = self._flatten()
         self._graph = self._make_graph()
+        self._in_graph = self._constants()
+
+    def _holds(self) -> bool:
+        """Whether they still are as ``_prepare`` found them."""
+        return (
+            (self._backprop is None or self._backprop.holds(self._model.net, self._model.loss))
+            and (self._flat is None or self._flat.holds)
+            and (self._graph is None or self._in_graph == self._constants())
+        )
+
+    def _constants(self) -> object:
+        """What a captured graph would not see change: the optimizer's settings but for the learning rate, and clipping."""
+        groups = self._optimizer.param_groups
+        settings = [{key: group[key] for key in group if key not in ("params", "lr")} for group in groups]
+        return settings, self._model.gradient_clip_norm
 
     def _flatten(self) -> FlatAdam | None:
         """Take the steps on all parameters at once, if the optimizer is of a kind that can."""
@@ -87,8 +109,7 @@ class Steps:
     def _make_graph(self) -> ChunkGraph | None:
         """Launch the steps of a chunk at once, on one GPU."""
         trainer = self._model.trainer
-        # Of what a schedule moves, a graph takes the rate alone; one_cycle moves the momentum, too.
-        if not (self._backprop and self._flat) or trainer.world_size > 1 or isinstance(self._schedule, OneCycleLR):
+        if not (self._backprop and self._flat) or trainer.world_size > 1 or not _changes_lr_only(self._schedule):
             return None
         if self._model.device.type != "cuda":
             return None
@@ -101,7 +122,7 @@ class Steps:
             The loss of each step (steps,), this rank's share of the mean over the global batch, and the logits (samples,
             classes).
         """
-        if (self._backprop and not self._backprop.holds) or (self._flat and not self._flat.holds):
+        if not self._holds():
             self._prepare()
         return self._by_hand(chunk) if self._backprop else self._by_autograd(chunk)
 
@@ -116,6 +137,8 @@ class Steps:
         else:
             outs = []
             for x, y, total in zip(inputs.split(chunk.sizes), targets.split(chunk.sizes), chunk.totals, strict=True):
+                if self._flat is None:
+                    backprop.attach()  # the optimizer's own step may have set the gradients to None
                 outs.append(backprop(x, y, total))
                 if world > 1:
                     (self._shared_sum or torch.distributed.all_reduce)(backprop.gradient)
@@ -155,7 +178,7 @@ class Steps:
         losses, outs = [], []
         for step, (x, y, total) in enumerate(zip(inputs, labels, chunk.totals, strict=True), chunk.first_step):
             seed_step(seeds[step], model.device)
-            outs.append(out := model.net(x))
+            outs.append(out := model.checked_logits(model.net(x), len(x)))
             losses.append(loss := model.loss(out, y) / total)
             self._backward(loss * world if world > 1 else loss)  # DDP averages gradients, hence times the ranks
             self._step()
@@ -195,3 +218,16 @@ class Steps:
         if self._scaler is not None and getattr(self._optimizer.optimizer, "_step_supports_amp_scaling", False):
             self._scaler.unscale_(self._optimizer.optimizer)  # fused optimizers leave this to their own step
         nn.utils.clip_grad_norm_(self._model.parameters(), norm)
+
+
+def _listens_to_steps(callback: pl.Callback) -> bool:
+    """Whether a callback has hooks of a step, of its class or, as a ``LambdaCallback`` has them, of its own."""
+    return any(
+        getattr(getattr(callback, hook), "__func__", None) is not getattr(pl.Callback, hook) for hook in _OF_A_STEP
+    )
+
+
+def _changes_lr_only(schedule: LRScheduler | None) -> bool:
+    if type(schedule) is lr_scheduler.SequentialLR:
+        return all(map(_changes_lr_only, schedule._schedulers))
+    return schedule is None or type(schedule) in _LR_ONLY
