@@ -42,12 +42,12 @@ def calibrate(record: Record, checkpoint: str = "best") -> dict[str, Any]:
         UserError: the run has no such checkpoint, held no samples out, or they determine no temperature.
     """
     model, config = trained(record, checkpoint)
-    if not config["data"].get("val_size"):
+    data: TensorData = build(config["data"], "data", seed=config["seed"])
+    if not data.val_size:
         raise UserError(
             f"{record.values['id']} held no samples out (data.val_size=0), and a temperature fitted on those it was trained "
             "on would be wrong: train with data.val_size=5000."
         )
-    data: TensorData = build(config["data"], "data", seed=config["seed"])
     data.prepare_data()
     data.setup("validate")
     data.setup("test")

@@ -90,11 +90,11 @@ def evaluate(record: Record, checkpoint: str = "best", split: str = "test", robu
     from src.targets import build
 
     model, config = trained(record, checkpoint)
-    if split == "val" and not config["data"].get("val_size"):
+    data = build(config["data"], "data", seed=config["seed"])
+    if split == "val" and not data.val_size:
         raise UserError(
             f"{record.values['id']} held no samples out (data.val_size=0): there is nothing to validate on."
         )
-    data = build(config["data"], "data", seed=config["seed"])
     one_device = {**config, "trainer": {**config["trainer"], "accelerator": "auto", "devices": 1, "num_nodes": 1}}
     trainer = make_trainer(one_device, callbacks=[], logger=False)
     run = trainer.test if split == "test" else trainer.validate

@@ -5,7 +5,9 @@ import itertools
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +17,11 @@ from hypothesis import strategies as st
 
 from src.data.chunks import ChunkLoader
 from src.data.mnist import MNIST
-from src.errors import DataError
+from src.data.module import TensorData
+from src.errors import ConfigError, DataError
 from src.paths import ROOT
 from src.randomness import AUGMENTATION, MODEL, epoch_order, split_order, step_seeds
+from tests.conftest import Command, copy_of_the_project
 
 RAW = ROOT / "data" / "MNIST" / "raw"
 sizes = st.integers(1, 300)
@@ -192,3 +196,120 @@ def test_shards_of_an_uneven_set_count_each_sample_once():
             for n in chunk.inputs.tolist()
         ]
         assert np.array_equal(np.sort(seen), np.arange(size))
+
+
+# -- what a data set may load
+
+
+class Tiny(TensorData):
+    """Two hundred samples for training and fifty for the test; what is said of a part is changed in it."""
+
+    input_shape = (3,)
+    classes = 10
+
+    def __init__(self, *, change: Callable[..., Any] | None = None, changed: bool = True, **settings: Any) -> None:
+        super().__init__(**{"val_size": 20, **settings})
+        self.change, self.changed = change, changed
+
+    def load(self, train: bool) -> Any:
+        size = 200 if train else 50
+        inputs, labels = torch.rand(size, 3), torch.arange(size) % 10
+        return self.change(inputs, labels) if self.change and train is self.changed else (inputs, labels)
+
+
+def one(tensor: torch.Tensor, place: Any, value: float) -> torch.Tensor:
+    changed = tensor.clone()
+    changed[place] = value
+    return changed
+
+
+FAULTS: list[tuple[Callable[..., Any], str]] = [
+    (lambda x, y: (x, one(y, 7, 10)), "the label of sample 7 is 10, and labels are whole numbers from 0 to 9"),
+    (lambda x, y: (x, one(y, 7, -1)), "the label of sample 7 is -1"),
+    (lambda x, y: (x, one(y.float(), 3, 2.5)), "the label of sample 3 is 2.5"),
+    (lambda x, y: (x, one(y.float(), 3, torch.nan)), "the label of sample 3 is nan"),
+    (lambda x, y: (x, y[:-1]), "do not fit"),
+    (lambda x, y: (x, y.unsqueeze(1)), "each needs one label"),
+    (lambda x, y: (x.unsqueeze(1), y), r"a sample is of shape \(1, 3\), and input_shape is \(3,\)"),
+    (lambda x, y: (one(x, (5, 1), torch.nan), y), "1 of .* samples hold values that are NaN, .* the first .* sample 5"),
+    (lambda x, y: (one(x, (6, 0), -torch.inf), y), "the first of them sample 6"),
+    (lambda x, y: (one(x.double(), (6, 0), 1e39), y), "beyond float32's 3.4e\\+38, the first of them sample 6"),
+    (lambda x, y: (x.to(torch.complex64), y), "complex"),
+    (lambda x, y: (x[:0], y[:0]), "no samples"),
+    (lambda x, y: (x.numpy(), y), r"returned ndarray, Tensor: it must return two tensors"),
+    (lambda x, y: x, r"returned Tensor: it must return two tensors"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), FAULTS)
+def test_what_would_spoil_a_training_is_named_before_it_starts(change: Callable[..., Any], message: str):
+    for stage, changed in (("fit", True), ("validate", True), ("fit", False), ("test", False)):
+        part = "training" if changed else "test"
+        with pytest.raises(DataError, match=f"^Tiny, {part} set: .*{message}"):
+            Tiny(change=change, changed=changed).setup(stage)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.float32, torch.float64, torch.bool])
+def test_whole_labels_of_any_type_become_int64(dtype: torch.dtype):
+    data = Tiny(change=lambda x, y: (x, (y % 2).to(dtype)))
+    data.setup("fit")
+    _, labels = data.train_set
+    assert labels.dtype == torch.int64
+    assert set(labels.tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.bool, torch.float16, torch.float64])
+def test_samples_of_any_real_type_are_left_as_they_are(dtype: torch.dtype):
+    data = Tiny(change=lambda x, y: (x.to(dtype), y))
+    data.setup("fit")
+    assert data.train_set[0].dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"val_size": 200},
+            "data.val_size=200 leaves nothing to train on: the training set has 200 samples, so set 199",
+        ),
+        ({"val_size": 5000}, "set 199 at most"),
+        ({"train_size": 181}, "data.train_size=181 must be at most 180: of 200 samples data.val_size=20 are held out"),
+    ],
+)
+def test_sizes_that_leave_a_set_empty_or_short_are_refused(settings: dict[str, int], message: str):
+    with pytest.raises(ConfigError, match=message):
+        Tiny(**settings).setup("fit")
+    for fitting in ({"val_size": 0}, {"val_size": 199}, {"train_size": 180}):
+        Tiny(**fitting).setup("fit")
+
+
+@pytest.mark.parametrize("std", [0.0, -1.0, torch.inf, torch.nan])
+def test_a_deviation_that_is_not_positive_is_refused(std: float):
+    with pytest.raises(ConfigError, match=r"data\.std="):
+        Tiny(std=std)
+
+
+def test_the_commands_name_what_is_wrong_with_a_data_set(command: Command, tmp_path: Path):
+    project = copy_of_the_project(tmp_path / "project")
+    (project / "src/data/tiny.py").write_text(
+        "import os\nimport torch\nfrom src.data.module import TensorData\n\n\nclass Tiny(TensorData):\n"
+        "    input_shape, classes = (2,), 3\n\n    def load(self, train):\n"
+        "        labels = torch.arange(90, dtype=torch.uint8) % int(os.environ.get('CLASSES', 3))\n"
+        "        return torch.rand(90, 2), labels\n"
+    )
+    (project / "conf/data/tiny.yaml").write_text("_target_: src.data.tiny.Tiny\nval_size: 30\n")
+
+    def fails(status: int, message: str, module: str, *words: str, **env: str) -> None:
+        done = command(module, *words, cwd=project, **env)
+        assert done.status == status
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr + done.stdout
+        assert "lower optimizer.lr" not in done.stderr
+
+    fails(2, "data.val_size=-1 must be at least 0", "train", "data=tiny", "data.val_size=-1")
+    fails(1, "error: data.val_size=90 leaves nothing to train on", "train", "data=tiny", "data.val_size=90")
+    trained = command("train", "data=tiny", "trainer.max_epochs=1", cwd=project)
+    assert trained.status == 0, trained.stderr
+    wrong = "set: the label of sample 3 is 3, and labels are whole numbers from 0 to 2"
+    fails(1, f"Tiny, test {wrong}", "evaluate", "latest", CLASSES="4")
+    assert [run["status"] for run in trained.runs] == ["failed", "done"]

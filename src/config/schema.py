@@ -71,6 +71,19 @@ class MNIST(Node):
         return self
 
 
+def _is_left_out(value: object) -> bool:
+    return value is None
+
+
+class Data(OfTheUser):
+    """What a data set of the user's own takes from ``src.data.module.TensorData``, whose defaults hold for what is left out."""
+
+    batch_size: Count | None = Field(default=None, exclude_if=_is_left_out)
+    steps_per_execution: Count | None = Field(default=None, exclude_if=_is_left_out)
+    val_size: Annotated[int, Field(ge=0)] | None = Field(default=None, exclude_if=_is_left_out)
+    train_size: Count | None = Field(default=None, exclude_if=_is_left_out)
+
+
 class Points(Node):
     """``src.data.points.Points``."""
 
@@ -375,6 +388,6 @@ KNOWN: dict[str, type[Node]] = {
     "src.tracking.loggers.CSV": NoSettings,
 }
 # Groups that hold one object, with what an object of the user's own must at least say; groups that hold several.
-ONE: dict[str, type[Node]] = {"data": OfTheUser, "model": Classifier, "optimizer": Optimizer, "schedule": OfTheUser}
+ONE: dict[str, type[Node]] = {"data": Data, "model": Classifier, "optimizer": Optimizer, "schedule": OfTheUser}
 MANY = ("callbacks", "logger")
 GROUPS = (*ONE, "trainer", *MANY)

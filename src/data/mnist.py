@@ -76,17 +76,7 @@ class MNIST(TensorData):
         self.source(folder, download=True)
 
     def load(self, train: bool) -> tuple[Tensor, Tensor]:
-        """Images as uint8 (n, 28, 28) and classes as int64 (n,).
-
-        Raises:
-            DataError: there are more of one than of the other.
-        """
-        images, labels = self._read(train)
-        if len(images) != len(labels):
-            raise DataError(f"{self.raw}: {len(images)} images do not go with {len(labels)} labels.")
-        return images, labels
-
-    def _read(self, train: bool) -> tuple[Tensor, Tensor]:
+        """Images as uint8 (n, 28, 28) and classes as int64 (n,)."""
         found = self.source(self.dir, train=train)
         return found.data, found.targets
 
@@ -123,6 +113,7 @@ class QMNIST(MNIST):
         for what in ("train", "test"):
             datasets.QMNIST(folder, what=what, download=True)
 
-    def _read(self, train: bool) -> tuple[Tensor, Tensor]:
+    def load(self, train: bool) -> tuple[Tensor, Tensor]:
+        """As of ``MNIST``."""
         found = datasets.QMNIST(self.dir, what="train" if train else "test")
         return found.data, found.targets[:, 0].long()  # the other columns tell who wrote it

@@ -1,5 +1,6 @@
 """What every data set here has in common: tensors on the training device, cut into chunks of batches."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from src.data.augment import Augmentation
 from src.data.chunks import Chunk, ChunkLoader
+from src.data.validation import validated
+from src.errors import ConfigError
 from src.randomness import AUGMENTATION, seed_step, split_order, step_seeds
 
 # Evaluation goes through the network in pieces that stay in the processor's cache.
@@ -27,6 +30,9 @@ class TensorData(pl.LightningDataModule):
         std: see ``mean``.
         augment: arguments of ``src.data.augment.Augmentation``, for the training samples alone; None changes none.
         seed: decides the split, the order of the samples and their augmentation.
+
+    Raises:
+        ConfigError: ``std`` is not above 0.
     """
 
     # The shape of one raw sample, how many classes there are, and what they are called: by their numbers, unless it is said.
@@ -62,6 +68,8 @@ class TensorData(pl.LightningDataModule):
         self.batch_size, self.steps_per_execution = batch_size, steps_per_execution
         self.val_size, self.train_size, self.seed = val_size, train_size, seed
         self.mean, self.std = mean, std
+        if not 0 < std < math.inf:
+            raise ConfigError(f"data.std={std:g} must be above 0 and finite: the network sees (raw - mean) / std.")
         changes = Augmentation(**(augment or {}))
         self.augmentation = None if changes == Augmentation() else changes
 
@@ -69,20 +77,45 @@ class TensorData(pl.LightningDataModule):
         """Load the training or the test set.
 
         Returns:
-            Raw samples (n, *input_shape) and their labels, int64 (n,).
+            Raw samples (n, *input_shape) and their labels (n,), whole numbers of any type from 0 to classes - 1.
         """
         raise NotImplementedError
 
     def setup(self, stage: str) -> None:
-        """Put what a stage needs (``fit``, ``validate`` or ``test``) onto the device."""
+        """Put what a stage needs (``fit``, ``validate`` or ``test``) onto the device.
+
+        A training is tested, so ``fit`` loads the test set too: what is wrong with it is reported before the first step.
+
+        Raises:
+            DataError: see ``src.data.validation``.
+            ConfigError: there are too few samples for the sizes that are set.
+        """
         if stage in ("fit", "validate"):
-            inputs, labels = self.load(train=True)
+            inputs, labels = self._loaded(train=True)
+            self._check_sizes(len(labels))
             order = split_order(self.seed, len(labels))
             held_out, rest = order[: self.val_size], order[self.val_size :][: self.train_size]
             self.train_set = self._on_device(inputs.index_select(0, rest), labels.index_select(0, rest))
             self.val_set = self._on_device(inputs.index_select(0, held_out), labels.index_select(0, held_out))
-        elif stage == "test":
-            self.test_set = self._on_device(*self.load(train=False))
+        if stage in ("fit", "test") and not hasattr(self, "test_set"):
+            self.test_set = self._on_device(*self._loaded(train=False))
+
+    def _loaded(self, train: bool) -> tuple[Tensor, Tensor]:
+        name = f"{type(self).__name__}, {'training' if train else 'test'} set"
+        return validated(self.load(train), name=name, input_shape=self.input_shape, classes=self.classes)
+
+    def _check_sizes(self, size: int) -> None:
+        """Refuse sizes that leave a set empty, or smaller than it is said to be."""
+        if self.val_size >= size:
+            raise ConfigError(
+                f"data.val_size={self.val_size} leaves nothing to train on: the training set has {size:,} samples, so set "
+                f"{size - 1} at most."
+            )
+        if self.train_size is not None and self.train_size > size - self.val_size:
+            raise ConfigError(
+                f"data.train_size={self.train_size} must be at most {size - self.val_size}: of {size:,} samples "
+                f"data.val_size={self.val_size} are held out."
+            )
 
     def _on_device(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         device = self.trainer.strategy.root_device if self.trainer else "cpu"
