@@ -14,6 +14,7 @@
     dashboard/    TensorBoard over them
     run.py        one run: its record opened, trained, its record closed
     fit.py        one training as each process runs it: data, model, trainer, test
+    unsupported.py classes that would be accepted and then ignored
     files.py      files that are whole at every moment
     config/       from a command line to a checked, plain dict; never imports torch
     launching/    which devices there are; the processes that train, and where they meet; signals

@@ -24,6 +24,7 @@ from src.targets import build, check_call, resolve
 from src.tracking.bookkeeping import Bookkeeper
 from src.tracking.checkpoints import FOLDER, LAST, DurableCheckpointIO, load
 from src.tracking.logs import quiet_lightning
+from src.unsupported import check_callback, check_checkpoint, check_network, check_optimizer
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +35,10 @@ _FOR_CLASSIFIER = ("loss", "label_smoothing", "gradient_clip_norm")
 
 
 def check_targets(config: Mapping[str, Any]) -> None:
-    """Check every object the configuration names against its signature, before anything is written.
+    """Check every object the configuration names, and its arguments, before anything is written.
 
     Raises:
-        ConfigError: one of them does not exist, or does not take what it is given.
+        ConfigError: one of them does not exist, does not take what it is given, or would be ignored.
     """
     network, _ = _split_model(config["model"])
     check_call(config["data"], "data", ["seed"])
@@ -47,11 +48,14 @@ def check_targets(config: Mapping[str, Any]) -> None:
             f"model.loss=binary_cross_entropy tells two classes apart, and this data set has {classes}: set "
             "model.loss=cross_entropy, or data=points."
         )
+    check_network(resolve(network["_target_"], "model"), network["_target_"], _FOR_CLASSIFIER)  # type: ignore[arg-type]
     check_call(network, "model", ["input_shape", "outputs"])
     check_call(config["optimizer"], "optimizer", ["params"])
+    check_optimizer(resolve(config["optimizer"]["_target_"], "optimizer"), config["optimizer"]["_target_"])  # type: ignore[arg-type]
     check_call(config["schedule"], "schedule", ["optimizer", "steps_per_epoch", "max_epochs"])
-    for node in config["callbacks"].values():
+    for name, node in config["callbacks"].items():
         check_call(node, "callbacks")
+        check_callback(resolve(node["_target_"], "callbacks"), f"callbacks.{name}")  # type: ignore[arg-type]
     for node in config["logger"].values():
         check_call(node, "logger", ["directory", "resumed_at"])
 
@@ -96,7 +100,11 @@ def _fit(
     loggers = [
         build(node, "logger", directory=str(directory), resumed_at=resumed_at) for node in config["logger"].values()
     ]
-    callbacks = [build(node, "callbacks") for node in config["callbacks"].values()]
+    named = {f"callbacks.{name}": build(node, "callbacks") for name, node in config["callbacks"].items()}
+    for name, callback in [*named.items(), *((type(callback).__name__, callback) for callback in extra)]:
+        check_callback(type(callback), name)
+        check_checkpoint(callback, name)
+    callbacks = list(named.values())
     books = Bookkeeper(directory)
     pruner = pruning(directory, config["monitor"], config["trainer"]["max_epochs"])
     saves = any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks)

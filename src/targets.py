@@ -18,13 +18,13 @@ from src.paths import ROOT
 _PACKAGES = {"data": "src.data", "model": "src.model", "callbacks": "src.callbacks", "logger": "src.tracking"}
 _MODULES = {"optimizer": ("torch.optim", "src.model.optimizers"), "schedule": ("src.model.schedules",)}
 _EXACT = {"callbacks": {f"lightning.pytorch.callbacks.{name}" for name in ("ModelCheckpoint", "EarlyStopping")}}
-# What the object must be a class of. A schedule is a function.
+# What the object must be a class of, all of them. A schedule is a function.
 _KINDS = {
-    "data": "src.data.module.TensorData",
-    "model": "torch.nn.Module",
-    "optimizer": "torch.optim.Optimizer",
-    "callbacks": "lightning.pytorch.Callback",
-    "logger": "lightning.pytorch.loggers.Logger",
+    "data": ("src.data.module.TensorData",),
+    "model": ("torch.nn.Module",),
+    "optimizer": ("torch.optim.Optimizer",),
+    "callbacks": ("lightning.pytorch.Callback",),
+    "logger": ("lightning.pytorch.loggers.Logger", "src.tracking.loggers.OnOptimizerStep"),
 }
 
 _NAME = re.compile(r"[a-z_]\w*(\.[a-z_]\w*)*\.[A-Za-z]\w*", re.ASCII)
@@ -69,7 +69,7 @@ def resolve(target: object, group: str) -> Callable[..., Any]:
         raise ConfigError(
             f"{group}._target_={name!r}: {module_name} defines no {attribute!r}{suggest(attribute, dir(module))}"
         )
-    if kind := _KINDS.get(group):
+    for kind in _KINDS.get(group, ()):
         base = getattr(importlib.import_module(kind.rpartition(".")[0]), kind.rpartition(".")[2])
         if not (isinstance(found, type) and issubclass(found, base) and found is not base):
             raise ConfigError(f"{group}._target_={name!r} must be a class derived from {kind}.")

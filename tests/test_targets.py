@@ -3,10 +3,17 @@
 import copy
 import subprocess
 import sys
+from datetime import timedelta
+from pathlib import Path
 
+import lightning.pytorch as pl
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lightning.pytorch import callbacks
+from lightning.pytorch.callbacks.spike import SpikeDetection
+from torch import nn
 
 from src.config.check import check
 from src.config.command_line import parse
@@ -15,6 +22,8 @@ from src.errors import ConfigError
 from src.fit import check_targets
 from src.paths import ROOT
 from src.targets import build, check_call, check_name, resolve
+from src.unsupported import check_callback, check_network, check_optimizer
+from tests.conftest import Command, copy_of_the_project
 
 GROUPS = ("data", "model", "optimizer", "schedule", "callbacks", "logger")
 HOSTILE = [
@@ -168,8 +177,6 @@ def test_a_missing_argument_is_named():
 
 
 def test_an_optimizer_of_torch_needs_no_code_here():
-    import torch
-
     optimizer = build({"_target_": "torch.optim.RAdam", "lr": 0.1}, "optimizer", [torch.nn.Parameter(torch.ones(1))])
     assert isinstance(optimizer, torch.optim.RAdam)
 
@@ -181,3 +188,96 @@ def test_a_name_is_refused_without_importing_its_module():
         "sys.exit('accepted')"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).returncode == 0
+
+
+# -- what would be accepted and then ignored
+
+
+def test_a_network_that_trains_itself_or_expects_a_setting_of_the_training_is_refused():
+    class Trains(nn.Module):
+        def training_step(self, batch, batch_idx):
+            pass
+
+    class Reserved(nn.Module):
+        def __init__(self, *, input_shape, outputs, loss="mine"):
+            super().__init__()
+
+    for network, message in ((pl.LightningModule, "training_step"), (Trains, "training_step"), (Reserved, "'loss'")):
+        with pytest.raises(ConfigError, match=message):
+            check_network(network, "src.model.mine.Mine", ["loss"])
+    check_network(nn.Module, "src.model.mine.Mine", ["loss"])
+
+
+def test_an_optimizer_that_must_compute_the_loss_itself_is_refused():
+    with pytest.raises(ConfigError, match=r"'torch\.optim\.LBFGS' cannot take a step without 'closure'"):
+        check_targets({**CONFIG, "optimizer": {"_target_": "torch.optim.LBFGS", "lr": 1.0}})
+    for optimizer in (torch.optim.SGD, torch.optim.Adam, torch.optim.RAdam):
+        check_optimizer(optimizer, "it")
+
+
+REFUSED = (
+    callbacks.BackboneFinetuning,
+    callbacks.BasePredictionWriter,
+    callbacks.BatchSizeFinder,
+    callbacks.EMAWeightAveraging,
+    callbacks.GradientAccumulationScheduler,
+    callbacks.LearningRateFinder,
+    callbacks.ModelPruning,
+    callbacks.StochasticWeightAveraging,
+    callbacks.WeightAveraging,
+    SpikeDetection,
+)
+
+
+@pytest.mark.parametrize("base", REFUSED, ids=lambda base: base.__name__)
+def test_a_callback_that_has_no_effect_here_is_refused(base: type[pl.Callback]):
+    with pytest.raises(ConfigError, match=r"^callbacks.mine is a \w+ of Lightning's, which .+: .+\.$"):
+        check_callback(type("Mine", (base,), {}), "callbacks.mine")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        callbacks.ModelCheckpoint(every_n_train_steps=10),
+        callbacks.ModelCheckpoint(train_time_interval=timedelta(minutes=1)),
+        callbacks.StochasticWeightAveraging(swa_lrs=0.1),
+    ],
+)
+def test_callbacks_from_python_are_checked_before_training(fit_here, extra: pl.Callback):
+    class Never(pl.Callback):
+        def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+            raise AssertionError
+
+    with pytest.raises(ConfigError, match=type(extra).__name__):
+        fit_here(extra=[Never(), extra])
+
+
+def test_callbacks_of_lightning_that_work_are_accepted(fit_here):
+    working = [callbacks.LearningRateMonitor(), callbacks.Timer(), callbacks.DeviceStatsMonitor()]
+    fit_here("trainer.max_epochs=1", extra=working)
+
+
+def test_a_lightning_module_a_callback_and_a_logger_are_refused_by_the_command(command: Command, tmp_path: Path):
+    project = copy_of_the_project(tmp_path / "project")
+    files = {
+        "src/model/mine.py": "import lightning.pytorch as pl\n\n\nclass Mine(pl.LightningModule):\n"
+        "    def __init__(self, *, input_shape, outputs):\n        super().__init__()\n",
+        "conf/model/mine.yaml": "_target_: src.model.mine.Mine\nloss: cross_entropy\ngradient_clip_norm: null\n",
+        "src/callbacks/swa.py": "from lightning.pytorch.callbacks import StochasticWeightAveraging\n\n\n"
+        "class SWA(StochasticWeightAveraging):\n    pass\n",
+        "conf/callbacks/swa.yaml": "swa:\n  _target_: src.callbacks.swa.SWA\n  swa_lrs: 0.1\n",
+        "src/tracking/mine.py": "from lightning.pytorch.loggers import CSVLogger\n\n\nclass Mine(CSVLogger):\n    pass\n",
+        "conf/logger/mine.yaml": "mine:\n  _target_: src.tracking.mine.Mine\n",
+    }
+    for name, text in files.items():
+        (project / name).write_text(text)
+    for word, message in (
+        ("model=mine", "error: model._target_='src.model.mine.Mine' has a method training_step"),
+        ("callbacks=swa", "error: callbacks.swa is a StochasticWeightAveraging of Lightning's"),
+        ("logger=mine", "derived from src.tracking.loggers.OnOptimizerStep"),
+    ):
+        done = command("train", word, cwd=project)
+        assert done.status == 2
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert not done.outputs.exists()
