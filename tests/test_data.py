@@ -289,6 +289,12 @@ def test_a_deviation_that_is_not_positive_is_refused(std: float):
         Tiny(std=std)
 
 
+def test_samples_that_are_no_images_are_not_augmented():
+    with pytest.raises(ConfigError, match=r"data\.augment changes images .* shape \(3,\)"):
+        Tiny(augment={"shift": 1.0})
+    assert Tiny(augment={"shift": 0.0}).augmentation is None
+
+
 def test_the_commands_name_what_is_wrong_with_a_data_set(command: Command, tmp_path: Path):
     project = copy_of_the_project(tmp_path / "project")
     (project / "src/data/tiny.py").write_text(

@@ -1,6 +1,10 @@
 """Networks, the classifier around them, and schedules, without Hydra and without a run directory."""
 
+import logging
 import math
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,6 +17,7 @@ from src.errors import UserError
 from src.model import schedules
 from src.model.classifier import Classifier
 from src.model.mlp import MLP
+from src.paths import ROOT
 
 NET = {"_target_": "src.model.mlp.MLP", "input_shape": [28, 28], "outputs": 10, "hidden": [128, 64]}
 
@@ -136,3 +141,31 @@ class SetNet(pl.Callback):
 def test_a_network_must_return_logits_of_the_right_shape(fit_here, make: Any, found: str):
     with pytest.raises(UserError, match=rf"returned {found} for 64 samples: .* of shape \(64, 10\)"):
         fit_here("callbacks=none", "logger=none", "model.loss=squared_error", extra=[SetNet(Answer(make))])
+
+
+def test_a_network_without_a_linear_layer_has_nothing_to_project(fit_here, caplog: pytest.LogCaptureFixture):
+    class Pooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = nn.Conv2d(1, 10, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.convolution(x.unsqueeze(1)).amax((2, 3))
+
+    with caplog.at_level(logging.WARNING):
+        fit_here("callbacks=[none,projector]", "trainer.max_epochs=1", extra=[SetNet(Pooled())])
+    assert any("callbacks.projector" in record.getMessage() for record in caplog.records)
+
+
+def test_batch_normalisation_of_any_network_needs_the_whole_batch(tmp_path: Path):
+    """On two processes, past the check of the setting ``model.norm``, which other networks do not have."""
+    words = ["model.norm=batch", "trainer=cpu", "trainer.devices=2", "data.train_size=128", "callbacks=none"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.losses", str(tmp_path), *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode != 0
+    assert "batch normalisation on 2 CPU processes" in done.stderr

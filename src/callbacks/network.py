@@ -1,6 +1,7 @@
 """The network itself in TensorBoard: its inputs, its weights, its graph, and what it makes of the test set."""
 
 import copy
+import logging
 import math
 import shutil
 from pathlib import Path
@@ -14,6 +15,8 @@ from torchvision.utils import make_grid
 from src.callbacks.after_test import AfterTest, Outcome, writers
 from src.data.chunks import Chunk
 from src.model.classifier import Classifier
+
+log = logging.getLogger(__name__)
 
 # Its files lie in <step>/penultimate in the run's directory.
 _EMBEDDING = "penultimate"
@@ -118,6 +121,9 @@ class Projector(AfterTest):
         model = cast(Classifier, pl_module)
         inputs, labels = outcome.inputs[: self.count], outcome.labels[: self.count]
         features = penultimate(model, inputs)
+        if features is None:
+            log.warning("callbacks.projector shows the inputs of the last linear layer, and the network has none.")
+            return
         pictures = 1 - inputs.unsqueeze(1).float() / 255 if outcome.shows_pictures else None
         said = [outcome.names[number] for number in outcome.predicted[: self.count].tolist()]
         words = [
@@ -138,15 +144,17 @@ class Projector(AfterTest):
             )
 
 
-def penultimate(model: Classifier, inputs: Tensor) -> Tensor:
-    """What the last linear layer gets for raw samples: (n, width), on the CPU."""
-    last = [layer for layer in model.net.modules() if isinstance(layer, nn.Linear)][-1]
+def penultimate(model: Classifier, inputs: Tensor) -> Tensor | None:
+    """What the last linear layer gets for raw samples: (n, width), on the CPU. None where there is no such layer."""
+    linear = [layer for layer in model.net.modules() if isinstance(layer, nn.Linear)]
+    if not linear:
+        return None
     seen: list[Tensor] = []
 
     def keep(_: nn.Module, given: tuple[Any, ...]) -> None:
         seen.append(given[0].detach().float().cpu())
 
-    listening = last.register_forward_pre_hook(keep)
+    listening = linear[-1].register_forward_pre_hook(keep)
     try:
         with torch.no_grad():
             model(inputs.to(model.device))

@@ -32,7 +32,7 @@ class TensorData(pl.LightningDataModule):
         seed: decides the split, the order of the samples and their augmentation.
 
     Raises:
-        ConfigError: ``std`` is not above 0.
+        ConfigError: ``std`` is not above 0, or samples that are no images are to be augmented.
     """
 
     # The shape of one raw sample, how many classes there are, and what they are called: by their numbers, unless it is said.
@@ -72,6 +72,11 @@ class TensorData(pl.LightningDataModule):
             raise ConfigError(f"data.std={std:g} must be above 0 and finite: the network sees (raw - mean) / std.")
         changes = Augmentation(**(augment or {}))
         self.augmentation = None if changes == Augmentation() else changes
+        if self.augmentation and len(self.input_shape) != 2:
+            raise ConfigError(
+                f"data.augment changes images of shape (height, width), and a sample is of shape {tuple(self.input_shape)}: "
+                "leave it out."
+            )
 
     def load(self, train: bool) -> tuple[Tensor, Tensor]:
         """Load the training or the test set.

@@ -8,13 +8,14 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from src.data.chunks import Chunk
 from src.data.module import TensorData
-from src.errors import NonFiniteLoss, UserError
+from src.errors import ConfigError, NonFiniteLoss, UserError
 from src.model.losses import make_loss, predicted
 from src.model.steps import Steps
 from src.targets import build
@@ -142,6 +143,19 @@ class Classifier(pl.LightningModule):
                 "torch.optim.lr_scheduler, which is stepped after every optimizer step, or None."
             )
         return [optimizer], [schedule]
+
+    def on_fit_start(self) -> None:
+        """Refuse batch normalisation over a share of each batch; on GPUs it is synchronised.
+
+        Raises:
+            ConfigError: the network has a layer of it, and there are several processes on the CPU.
+        """
+        normalises = any(isinstance(module, _BatchNorm) for module in self.net.modules())
+        if normalises and self.trainer.world_size > 1 and self.device.type == "cpu":
+            raise ConfigError(
+                f"batch normalisation on {self.trainer.world_size} CPU processes would normalise each share of a batch by "
+                "itself and change the training: use layer or group normalisation, or set trainer.devices=1."
+            )
 
     def on_train_start(self) -> None:
         """Find out how the steps of this training can be taken."""
