@@ -23,7 +23,7 @@ from src.fit import check_targets
 from src.paths import ROOT
 from src.targets import build, check_call, check_name, resolve
 from src.unsupported import check_callback, check_network, check_optimizer
-from tests.conftest import Command, copy_of_the_project
+from tests.conftest import SMALL, Command, copy_of_the_project
 
 GROUPS = ("data", "model", "optimizer", "schedule", "callbacks", "logger")
 HOSTILE = [
@@ -257,7 +257,7 @@ def test_callbacks_of_lightning_that_work_are_accepted(fit_here):
     fit_here("trainer.max_epochs=1", extra=working)
 
 
-def test_a_lightning_module_a_callback_and_a_logger_are_refused_by_the_command(command: Command, tmp_path: Path):
+def test_what_would_be_ignored_is_refused_by_the_command(command: Command, tmp_path: Path):
     project = copy_of_the_project(tmp_path / "project")
     files = {
         "src/model/mine.py": "import lightning.pytorch as pl\n\n\nclass Mine(pl.LightningModule):\n"
@@ -281,3 +281,12 @@ def test_a_lightning_module_a_callback_and_a_logger_are_refused_by_the_command(c
         assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1
         assert not done.outputs.exists()
+
+    with (project / "src/model/schedules.py").open("a") as file:
+        file.write(
+            "\n\ndef mine(optimizer, *, steps_per_epoch, max_epochs):\n    return {'scheduler': StepLR(optimizer, 1)}\n"
+        )
+    (project / "conf/schedule/mine.yaml").write_text("_target_: src.model.schedules.mine\n")
+    done = command("train", *SMALL, "schedule=mine", cwd=project)
+    assert done.status == 1
+    assert "error: src.model.schedules.mine returned a dict: it must return one scheduler" in done.stderr
