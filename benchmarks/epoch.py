@@ -32,7 +32,7 @@ from src.config.command_line import parse
 from src.config.compose import preflight
 from src.data.mnist import MNIST
 from src.fit import fit
-from src.paths import ROOT
+from src.paths import ROOT, user_path
 from src.tracking.record import Record
 
 DATA = ROOT / "data"
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these alone", choices=list(contenders()))
     parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the medians, too")
+    parser.add_argument("--picture", type=user_path, metavar="FILE", help="draw the medians, too")
     args = parser.parse_args()
     names = args.only or list(contenders())
     rounds = take_turns(names, args.rounds, args.epochs, args.threads)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
@@ -54,10 +55,11 @@ class OptunaSweeper(Sweeper):
         self.params = params
         self.launcher: Launcher
         self.config: DictConfig
+        self.loader: ConfigLoader
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Make the launcher."""
-        self.config = config
+        self.config, self.loader = config, hydra_context.config_loader
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -72,7 +74,7 @@ class OptunaSweeper(Sweeper):
         directory = Path(self.config.hydra.sweep.dir)
         params = OmegaConf.to_container(self.params, resolve=True)
         assert isinstance(params, dict)
-        fixed, space = split_space({str(key): value for key, value in params.items()}, arguments)
+        fixed, space = split_space({str(key): value for key, value in params.items()}, arguments, self.loader)
         search(
             Sweep.load(directory),
             space,

@@ -10,6 +10,25 @@ def suggest(wrong: str, known: Collection[str]) -> str:
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
+def suggest_key(wrong: str, known: Collection[str]) -> str:
+    """``; did you mean 'optimizer.lr'?`` for dotted keys whose last component is that of ``wrong``, or nearly.
+
+    Keys that merely begin alike, as ``trainer.fast_dev_run`` and ``trainer.devices``, are not similar. A key without a
+    group may stand for several: the three most similar are suggested.
+    """
+
+    def last(key: str) -> str:
+        return key.rpartition(".")[2]
+
+    def similarity(key: str) -> float:
+        return difflib.SequenceMatcher(None, key, wrong).ratio()
+
+    nearest = difflib.get_close_matches(last(wrong), {last(key) for key in known}, n=1, cutoff=0.7)
+    keys = sorted((key for key in known if last(key) in nearest), key=lambda key: (-similarity(key), key))
+    keys = keys[: 1 if "." in wrong or wrong in keys else 3]
+    return f"; did you mean {' or '.join(map(repr, keys))}?" if keys else ""
+
+
 class UserError(Exception):
     """Something the user can put right. Ends a command with status 1."""
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from src.command import leave, needs, settings_in, status_of
 from src.errors import ConfigError, UserError
 from src.files import is_full, replacing
+from src.paths import user_path
 from src.tracking.card import shown
 from src.tracking.find import find
 from src.tracking.record import Record
@@ -53,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
         help=f"7 or 10-19; method=integrated_gradients|saliency, checkpoint=best|last, steps={_STEPS}",
     )
     parser.add_argument("--mistakes", metavar="N", help=f"the worst so many, where no number is given ({_MISTAKES})")
-    parser.add_argument("-o", dest="folder", type=Path, metavar="FOLDER", help=f"{FOLDER}/ in the run's directory")
+    parser.add_argument("-o", dest="folder", type=user_path, metavar="FOLDER", help=f"{FOLDER}/ in the run's directory")
     args = parser.parse_intermixed_args(argv)
     return status_of(lambda: _run(args))
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from src.command import leave, needs, settings_in, status_of
 from src.errors import ConfigError, UserError
 from src.files import replacing
-from src.paths import ROOT
+from src.paths import ROOT, user_path
 from src.tracking.card import shown
 from src.tracking.find import find
 from src.tracking.record import Record
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("settings", nargs="*", metavar="key=value", help="checkpoint=best|last")
     parser.add_argument("--format", required=True, choices=FORMATS)
     parser.add_argument("--int8", action="store_true", help="weights and activations in eight bits; onnx only")
-    parser.add_argument("-o", dest="file", metavar="FILE", type=Path, help="model.<format> in the run's directory")
+    parser.add_argument("-o", dest="file", metavar="FILE", type=user_path, help="model.<format> in the run's directory")
     args = parser.parse_intermixed_args(argv)
     return status_of(lambda: _run(args))
 

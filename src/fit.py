@@ -42,7 +42,11 @@ def check_targets(config: Mapping[str, Any]) -> None:
     """
     network, _ = _split_model(config["model"])
     check_call(config["data"], "data", ["seed"])
-    classes = resolve(config["data"]["_target_"], "data").classes  # type: ignore[attr-defined]
+    dataset: Any = resolve(config["data"]["_target_"], "data")
+    own = ("input_shape", "classes", "load")
+    if missing := [name for name in own if getattr(dataset, name, None) is getattr(TensorData, name, None)]:
+        raise ConfigError(f"data._target_={config['data']['_target_']}: the class must define {', '.join(missing)}.")
+    classes = dataset.classes
     if config["model"]["loss"] == "binary_cross_entropy" and classes != 2:
         raise ConfigError(
             f"model.loss=binary_cross_entropy tells two classes apart, and this data set has {classes}: set "

@@ -5,11 +5,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
-OUTPUTS = Path(os.environ.get("OUTPUTS_DIR") or ROOT / "outputs").absolute()
+
+
+def user_path(text: str) -> Path:
+    """A path that a user has written, with a leading ``~`` expanded as a shell does it."""
+    return Path(os.path.expanduser(text))  # Path.expanduser raises for a user that does not exist
+
+
+OUTPUTS = user_path(os.environ.get("OUTPUTS_DIR") or str(ROOT / "outputs")).absolute()
 RUNS = OUTPUTS / "runs"
 SWEEPS = OUTPUTS / "sweeps"
 
 
 def from_root(path: str) -> Path:
     """``path`` as it is when absolute, else below the project's root."""
-    return ROOT / Path(path).expanduser()
+    return ROOT / user_path(path)

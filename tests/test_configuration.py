@@ -1,5 +1,6 @@
 """Preflight: what is wrong is said in a sentence, with the nearest right spelling, before torch is imported."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,10 +17,11 @@ from omegaconf import OmegaConf
 
 import src.config.compose as composing
 from src.config.command_line import parse, points, quoted_override
-from src.config.compose import preflight
+from src.config.compose import make_plan, preflight
 from src.config.schema import GROUPS
 from src.errors import ConfigError
 from src.paths import CONF, ROOT
+from tests.conftest import Command, MakeRun, copy_of_the_project
 
 
 def refusal(*words: str) -> str:
@@ -127,12 +129,111 @@ def test_a_key_misspelt_in_a_yaml_file_is_refused_by_name(key: str, tmp_path: Pa
         (["--resolve"], ["--cfg job"]),
         (["--frobnicate"], ["--frobnicate"]),
         (["hydra.run.dir=/tmp/mine"], ["hydra.run.dir", "OUTPUTS_DIR"]),
+        (["name=1234567"], ["name=1234567 must be text", "as in name='\"1234567\"'"]),
+        (["name=12e4567"], ["name=12e4567 must be text", "as in name='\"12e4567\"'"]),
+        (["tags=[a,1]"], ["tags[1]=1 must be text", "tags='[\"...\"]'"]),
+        (["lr=0.1"], ["did you mean 'optimizer.lr'?"]),
+        (["+lr=0.1"], ["did you mean 'optimizer.lr'?"]),
+        (["model.lr=0.1"], ["did you mean 'optimizer.lr'?"]),
+        (["+model.lr=0.1"], ["did you mean 'optimizer.lr'?"]),
+        (["epochs=3"], ["did you mean 'trainer.max_epochs'?"]),
+        (["filename=a"], ["'callbacks.best.filename' or 'callbacks.last.filename'"]),
+        (["seed=range(1,3)"], ["seed=range(1,3)", "-m"]),
+        (["sweep=mlp"], ["sweep=mlp varies optimizer, optimizer.lr", "add -m"]),
+        (["sweep=mlp", "optimizer=adam"], ["sweep=mlp varies optimizer.lr", "add -m"]),
+        (["hydra/sweeper=optuna"], ["hydra.sweeper", "add -m"]),
+        (["hydra/launcher=joblib"], ["hydra/launcher", "add -m"]),
+        (["-m", "optimizer=glob(x*)"], ["no jobs", "glob()"]),
+        (["seed=${oc.env:NOT_SET}"], ["seed refers to the environment variable NOT_SET"]),
+        (["name=${nothing}"], ["nothing is missing, and name refers to it"]),
     ],
 )
 def test_each_mistake_gets_a_sentence_with_value_and_remedy(words: list[str], said: list[str]):
     sentence = refusal(*words)
     assert all(part in sentence for part in said), sentence
     assert "Traceback" not in sentence
+
+
+@pytest.mark.parametrize("word", ["fast_dev_run=true", "trainer.fast_dev_run=true", "+trainer.fast_dev_run=true"])
+def test_a_key_that_resembles_none_gets_no_suggestion(word: str):
+    sentence = refusal(word)
+    assert "fast_dev_run: there is no such setting" in sentence
+    assert "did you mean" not in sentence
+
+
+def test_text_that_reads_as_a_number_is_accepted_in_the_quotes_that_were_advised():
+    for name in ("1234567", "12e4567"):
+        [config] = preflight(parse([f'name="{name}"']))
+        assert config["name"] == name
+
+
+def test_one_point_of_a_search_is_a_single_run():
+    words = ["sweep=mlp", "optimizer=sgd", "optimizer.lr=0.1", "schedule=cosine", "model.hidden=[64]"]
+    [config] = preflight(parse([*words, "model.activation=relu", "model.dropout=0.1"]))
+    assert config["trainer"]["max_epochs"] == 5
+
+
+def test_a_glob_stands_for_the_choices_of_a_group_in_grids_and_in_searches():
+    plan = make_plan(parse(["-m", "optimizer=glob(ada*)"]))
+    assert plan.jobs == [["optimizer=adagrad"], ["optimizer=adam"], ["optimizer=adamw"]]
+    search = make_plan(parse(["-m", "hydra/sweeper=optuna", "optimizer=glob([a*,s*],exclude=adam*)"]))
+    targets = [config["optimizer"]["_target_"] for config in search.configs]
+    assert targets == ["torch.optim.Adagrad", "torch.optim.SGD"]
+
+
+def test_pythons_optimized_mode_is_refused_as_hydra_cannot_parse_in_it():
+    words = [sys.executable, "-O", "-m", "src.train", "-m", "seed=range(1,3)"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "unset PYTHONOPTIMIZE" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("group", "text", "words", "said"),
+    [
+        ("data", "batch_size: 4", ["monitor=val/acc"], "data.val_size is missing, and schedule.watch refers to it"),
+        ("data", "batch_size: 4", [], "data.val_size is missing, and monitor refers to it"),
+        ("model", "hidden: ???", [], "model.hidden is missing"),
+    ],
+)
+def test_a_setting_that_a_file_lacks_is_named_by_its_dotted_key(
+    group: str, text: str, words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    conf = tmp_path / "conf"
+    shutil.copytree(CONF, conf)
+    target = {"data": "src.data.points.Points", "model": "src.model.mlp.MLP"}[group]
+    (conf / group / "mine.yaml").write_text(f"_target_: {target}\n{text}\n")
+    monkeypatch.setattr(composing, "CONF", conf)
+    sentence = refusal(f"{group}=mine", "schedule=plateau", *words)
+    assert said in sentence
+    assert len(sentence.splitlines()) == 1
+
+
+def test_a_data_class_without_its_classes_is_refused_before_anything_is_written(tmp_path: Path):
+    project = copy_of_the_project(tmp_path / "project")
+    (project / "src" / "data" / "mine.py").write_text(
+        "from src.data.module import TensorData\n\n\nclass Mine(TensorData):\n    input_shape = (2,)\n"
+    )
+    (project / "conf" / "data" / "mine.yaml").write_text("_target_: src.data.mine.Mine\nval_size: 2\nbatch_size: 2\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "src.train", "data=mine"],
+        cwd=project,
+        env={**os.environ, "OUTPUTS_DIR": str(tmp_path / "outputs")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: data._target_=src.data.mine.Mine: the class must define classes, load.\n"
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_tilde_in_a_path_is_the_home_directory(make_run: MakeRun, command: Command, tmp_path: Path):
+    make_run(events=True)
+    done = command("runs", "export", "-o", "~/points.csv", HOME=str(tmp_path), OUTPUTS_DIR="~/outputs")
+    assert done.status == 0, done.stderr
+    assert "of 1 runs" in done.stdout
+    assert (tmp_path / "points.csv").is_file()
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,16 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from src.config.schema import GROUPS, KNOWN, MANY, ONE, Node, OfTheUser, Run, Settings, Trainer
-from src.errors import ConfigError, suggest
+from src.errors import ConfigError, suggest, suggest_key
 from src.targets import check_name
 
 
-def check(config: Mapping[str, Any]) -> dict[str, Any]:
+def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Check a composed, resolved configuration.
 
     Args:
         config: nested plain dicts, lists and values, every group included.
+        typed: values as they were typed, by dotted key, where that is known: 12e4567 is read as infinity.
 
     Returns:
         The same settings, each in its own type (an integer where a fraction is meant becomes one).
@@ -25,6 +26,8 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: one line for each thing that is wrong.
     """
     problems: list[str] = []
+    known = {*GROUPS, *Run.model_fields}
+    everywhere = {*known, *_dotted({key: value for key, value in config.items() if key in known})}
 
     def part(schema: type[Settings], values: object, prefix: str) -> Any:
         if not isinstance(values, Mapping):
@@ -33,7 +36,7 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
         try:
             return schema.model_validate(values).model_dump(by_alias=True)
         except ValidationError as error:
-            problems.extend(sentences(error.errors(), prefix, values, _names(schema)))
+            problems.extend(sentences(error.errors(), prefix, values, _names(schema), everywhere, typed))
 
     def node(values: object, group: str, prefix: str, otherwise: type[Node]) -> Any:
         if not isinstance(values, Mapping) or "_target_" not in values:
@@ -46,11 +49,11 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
             return values
         return part(KNOWN.get(target, otherwise), values, prefix)
 
-    known = {*GROUPS, *Run.model_fields}
     checked: dict[str, Any] = {}
     strangers = [key for key in config if key not in known]
     problems.extend(
-        f"{key}: there is no such setting or group{_package_hint(key) or suggest(key, known)}" for key in strangers
+        f"{key}: there is no such setting or group{_package_hint(key) or suggest_key(key, everywhere)}"
+        for key in strangers
     )
     checked |= part(Run, {key: value for key, value in config.items() if key in Run.model_fields}, "") or {}
     for group, otherwise in ONE.items():
@@ -69,8 +72,24 @@ def check(config: Mapping[str, Any]) -> dict[str, Any]:
     return checked
 
 
-def sentences(details: Collection[ErrorDetails], prefix: str, values: object, known: Collection[str]) -> list[str]:
-    """Pydantic's findings, each said with the key, the value, the limit and the remedy."""
+def sentences(
+    details: Collection[ErrorDetails],
+    prefix: str,
+    values: object,
+    known: Collection[str],
+    everywhere: Collection[str] = (),
+    typed: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Pydantic's findings as messages, each with the key, the value, the limit and the remedy.
+
+    Args:
+        details: the findings.
+        prefix: the dotted key of what was checked.
+        values: what was checked.
+        known: the keys that its schema has.
+        everywhere: every dotted key of the configuration.
+        typed: values as they were typed, by dotted key.
+    """
     said: list[str] = []
     limits: dict[tuple[str, str], list[str]] = {}  # a choice between types is one finding for each of them
     for detail in details:
@@ -78,14 +97,36 @@ def sentences(details: Collection[ErrorDetails], prefix: str, values: object, kn
         last = key.rpartition(".")[2]
         match detail["type"]:
             case "extra_forbidden":
-                said.append(f"{key}: there is no such setting{_package_hint(key) or suggest(last, known)}")
+                hint = _package_hint(key) or suggest(last, known) or suggest_key(key, {*everywhere} - {key})
+                said.append(f"{key}: there is no such setting{hint}")
             case "missing":
                 said.append(f"{key} is missing.")
             case "value_error":
                 said.append(f"{key}: {detail['ctx']['error']}.")
+            case "string_type":
+                said.append(_not_text(key, detail["input"], typed or {}))
             case kind:
                 limits.setdefault((key, _as_yaml(detail["input"])), []).append(_limit(kind, detail))
     return said + [f"{key}={value} {' or '.join(limit)}." for (key, value), limit in limits.items()]
+
+
+def _not_text(key: str, value: object, typed: Mapping[str, str]) -> str:
+    """A number or the like where text is meant, and how text of that spelling is typed into a shell."""
+    written = typed.get(key, _as_yaml(value))
+    setting, bracket, _ = key.partition("[")
+    quoted = '["..."]' if bracket else f'"{written}"'
+    remedy = (
+        f": put it into quotes that Hydra sees, as in {setting}='{quoted}'" if isinstance(value, int | float) else ""
+    )
+    return f"{key}={written} must be text{remedy}."
+
+
+def _dotted(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Every dotted key of nested dicts."""
+    for key, value in config.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{key}.")
 
 
 def _names(schema: type[BaseModel]) -> list[str]:

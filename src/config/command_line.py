@@ -10,6 +10,7 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
@@ -37,13 +38,17 @@ def parse(argv: list[str]) -> CommandLine:
     """Parse ``argv``; flags may stand anywhere among the overrides, which Hydra itself does not allow.
 
     Raises:
-        ConfigError: an unknown flag, or one that would lead around the checks.
+        ConfigError: an unknown flag, one that would lead around the checks, or a Python without assertions.
     """
     for word in argv:
         try:
             word.encode()
         except UnicodeEncodeError:  # neither YAML nor an event file could hold it
             raise ConfigError(f"{word!a} is not UTF-8 text: give files and folders a name that is.") from None
+    if not __debug__:  # Hydra advances its parser within assertions, so functions and dictionaries cannot be read
+        raise ConfigError(
+            "Hydra cannot read command lines in Python's optimized mode: leave out -O and unset PYTHONOPTIMIZE."
+        )
     parser = get_args_parser()
     usage = io.StringIO()
     try:
@@ -86,17 +91,26 @@ def fixed_words(line: CommandLine) -> list[str]:
     return [o.input_line or "" for o in parsed if not o.is_sweep_override()]
 
 
-def points(line: CommandLine, params: Mapping[str, Any] | None = None) -> list[list[str]]:
+def typed_values(line: CommandLine) -> dict[str, str]:
+    """Key to value of the overrides that set one value, each value as it was typed."""
+    parsed = OverridesParser.create().parse_overrides(fixed_words(line))
+    return {o.key_or_group: o.get_value_string() for o in parsed if not o.is_delete()}
+
+
+def points(
+    line: CommandLine, params: Mapping[str, Any] | None = None, loader: ConfigLoader | None = None
+) -> list[list[str]]:
     """The overrides of each job: one list for a single run, one for every point of a multirun's grid.
 
     Args:
         line: the command line.
         params: a grid that a file adds to it, key to value, as in ``hydra.sweeper.params``.
+        loader: lists the choices of a group, for ``glob()``.
     """
     if not line.multirun:
         return [line.overrides]
     said = [f"{key}={'null' if value is None else value}" for key, value in (params or {}).items()]
-    parsed = OverridesParser.create().parse_overrides([*said, *line.overrides])
+    parsed = OverridesParser.create(loader).parse_overrides([*said, *line.overrides])
     for override in parsed:
         if override.is_sweep_override() and getattr(override.value(), "shuffle", False):
             raise ConfigError(
@@ -106,7 +120,9 @@ def points(line: CommandLine, params: Mapping[str, Any] | None = None) -> list[l
     rest = [override for override in parsed if not _belongs_to_hydra(override)]
     [jobs] = BasicSweeper.split_arguments(rest, max_batch_size=None)
     if not jobs:
-        raise ConfigError("this sweep has no jobs: one of its ranges is empty.")
+        raise ConfigError(
+            "this sweep has no jobs: one of its ranges is empty, or a glob() matches no choice of its group."
+        )
     return [for_hydra + job for job in jobs]
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from string import Template
@@ -14,13 +14,13 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from src.config.check import check
-from src.config.command_line import CommandLine, fixed_words, points
+from src.config.command_line import CommandLine, fixed_words, points, typed_values
 from src.config.hydra import EXTRAS, OPTUNA, check_hydra, hydra_node, known_choices
 from src.config.schema import GROUPS
-from src.errors import ConfigError, suggest
+from src.errors import ConfigError, suggest, suggest_key
 from src.paths import CONF
 from src.sweeps.space import Dimension, split_space
 
@@ -86,20 +86,47 @@ def make_plan(line: CommandLine) -> Plan:
         fixed = composed(*fixed_words(line))  # first, since most mistakes show here
         usual = hydra_node(composed())
         hydra = check_hydra(fixed, usual)
-        params = hydra["sweeper"].get("params")
+        typed = typed_values(line)
+        if not line.multirun and not line.asks:
+            _refuse_sweep(fixed, hydra, usual, typed)
+        params, loader = hydra["sweeper"].get("params"), GlobalHydra.instance().config_loader()
         if line.multirun and hydra["sweeper"]["_target_"] == OPTUNA:
-            constant, space = split_space(params, line.overrides)
+            constant, space = split_space(params, line.overrides, loader)
             if hydra["sweeper"]["sampler"] == "grid":
                 _ = [dimension.values for dimension in space]
             jobs, candidates = None, _ends(constant, space)
         else:
-            jobs = candidates = points(line, params if line.multirun else None)
+            jobs = candidates = points(line, params if line.multirun else None, loader)
         configs = []
         for job in candidates:
             config = composed(*job)
             check_hydra(config, usual)
-            configs.append(checked(_without_hydra(config)))
-        return Plan(configs, jobs, hydra, composed(*candidates[0]), GlobalHydra.instance().config_loader())
+            configs.append(checked(_without_hydra(config), typed))
+        return Plan(configs, jobs, hydra, composed(*candidates[0]), loader)
+
+
+def _refuse_sweep(
+    config: DictConfig, hydra: Mapping[str, Any], usual: Mapping[str, Any], typed: Mapping[str, str]
+) -> None:
+    """Refuse settings that only a sweep follows in a single run, which would not be that sweep.
+
+    One point of a sweep, with a value for everything that it varies, is a run like any other: so a job is run again.
+    """
+    if hydra["launcher"] != usual["launcher"]:
+        raise ConfigError(
+            "hydra/launcher starts the jobs of a sweep, and this is a single run: add -m, or leave it out."
+        )
+    if hydra["sweeper"] == usual["sweeper"]:
+        return
+    choice = config.hydra.runtime.choices.get("sweep")
+    word = "hydra.sweeper" if choice is None else f"sweep={choice}"
+    params = [key.lstrip("+") for key in hydra["sweeper"].get("params") or ()]
+    if missing := [key for key in params if key not in typed]:
+        raise ConfigError(
+            f"{word} varies {', '.join(missing)}: add -m for a sweep, or set each of them for a single run."
+        )
+    if not params:
+        raise ConfigError(f"{word} makes a sweep, and this is a single run: add -m, or leave it out.")
 
 
 def help_text(line: CommandLine) -> str:
@@ -150,15 +177,19 @@ def _ends(fixed: list[str], space: list[Dimension]) -> list[list[str]]:
     return [[*fixed, *({**begins, dimension.key: end}.values())] for dimension in space for end in dimension.extremes]
 
 
-def checked(config: DictConfig) -> dict[str, Any]:
+def checked(config: DictConfig, typed: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Resolve a composed configuration to plain values and check it.
+
+    Args:
+        config: without the hydra node.
+        typed: see ``check``.
 
     Raises:
         ConfigError: what is wrong.
     """
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
-    return check({str(key): value for key, value in plain.items()})
+    return check({str(key): value for key, value in plain.items()}, typed)
 
 
 def _known_keys(line: CommandLine) -> set[str]:
@@ -205,9 +236,16 @@ def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str
         key = found.group(1)
         if (CONF / key).is_dir():
             return f"{key}: it is chosen by name, as in {key}={next((CONF / key).glob('*.yaml')).stem}."
-        return f"{key}: there is no such setting or group{suggest(key, known)}"
-    if found := re.search(r"Missing mandatory value: (\S+)", text):
-        return f"{found.group(1)} is missing."
+        return f"{key}: there is no such setting or group{suggest_key(key, known)}"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} is missing: a file leaves it open (???); set it, as in {error.full_key}=..."
+    if found := re.search(r"Interpolation key '([^']+)' not found", text):
+        name = found.group(1)
+        return f"{name} is missing, and {_key_of(error)} refers to it: set it in its file in conf/, or as +{name}=..."
+    if found := re.search(r"Environment variable '([^']+)' not found", text):
+        return f"{_key_of(error)} refers to the environment variable {found.group(1)}, which is not set."
+    if found := re.search(r"Sweep parameters '(.+)' requires --multirun", text):
+        return f"{found.group(1)}: several values make a sweep, which needs -m."
     if found := re.search(r"Ambiguous value for argument '([^']*)'", text):
         return f"{found.group(1)}: several values make a sweep, which needs -m; a list is written in brackets, [1,2]."
     if isinstance(error, OverrideParseException):
@@ -218,5 +256,12 @@ def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str
     if found := re.search(r"Config group override must be a string or a list", text):
         wrong = next((word for word in overrides if (CONF / word.partition("=")[0]).is_dir()), "a group")
         return f"{wrong}: a group is chosen by the name of one of its files."
+    if key := _key_of(error):
+        return f"{key}: {str(error).splitlines()[0]}."
     cause = " ".join(str(error.__cause__).split()) if error.__cause__ else ""
     return text if cause in text else f"{text} {cause}"
+
+
+def _key_of(error: Exception) -> str | None:
+    """The dotted key that OmegaConf could not read."""
+    return error.full_key if isinstance(error, OmegaConfBaseException) else None

@@ -36,6 +36,7 @@ from src.command import leave, status_of
 from src.config.schema import Word
 from src.errors import ConfigError, RunNotFound, UserError
 from src.files import replacing
+from src.paths import user_path
 from src.runs import listing, scalars, showing, trash
 from src.runs.report import make_report
 from src.sweeps.leaderboard import make_leaderboard
@@ -305,7 +306,7 @@ def _export(args: argparse.Namespace) -> None:
             scalars.export(chosen, sys.stdout)
         return
     try:
-        with replacing(Path(args.file)) as file:
+        with replacing(user_path(args.file)) as file:
             text = io.TextIOWrapper(file, encoding="utf-8", newline="")
             if args.form == "json":
                 points = [point._asdict() for point in scalars.points(chosen)]
@@ -324,7 +325,7 @@ def _report(args: argparse.Namespace) -> None:
     records = sweep.records() if sweep else list({r.values["id"]: r for r in map(find, args.runs)}.values())
     if not records:
         raise RunNotFound(f"{args.runs[0]} has no jobs yet.")
-    file = Path(args.file) if args.file else (sweep or records[0]).directory / "report.html"
+    file = user_path(args.file) if args.file else (sweep or records[0]).directory / "report.html"
     html = make_report(records, sweep)
     try:
         with replacing(file) as target:

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from src.errors import ConfigError
 
@@ -75,25 +76,28 @@ class Dimension:
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
 
-def split_space(params: Mapping[str, Any] | None, words: Iterable[str]) -> tuple[list[str], list[Dimension]]:
+def split_space(
+    params: Mapping[str, Any] | None, words: Iterable[str], loader: ConfigLoader | None = None
+) -> tuple[list[str], list[Dimension]]:
     """Divide settings into fixed ones and the dimensions of a search.
 
     Args:
         params: ``hydra.sweeper.params``, key to value.
         words: the command line's overrides, which take precedence.
+        loader: lists the choices of a group, for ``glob()``.
 
     Raises:
         ConfigError: a dimension that cannot be searched.
     """
     said = [f"{key}={'null' if value is None else value}" for key, value in (params or {}).items()]
-    overrides = {o.get_key_element(): o for o in OverridesParser.create().parse_overrides([*said, *words])}
+    overrides = {o.get_key_element(): o for o in OverridesParser.create(loader).parse_overrides([*said, *words])}
     fixed = [o.input_line or "" for o in overrides.values() if not o.is_sweep_override()]
     return fixed, [_dimension(o) for o in overrides.values() if o.is_sweep_override()]
 
 
 def _dimension(override: Override) -> Dimension:
     key, sweep, line = override.get_key_element(), override.value(), override.input_line
-    if isinstance(sweep, ChoiceSweep):
+    if override.is_choice_sweep():
         choices = tuple(dict.fromkeys(override.sweep_string_iterator()))
         if not choices:
             raise ConfigError(f"{line}: there is nothing to choose from.")
@@ -112,4 +116,4 @@ def _dimension(override: Override) -> Dimension:
             raise ConfigError(f"{line}: a logarithmic interval begins above 0.")
         whole = "int" in sweep.tags or (isinstance(low, int) and isinstance(high, int) and "float" not in sweep.tags)
         return Dimension(key, low=low, high=high, log="log" in sweep.tags, whole=whole)
-    raise ConfigError(f"{line}: a search knows choice(...), range(...) and interval(...).")
+    raise ConfigError(f"{line}: a search knows choice(...), glob(...), range(...) and interval(...).")
