@@ -10,7 +10,9 @@ from hydra.errors import HydraException
 
 from src.config.check import check
 from src.config.command_line import CommandLine
+from src.config.compose import Plan
 from src.errors import ConfigError, UserError
+from src.sweeps.study import has_space
 from src.sweeps.sweep import Sweep
 from src.tracking.record import Record
 
@@ -91,6 +93,28 @@ def changed_sweep(sweep: Sweep, words: list[str]) -> CommandLine:
             )
     line = sweep.line
     return replace(line, overrides=[*line.overrides, *words])
+
+
+def check_unchanged(sweep: Sweep, plan: Plan) -> None:
+    """See that the command line of a sweep still stands for the jobs, or the search space, that it began with.
+
+    Raises:
+        UserError: files in conf/ have changed: a sweep's own file, or the choices that a glob() matches.
+    """
+    if plan.jobs is None:
+        unchanged = has_space(sweep, plan.space)
+    else:
+        unchanged = _without_hydra(plan.jobs) == _without_hydra(sweep.values["jobs"])
+    if not unchanged:
+        raise UserError(
+            f"{sweep.values['id']}: files in conf/ have changed since it began, and its command line stands for other jobs "
+            "now: restore them, or start a new sweep."
+        )
+
+
+def _without_hydra(jobs: list[list[str]]) -> list[list[str]]:
+    """The overrides of each job but those of the launcher, which may differ."""
+    return [[word for word in job if not word.startswith(("hydra/", "hydra.", "+hydra."))] for job in jobs]
 
 
 def _parse(word: str) -> Override:

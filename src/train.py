@@ -36,7 +36,7 @@ from src.files import is_full
 from src.launching.cluster import as_overrides, place, requeue, requeued, tell
 from src.launching.stop import raise_on_stop, received
 from src.paths import CONF, RUNS, SWEEPS
-from src.resume import changed, changed_sweep, split_resume
+from src.resume import changed, changed_sweep, check_unchanged, split_resume
 from src.run import begin, carry_out_job, follow, go_on, say
 from src.sweeps.leaderboard import leave_leaderboard
 from src.sweeps.overview import print_overview
@@ -217,6 +217,7 @@ def _resume_sweep(sweep: Sweep, changes: list[str]) -> int:
         return 0
     plan = make_plan(line)
     _check_machine(plan.configs)
+    check_unchanged(sweep, plan)
     return _sweep(sweep, line, plan)
 
 

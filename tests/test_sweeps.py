@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 import re
 import shlex
@@ -19,12 +20,13 @@ import pytest
 
 from src.config.command_line import CommandLine, parse
 from src.config.compose import make_plan
-from src.errors import ConfigError
+from src.errors import ConfigError, UserError
 from src.launching.share import gpus_of_a_job
 from src.launching.stop import received
+from src.resume import check_unchanged
 from src.sweeps.leaderboard import make_leaderboard
 from src.sweeps.space import split_space
-from src.sweeps.study import open_study, search
+from src.sweeps.study import open_study, search, trial_of
 from src.sweeps.sweep import Sweep
 from src.tracking.record import Record
 from tests.conftest import SMALL, Command, Finished, copy_of_the_project
@@ -151,6 +153,32 @@ def test_a_search_goes_past_its_failures_and_is_resumed_where_it_was_killed(proj
     assert [run["id"][-3:] for run in runs] == [f"{number:03d}" for number in range(trials)]
     for run in kept:
         assert run in runs
+
+
+@pytest.mark.slow
+def test_identical_searches_train_identical_trials_even_if_one_is_killed_and_resumed(project: Path, tmp_path: Path):
+    words = ["-m", "hydra/sweeper=optuna", "hydra.sweeper.pruner=hyperband", "hydra.sweeper.startup_trials=2"]
+    words += ["hydra.sweeper.n_trials=4", "trainer.max_epochs=3", "model.width=range(5,50)"]
+    words += ["optimizer.lr=tag(log,interval(1e-4,1))"]
+
+    def trials(outputs: Path) -> list[Any]:
+        runs = Finished(0, "", "", outputs).runs
+        assert [run["status"] for run in runs] == ["done"] * 4
+        return [(run["overrides"], run.get("pruned_in_epoch"), run["best"]["value"]) for run in runs]
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    done = end(begin(project, whole, *words), whole)
+    assert done.status == 0, done.stdout
+    process = begin(project, killed, *words)
+    until = time.monotonic() + 200
+    while not list(killed.glob("sweeps/*/002/run.json")):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = resume(project, killed)
+    assert done.status == 0, done.stdout + done.stderr
+    assert trials(killed) == trials(whole)
 
 
 @pytest.mark.slow
@@ -314,13 +342,75 @@ def test_every_sampler_proposes_what_is_in_the_space(tmp_path: Path, sampler: st
     assert open_study(sweep).best_value == 0.5
 
 
-def test_the_same_seed_searches_the_same(tmp_path: Path):
+EPOCHS = 4
+_, POINTS = split_space({}, ["optimizer.lr=1e-2,1e-3", "model.width=32,8", "seed=1,2,3"])
+
+
+class Cut(Exception):
+    """The search is killed."""
+
+
+def learn(sweep: Sweep, cut: tuple[int, str] | None = None) -> Callable[[Sequence[Sequence[str]], int], None]:
+    """Jobs that report to their trial after each epoch and end when it is pruned; one of them may be killed."""
+
+    def work(number: int) -> dict[str, Any]:
+        words = dict(word.split("=") for word in Record.load(sweep.directory / f"{number:03d}").values["overrides"])
+        rate = abs(math.log10(float(words["optimizer.lr"])) + 2)
+        final = 1 / (1 + rate + 1 / float(words["model.width"]))
+        trial = trial_of(open_study(sweep, EPOCHS), number)
+        assert trial is not None
+        for epoch in range(EPOCHS):
+            value = final * (1 - 0.7 ** (epoch + 1))
+            if epoch not in trial.study.trials[trial.number].intermediate_values:
+                trial.report(value, epoch)
+            if cut == (number, "mid-training") and epoch == 1:
+                Record.load(sweep.directory / f"{number:03d}").update(status="interrupted")
+                raise Cut
+            if trial.should_prune() and epoch + 1 < EPOCHS:
+                return {"value": value, "pruned_in_epoch": epoch + 1}
+        return {"value": final}
+
+    run = answer(sweep.directory, work)
+
+    def launch(jobs: Sequence[Sequence[str]], first: int) -> None:
+        if cut == (first, "before it began"):
+            raise Cut
+        run(jobs, first)
+
+    return launch
+
+
+def trials_of(sweep: Sweep) -> list[tuple[list[str], int | None, float]]:
+    """What each job was set to, in which epoch it was pruned, and what it reached."""
+    runs = [record.values for record in sweep.records()]
+    return [(run["overrides"], run.get("pruned_in_epoch"), run["best"]["value"]) for run in runs]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "grid"])
+def test_a_search_is_reproducible_and_continues_as_if_it_had_not_been_cut_off(tmp_path: Path, sampler: str):
+    def run(name: str, *cuts: tuple[int, str], **settings: Any) -> list[Any]:
+        sweep = a_sweep(tmp_path / name, 9, sampler=sampler, pruner="hyperband", **settings)
+        space = POINTS if sampler == "grid" else SPACE
+        for cut in cuts:
+            with pytest.raises(Cut):
+                search(sweep, space, [], learn(sweep, cut), at_once=1, max_epochs=EPOCHS)
+        search(sweep, space, [], learn(sweep), at_once=1, max_epochs=EPOCHS)
+        return trials_of(sweep)
+
+    whole = run("whole")
+    assert len({tuple(words) for words, _, _ in whole}) == 9
+    assert any(pruned for _, pruned, _ in whole)
+    assert run("cut", (4, "before it began"), (6, "mid-training"), storage=f"sqlite:///{tmp_path}/shared.db") == whole
+
+
+def test_trials_proposed_at_the_same_time_differ(tmp_path: Path):
     found = []
     for name in ("a", "b"):
-        sweep = a_sweep(tmp_path / name, 4)
-        search(sweep, SPACE, [], answer(sweep.directory, lambda n: {"value": n / 10}), at_once=1, max_epochs=3)
+        sweep = a_sweep(tmp_path / name, 8)
+        search(sweep, SPACE, [], answer(sweep.directory, lambda n: {"value": n / 10}), at_once=4, max_epochs=3)
         found.append([record.values["overrides"] for record in sweep.records()])
     assert found[0] == found[1]
+    assert len(set(map(tuple, found[0]))) == 8
 
 
 def test_failed_and_interrupted_trials_are_taken_up_again_once(tmp_path: Path):
@@ -336,11 +426,12 @@ def test_failed_and_interrupted_trials_are_taken_up_again_once(tmp_path: Path):
 
     def second(number: int) -> dict[str, Any]:
         asked.append(number)
+        assert trial_of(open_study(sweep), number)  # a pruner can judge it
         return {"value": 0.5 + number}
 
     sweep.values["trials"] = 5
     search(sweep, SPACE, [], answer(sweep.directory, second), at_once=1, max_epochs=3)
-    assert sorted(asked) == [1, 2, 3, 4]
+    assert asked == [1, 2, 3, 4]
     assert open_study(sweep).best_value == 4.5
     asked.clear()
     search(sweep, SPACE, [], answer(sweep.directory, second), at_once=1, max_epochs=3)
@@ -389,6 +480,19 @@ def test_a_wrong_sweep_is_refused_in_a_sentence(words: list[str], said: str):
         make_plan(parse(["-m", *words]))
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("sweeper", ["basic", "optuna"])
+def test_a_sweep_resumes_only_with_the_jobs_it_began_with(tmp_path: Path, sweeper: str):
+    line = parse(["-m", f"hydra/sweeper={sweeper}", "optimizer=glob(ada*)", "hydra/launcher=joblib"])
+    plan = make_plan(line)
+    sweep = Sweep.start(tmp_path, line, jobs=plan.jobs, trials=2, mode="max", search=plan.search, git=None)
+    check_unchanged(sweep, make_plan(parse(["-m", f"hydra/sweeper={sweeper}", "optimizer=glob(ada*)"])))
+    if plan.search:
+        search(sweep, plan.space, [], answer(tmp_path, lambda n: {"value": 0.5}), at_once=2, max_epochs=3)
+    check_unchanged(sweep, plan)
+    with pytest.raises(UserError, match="files in conf/ have changed"):
+        check_unchanged(sweep, make_plan(parse(["-m", f"hydra/sweeper={sweeper}", "optimizer=glob(adam*)"])))
 
 
 def test_gpus_are_shared_out_among_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

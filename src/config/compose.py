@@ -49,6 +49,7 @@ class Plan:
     Attributes:
         configs: the checked configuration of each job; of a search, at the ends of each of its dimensions.
         jobs: the overrides of each job; None for a search, which decides as it goes.
+        space: what a search varies; empty for a grid.
         hydra: the settings of Hydra itself, its launcher and its sweeper among them.
         composed: the first of ``configs`` as Hydra has composed it.
         loader: what composed it.
@@ -56,6 +57,7 @@ class Plan:
 
     configs: list[dict[str, Any]]
     jobs: list[list[str]] | None
+    space: list[Dimension]
     hydra: dict[str, Any]
     composed: DictConfig
     loader: ConfigLoader
@@ -86,7 +88,7 @@ def make_plan(line: CommandLine) -> Plan:
         fixed = composed(*fixed_words(line))  # first, since most mistakes show here
         usual = hydra_node(composed())
         hydra = check_hydra(fixed, usual)
-        typed = typed_values(line)
+        typed, space = typed_values(line), list[Dimension]()
         if not line.multirun and not line.asks:
             _refuse_sweep(fixed, hydra, usual, typed)
         params, loader = hydra["sweeper"].get("params"), GlobalHydra.instance().config_loader()
@@ -102,7 +104,7 @@ def make_plan(line: CommandLine) -> Plan:
             config = composed(*job)
             check_hydra(config, usual)
             configs.append(checked(_without_hydra(config), typed))
-        return Plan(configs, jobs, hydra, composed(*candidates[0]), loader)
+        return Plan(configs, jobs, space, hydra, composed(*candidates[0]), loader)
 
 
 def _refuse_sweep(

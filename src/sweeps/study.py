@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.launching.stop import received
 from src.sweeps.space import Dimension
-from src.sweeps.sweep import STUDY, Sweep
+from src.sweeps.sweep import JOB, STUDY, Sweep
 from src.tracking.record import RECORD, Record
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 # Launches jobs: the overrides of each, and the number of the first.
 Launch = Callable[[Sequence[Sequence[str]], int], Any]
-_JOB = "job"
 
 
 def quiet_optuna() -> None:
@@ -37,19 +36,26 @@ def open_study(sweep: Sweep, max_epochs: int = 1) -> "optuna.Study":
     return optuna.create_study(
         study_name=sweep.values["id"],
         storage=search["storage"] or f"sqlite:///{sweep.directory / STUDY}",
-        sampler=_sampler(search),
+        sampler=_sampler(search, 0),
         pruner=_pruner(search, max_epochs),
         direction="minimize" if sweep.values["mode"] == "min" else "maximize",
         load_if_exists=True,
     )
 
 
-def _sampler(search: dict[str, Any]) -> "optuna.samplers.BaseSampler":
+def _sampler(search: dict[str, Any], job: int) -> "optuna.samplers.BaseSampler":
+    """The sampler for one job.
+
+    Its random numbers depend on the search's seed and the number of the job alone: whoever proposes the job, in the first
+    session of the search or after a resume, draws the same ones, and no two jobs share them.
+    """
+    import numpy as np
     from optuna import samplers
 
-    seed, startup = search["seed"], search["startup_trials"]
+    seed = None if search["seed"] is None else int(np.random.SeedSequence([search["seed"], job]).generate_state(1)[0])
+    startup = search["startup_trials"]
     match search["sampler"]:
-        case "random" | "grid":  # a grid's points are queued before anything is drawn
+        case "random" | "grid":  # a grid's points are given, nothing is drawn
             return samplers.RandomSampler(seed=seed)
         case "cmaes":
             return samplers.CmaEsSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
@@ -64,7 +70,9 @@ def _pruner(search: dict[str, Any], max_epochs: int) -> "optuna.pruners.BasePrun
         case "median":
             return pruners.MedianPruner(n_startup_trials=search["startup_trials"], n_warmup_steps=1)
         case "hyperband":
-            return pruners.HyperbandPruner(min_resource=1, max_resource=max(2, max_epochs))
+            from src.sweeps.hyperband import Hyperband
+
+            return Hyperband(min_resource=1, max_resource=max(2, max_epochs))
     return pruners.NopPruner()
 
 
@@ -73,7 +81,8 @@ def search(
 ) -> None:
     """Run trials until the sweep has as many as it is to have; failed ones count, and the search goes past them.
 
-    A search that was cut off goes on: the jobs that were running, and those that had failed, are taken up again first.
+    A search that was cut off resumes with the jobs that were running and those that had failed. With one job at a time and
+    a seed its trials are then those of a search that was not cut off.
 
     Args:
         sweep: its record, with the settings of the search.
@@ -83,55 +92,62 @@ def search(
         at_once: how many jobs run beside each other.
         max_epochs: of each job, for Hyperband.
     """
-    from optuna.trial import TrialState, create_trial
+    from optuna.trial import TrialState
 
     study = open_study(sweep, max_epochs)
     distributions = {dimension.key: dimension.distribution() for dimension in space}
-    if sweep.values["search"]["sampler"] == "grid" and not study.trials:
-        points = list(itertools.product(*(dimension.values for dimension in space)))
-        for point in points[: sweep.values["trials"]]:
-            study.enqueue_trial(dict(zip(distributions, point, strict=True)))
-        sweep.values["trials"] = min(sweep.values["trials"], len(points))
-        sweep.save()
+    points: list[dict[str, Any]] | None = None
+    if sweep.values["search"]["sampler"] == "grid":
+        values = itertools.product(*(dimension.values for dimension in space))
+        points = [dict(zip(distributions, point, strict=True)) for point in values]
+        if sweep.values["trials"] > len(points):
+            sweep.values["trials"] = len(points)
+            sweep.save()
 
-    def run(number: int, *trials: Any) -> list[tuple[Any, float | None]]:
-        """Run trials as the jobs from ``number`` on; returns state and value of each."""
-        launch([[*fixed, *(d.word(trial.params[d.key]) for d in space)] for trial in trials], number)
-        return [_result(sweep.directory / f"{number + n:03d}") for n in range(len(trials))]
+    def propose(job: int, params: dict[str, Any] | None = None) -> "optuna.Trial":
+        """A trial for a job, of given parameters where there are any."""
+        study.enqueue_trial(params or (points[job] if points else {}), user_attrs={JOB: job})
+        study.sampler = _sampler(sweep.values["search"], job)
+        return study.ask(distributions)
 
-    for trial in study.get_trials(states=(TrialState.RUNNING, TrialState.FAIL)):
-        number = trial.user_attrs.get(_JOB)
-        if number is None:  # cut off between being asked for and getting a job
+    def run(first: int, *trials: Any) -> None:
+        """Run trials as the jobs from ``first`` on, and tell the study how they ended."""
+        launch([[*fixed, *(d.word(trial.params[d.key]) for d in space)] for trial in trials], first)
+        for job, trial in enumerate(trials, first):
+            state, value = _result(sweep.directory / f"{job:03d}")
+            if state.is_finished():  # else it was interrupted, and is resumed with the search
+                study.tell(trial.number, value, state=state)
+
+    for _ in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):  # cut off before they were drawn
+        study.tell(study.ask(), state=TrialState.FAIL)
+    for job, trial in _jobs(study).items():
+        if received():
+            return
+        if trial.state == TrialState.RUNNING and trial.params.keys() == distributions.keys():
+            run(job, trial)
+        elif trial.state in (TrialState.RUNNING, TrialState.FAIL):
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-        elif trial.state == TrialState.RUNNING:
-            _tell(study, trial.number, *run(number, trial)[0])
-        elif number not in _jobs(study, TrialState.COMPLETE, TrialState.PRUNED):
-            state, value = run(number, trial)[0]
-            if state == TrialState.COMPLETE:  # Optuna takes no failure back, so the trial enters anew
-                again = create_trial(
-                    params=trial.params, distributions=distributions, value=value, user_attrs={_JOB: number}
-                )
-                study.add_trial(again)
+            run(job, propose(job, trial.params))  # Optuna takes no failure back, so the job has a new trial
 
     while not received() and (first := len(_jobs(study))) < sweep.values["trials"]:
-        asked = []
-        for number in range(first, min(first + at_once, sweep.values["trials"])):
-            asked.append(study.ask(distributions))
-            asked[-1].set_user_attr(_JOB, number)
-        for one, result in zip(asked, run(first, *asked), strict=True):
-            _tell(study, one.number, *result)
+        jobs = range(first, min(first + at_once, sweep.values["trials"]))
+        run(first, *[propose(job) for job in jobs])
 
 
-def _jobs(study: "optuna.Study", *states: Any) -> set[int]:
-    """Numbers of the jobs that trials have got, in some states or in any."""
-    trials = study.get_trials(deepcopy=False, states=states or None)
-    return {trial.user_attrs[_JOB] for trial in trials if _JOB in trial.user_attrs}
+def has_space(sweep: Sweep, space: Sequence[Dimension]) -> bool:
+    """Whether the trials of a search were drawn from this space, as far as there are any."""
+    if not sweep.values["search"]["storage"] and not (sweep.directory / STUDY).exists():
+        return True
+    distributions = {dimension.key: dimension.distribution() for dimension in space}
+    drawn = [trial.distributions for trial in open_study(sweep).get_trials(deepcopy=False)]
+    return all(distributions.get(key) == value for one in drawn for key, value in one.items())
 
 
-def _tell(study: "optuna.Study", number: int, state: Any, value: float | None) -> None:
-    if not state.is_finished():  # interrupted: to be taken up again
-        return
-    study.tell(number, value, state=state, skip_if_finished=True)
+def _jobs(study: "optuna.Study") -> dict[int, "optuna.trial.FrozenTrial"]:
+    """The newest trial of each job, by the number of the job."""
+    trials = study.get_trials(deepcopy=False)
+    newest = {trial.user_attrs[JOB]: trial for trial in trials if JOB in trial.user_attrs}
+    return dict(sorted(newest.items()))
 
 
 def _result(directory: Path) -> tuple[Any, float | None]:
@@ -154,5 +170,5 @@ def trial_of(study: "optuna.Study", job: int) -> "optuna.Trial | None":
     import optuna
 
     running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-    ids = [trial._trial_id for trial in running if trial.user_attrs.get(_JOB) == job]
+    ids = [trial._trial_id for trial in running if trial.user_attrs.get(JOB) == job]
     return optuna.Trial(study, ids[0]) if ids else None

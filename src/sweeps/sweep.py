@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SWEEP = "sweep.json"
 TABLE = "leaderboard.md"
 STUDY = "study.db"
+# Under this name a trial of a search keeps the number of its job.
+JOB = "job"
 
 
 class Sweep:
