@@ -40,6 +40,7 @@ from src.resume import changed, changed_sweep, check_unchanged, split_resume
 from src.run import begin, carry_out_job, follow, go_on, say
 from src.sweeps.leaderboard import leave_leaderboard
 from src.sweeps.overview import print_overview
+from src.sweeps.storage import check_storage
 from src.sweeps.sweep import Sweep, find_sweep
 from src.sweeps.workers import prepare_workers
 from src.terminal import survive_closed_output
@@ -203,6 +204,8 @@ def _multirun(line: CommandLine, plan: Plan) -> int:
         raise ConfigError(
             "a search needs a monitor to judge by, and data.val_size=0 holds no samples out: set monitor=."
         )
+    if plan.search and plan.search["storage"]:
+        check_storage(plan.search["storage"])
     trials = plan.search["n_trials"] if plan.search else len(plan.jobs or [])
     directory = claim(SWEEPS, "s")
     # A sweep's jobs run the code as it is now, whatever is committed while they do.
@@ -217,6 +220,8 @@ def _resume_sweep(sweep: Sweep, changes: list[str]) -> int:
         return 0
     plan = make_plan(line)
     _check_machine(plan.configs)
+    if plan.search and plan.search["storage"]:
+        check_storage(plan.search["storage"])
     check_unchanged(sweep, plan)
     return _sweep(sweep, line, plan)
 

@@ -23,9 +23,11 @@ from src.config.compose import make_plan
 from src.errors import ConfigError, UserError
 from src.launching.share import gpus_of_a_job
 from src.launching.stop import received
+from src.paths import ROOT
 from src.resume import check_unchanged
 from src.sweeps.leaderboard import make_leaderboard
 from src.sweeps.space import split_space
+from src.sweeps.storage import check_storage
 from src.sweeps.study import open_study, search, trial_of
 from src.sweeps.sweep import Sweep
 from src.tracking.record import Record
@@ -480,6 +482,37 @@ def test_a_wrong_sweep_is_refused_in_a_sentence(words: list[str], said: str):
         make_plan(parse(["-m", *words]))
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("redis://u:secret@host/x", "there is no database 'redis'"),
+        ("postgresql://u:se/cret@host:port/x", "postgresql://... cannot be read"),
+        ("mysql+pymysql://u:secret@host/x", "mysql+pymysql://u:***@host/x needs a driver that is not installed"),
+        ("sqlite://", "in memory"),
+        ("sqlite:///study.db", f"write sqlite:///{ROOT}/study.db"),
+        ("sqlite:////nowhere/study.db", "there is no directory /nowhere"),
+        (f"sqlite:///{ROOT}/src", "is a directory"),
+        (f"sqlite:///{ROOT}/README.md", "file is not a database"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_refused_without_showing_its_password(address: str, said: str):
+    with pytest.raises(ConfigError) as refused:
+        check_storage(address)
+    assert said in str(refused.value)
+    assert "cret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_storage_is_checked_before_a_sweep_writes_anything(train: Command, tmp_path: Path):
+    lacking = f"sqlite:///{tmp_path}/lacking/study.db"
+    done = train("-m", "hydra/sweeper=optuna", "seed=1,2", f"hydra.sweeper.storage={lacking}")
+    assert done.status == 2
+    assert done.stderr == (
+        f"error: hydra.sweeper.storage={lacking}: there is no directory {tmp_path}/lacking: create it, or name another.\n"
+    )
+    assert not done.outputs.exists()
 
 
 @pytest.mark.parametrize("sweeper", ["basic", "optuna"])

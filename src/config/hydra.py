@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from src.config.check import sentences
 from src.errors import ConfigError
@@ -86,6 +86,12 @@ class _Grid(_Part):
     max_batch_size: Count | None
 
 
+def _database_url(text: str) -> str:
+    if not re.match(r"[a-z][a-z0-9_+]*://", text):  # the text itself is not shown, since it may contain a password
+        raise ValueError("must be a database URL: postgresql://user@host/database, or sqlite:////path/of/a/file.db")
+    return text
+
+
 class Optuna(_Part):
     """``hydra_plugins.optuna_sweeper``."""
 
@@ -94,7 +100,7 @@ class Optuna(_Part):
     n_trials: Count
     startup_trials: Annotated[int, Field(ge=0)]
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None
-    storage: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_+]*://")] | None
+    storage: Annotated[str, AfterValidator(_database_url)] | None
     params: dict[str, str | int | float | bool | None]
 
 

@@ -1,0 +1,100 @@
+"""A database that several searches share: ``hydra.sweeper.storage``, checked before a sweep writes anything."""
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from src.errors import ConfigError
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+# How long a database may take to answer, in seconds.
+_PATIENCE_S = 15
+# What the packages are called that bring a driver, by the module that SQLAlchemy imports.
+_PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+
+
+def check_storage(address: str) -> None:
+    """See that a storage can be reached and written to; Optuna's tables are created in it if they are not there yet.
+
+    Args:
+        address: a database URL, which may contain a password; no message shows it.
+
+    Raises:
+        ConfigError: it is no URL, its driver is not installed, or the database does not answer or refuses.
+    """
+    import sqlalchemy
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    try:
+        url = sqlalchemy.make_url(address)
+        dialect = url.get_dialect()
+        dialect.import_dbapi()
+    except NoSuchModuleError as error:  # itself an ArgumentError
+        raise ConfigError(
+            f"{_shown(url)}: there is no database {url.drivername!r}; Optuna keeps studies in postgresql, mysql and sqlite."
+        ) from error
+    except (ArgumentError, ValueError) as error:  # whose message may quote the password
+        kind = address.partition("://")[0]
+        raise ConfigError(
+            f"hydra.sweeper.storage={kind}://... cannot be read: write {kind}://user:password@host:port/database, with "
+            "characters such as @ : / in the password percent-encoded."
+        ) from error
+    except ImportError as error:
+        package = _PACKAGES.get(error.name or "", error.name or dialect.driver)
+        raise ConfigError(f"{_shown(url)} needs a driver that is not installed: pip install '{package}'.") from error
+    if url.get_backend_name() == "sqlite":
+        _check_file(url)
+    _connect(address, url)
+
+
+def _check_file(url: "sqlalchemy.URL") -> None:
+    if url.database in (None, "", ":memory:"):
+        raise ConfigError(f"{_shown(url)} is in memory, where jobs cannot see it: leave it out, or name a file.")
+    path = Path(url.database or "")
+    if not path.is_absolute():
+        raise ConfigError(
+            f"{_shown(url)} depends on the current directory, and a resume from another would not find it: write "
+            f"sqlite:///{path.absolute()}."
+        )
+    if not path.parent.is_dir():
+        raise ConfigError(f"{_shown(url)}: there is no directory {path.parent}: create it, or name another.")
+    if path.is_dir():
+        raise ConfigError(f"{_shown(url)} is a directory: name a file.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"{_shown(url)} cannot be written: name a file in a directory of yours.")
+
+
+def _connect(address: str, url: "sqlalchemy.URL") -> None:
+    """Open the storage as the search will, in a thread that is left behind if the database does not answer."""
+    from optuna.storages import RDBStorage
+
+    failed: list[Exception] = []
+
+    def connect() -> None:
+        try:
+            storage = RDBStorage(address)
+            storage.remove_session()
+            storage.engine.dispose()
+        except Exception as error:  # of the driver, of SQLAlchemy or of Optuna
+            failed.append(error)
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(_PATIENCE_S)
+    if thread.is_alive():
+        raise ConfigError(f"{_shown(url)} does not answer within {_PATIENCE_S} s: check the host and the port.")
+    if failed:
+        cause = getattr(failed[0], "orig", None) or failed[0].__cause__ or failed[0]
+        text = (str(cause).strip() or type(cause).__name__).splitlines()[0].rstrip(".")
+        if url.password:
+            text = text.replace(str(url.password), "***")
+        raise ConfigError(
+            f"{_shown(url)} cannot be used ({text}): check its address, user, password and rights."
+        ) from failed[0]
+
+
+def _shown(url: "sqlalchemy.URL") -> str:
+    return f"hydra.sweeper.storage={url.render_as_string(hide_password=True)}"
