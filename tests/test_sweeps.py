@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import random
 import re
 import shlex
 import signal
@@ -266,7 +267,7 @@ def test_the_leaderboard_folds_seeds_and_ends_with_the_winning_command(train: Co
     values = [run["best"]["value"] for run in done.runs if run["config"]["optimizer"]["lr"] == 0.01]
     assert best["values"] == values
     assert best["mean"] == pytest.approx(sum(values) / 2)
-    assert set(board["importance"]) == {"optimizer.lr"}
+    assert set(board["importance"]["settings"]) == {"optimizer.lr"}
     table = list(csv.reader(io.StringIO(command("runs", "ls", "--sweep", sweep[:-2], "--csv").stdout)))
     assert table[0][:4] == ["status", "val/acc", "std", "n"]
     assert len(table) == 4
@@ -440,17 +441,84 @@ def test_failed_and_interrupted_trials_are_taken_up_again_once(tmp_path: Path):
     assert asked == []
 
 
-def test_what_mattered_is_told(tmp_path: Path):
-    sweep = a_sweep(tmp_path / "s1", 20, sampler="random")
+def a_grid(folder: Path, jobs: list[list[str]], values: Sequence[float | None]) -> Sweep:
+    """A grid whose jobs have ended with these values; None failed."""
+    folder.mkdir(parents=True)
+    line = CommandLine(["--multirun"], [], True, None)
+    sweep = Sweep.start(folder, line, jobs=jobs, trials=len(jobs), mode="max", search=None, git=None)
+    answer(folder, lambda n: {"value": values[n], "status": "failed" if values[n] is None else "done"})(jobs, 0)
+    return sweep
 
-    def quality(number: int) -> dict[str, Any]:
-        record = Record.load(sweep.directory / f"{number:03d}").values["overrides"]
-        return {"value": float(dict(word.split("=") for word in record)["model.width"])}
 
-    search(sweep, SPACE, [], answer(sweep.directory, quality), at_once=1, max_epochs=3)
+GRID = [
+    [f"optimizer.lr={lr}", f"model.dropout={p}", f"seed={s}"] for lr in (0.1, 0.01) for p in (0, 0.5) for s in range(4)
+]
+NOISE = (0.02, -0.01, -0.03, 0.01, -0.02, 0.03, 0.01, 0.0, 0.01, 0.02, -0.02, -0.03, 0.0, -0.01, 0.03, -0.01)
+
+
+def test_the_importance_in_a_grid_is_the_variance_that_a_setting_explains(outputs: Path, command: Command):
+    means = [0.8, 0.79, 0.85, 0.85]  # of the four points
+    values = [means[number // 4] + noise for number, noise in enumerate(NOISE)]
+    sweep = a_grid(outputs / "sweeps" / "s1", GRID, values)
+    mean = sum(values) / 16
+    total = sum((value - mean) ** 2 for value in values)
+
+    def between(groups: Sequence[Sequence[float]]) -> float:
+        return sum(len(group) * (sum(group) / len(group) - mean) ** 2 for group in groups) / total
+
+    points = [values[at : at + 4] for at in range(0, 16, 4)]
+    lr = between([values[:8], values[8:]])
+    dropout = between([points[0] + points[2], points[1] + points[3]])
+    found = make_leaderboard(sweep).importance
+    assert found is not None
+    assert found.settings == pytest.approx({"optimizer.lr": lr, "model.dropout": dropout})
+    assert found.rest == pytest.approx({"interactions": between(points) - lr - dropout, "seeds": 1 - between(points)})
+    label = (
+        f"explained variance (ANOVA main effects): optimizer.lr {lr:.2f}, model.dropout {dropout:.2f}; interactions "
+    )
+    shown = command("runs", "ls", "--sweep", "s1")
+    assert f"importance for val/acc, {label}" in shown.stdout, shown.stderr
+    assert f"Importance for val/acc, {label}" in make_leaderboard(sweep).as_markdown()
+    assert json.loads(make_leaderboard(sweep).as_json())["importance"]["measure"] in label
+
+
+def test_an_incomplete_grid_credits_a_setting_with_what_no_other_explains(tmp_path: Path):
+    """Of one dropout nearly all jobs with the better rate are lacking, so that its mean is lower, by the rate alone."""
+    values = [0.5 + 0.4 * (number >= 8) + noise for number, noise in enumerate(NOISE)]
+    lacking = [*values[:9], None, None, None, *values[12:]]
+    found = make_leaderboard(a_grid(tmp_path / "s1", GRID, lacking)).importance
+    assert found is not None
+    assert found.settings["model.dropout"] < 0.01
+    assert found.settings["optimizer.lr"] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("jobs", "values"),
+    [
+        (GRID[::4], [0.1, 0.2, 0.3, 0.5]),  # a setting takes one degree of freedom, and one is left
+        ([GRID[number] for number in (0, 1, 2, 3, 12, 13, 14, 15)], [0.1, 0.2, 0.3, 0.2, 0.7, 0.8, 0.9, 0.8]),
+        (GRID[:8], [0.5] * 8),
+    ],
+    ids=["too few jobs", "settings that vary together", "no variance"],
+)
+def test_no_importance_is_shown_where_a_grid_cannot_tell(tmp_path: Path, jobs: list[list[str]], values: list[float]):
+    assert make_leaderboard(a_grid(tmp_path / "s1", jobs, values)).importance is None
+
+
+@pytest.mark.parametrize("trials", [49, 50])
+def test_the_importance_in_a_search_is_ped_anova_from_fifty_trials_on(tmp_path: Path, trials: int):
+    sweep = a_sweep(tmp_path / "s1", trials, sampler="random")
+    draw = random.Random(0)
+    jobs = [[f"optimizer.lr={10 ** draw.uniform(-4, 0)}", f"model.width={draw.randint(8, 32)}"] for _ in range(trials)]
+    answer(sweep.directory, lambda n: {"value": float(jobs[n][1].partition("=")[2])})(jobs, 0)
     board = make_leaderboard(sweep)
-    assert next(iter(board.importance)) == "model.width"
     assert board.rows[0].mean == 32.0
+    if trials < 50:
+        assert board.importance is None
+    else:
+        assert board.importance is not None
+        assert board.importance.measure == "PED-ANOVA of the best 10% of 50 trials"
+        assert board.importance.settings["model.width"] > 0.5
     assert not received()
 
 

@@ -177,8 +177,7 @@ def _print_leaderboard(args: argparse.Namespace) -> None:
     console = Console(highlight=False)
     console.print(board.as_table(console.width))
     if board.importance:
-        shares = "  ".join(f"{key} {share:.2f}" for key, share in board.importance.items())
-        console.print(f"share in the spread of {board.metric}:  {shares}", markup=False, soft_wrap=True)
+        console.print(f"importance for {board.metric}, {board.importance}", markup=False, soft_wrap=True)
     if board.winner:
         console.print(f"the best again:\n  {board.winner}", markup=False, soft_wrap=True)
 

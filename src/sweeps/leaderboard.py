@@ -5,22 +5,18 @@ import io
 import json
 import math
 import statistics
-import warnings
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.table import Table
 
 from src.files import write
+from src.sweeps.importance import Importance, explained_variance, ped_anova
 from src.sweeps.sweep import TABLE, Sweep
 from src.tracking.record import Record
 from src.tracking.settings import differing
 from src.tracking.table import brief, make_table
-
-# Below so many finished jobs nothing can be said about what mattered.
-_ENOUGH = 4
 
 
 @dataclass
@@ -60,7 +56,7 @@ class Leaderboard:
         metric: what the rows are ordered by.
         keys: settings that differ.
         rows: the best first, then pruned ones, then those without a value.
-        importance: share of each setting in the spread of the metric, after Optuna; empty where too few jobs are done.
+        importance: how much each setting mattered for the metric; None where too few jobs are done to tell.
         winner: the command line of the best row's first job.
     """
 
@@ -68,7 +64,7 @@ class Leaderboard:
     metric: str
     keys: list[str]
     rows: list[Row]
-    importance: dict[str, float]
+    importance: Importance | None
     winner: str | None
 
     @property
@@ -109,8 +105,7 @@ class Leaderboard:
         if failed := [row for row in self.rows if row.error]:
             lines += ["", *(f"- {' '.join(row.jobs)}: {row.error}" for row in failed)]
         if self.importance:
-            shares = (f"{key} {share:.2f}" for key, share in self.importance.items())
-            lines += ["", f"Share of each setting in the spread of {self.metric}: {', '.join(shares)}."]
+            lines += ["", f"Importance for {self.metric}, {self.importance}."]
         if self.winner:
             lines += ["", "The best again:", "", f"    {self.winner}"]
         return "\n".join(lines) + "\n"
@@ -118,7 +113,8 @@ class Leaderboard:
     def as_json(self) -> str:
         """For programs."""
         rows = [{**vars(row), "mean": row.mean if row.values else None} for row in self.rows]
-        return json.dumps({**vars(self), "rows": rows}, indent=2)
+        importance = self.importance and asdict(self.importance)
+        return json.dumps({**vars(self), "rows": rows, "importance": importance}, indent=2)
 
     def as_csv(self) -> str:
         """For spreadsheets."""
@@ -135,11 +131,11 @@ def make_leaderboard(sweep: Sweep) -> Leaderboard:
     metric = next((r.values["best"]["metric"] for r in records if r.values["best"]["metric"]), None)
     name, best_is_low = (metric, sweep.values["mode"] == "min") if metric else ("train/loss", True)
     settings = [record.typed for record in records]
-    keys = sorted(differing(settings))
+    keys = [key for key in sorted(differing(settings)) if key != "seed"]
     rows: dict[tuple[Any, ...], Row] = {}
     for record, all_settings in zip(records, settings, strict=True):
         run = record.values
-        shown = {key: all_settings[key] for key in keys if key in all_settings and key != "seed"}
+        shown = {key: all_settings[key] for key in keys if key in all_settings}
         value = run["best"]["value"] if metric else run["metrics"].get("train/loss")
         status = "pruned" if run.get("pruned_in_epoch") else record.status
         measured = value is not None and status in ("done", "pruned")
@@ -160,8 +156,8 @@ def make_leaderboard(sweep: Sweep) -> Leaderboard:
     ordered = sorted(rows.values(), key=rank)
     first = ordered[0].jobs[0] if ordered and ordered[0].status == "done" else None
     winner = next((record.values["command"] for record in records if record.values["id"] == first), None)
-    shares = _importance(records, settings, [key for key in keys if key != "seed"], metric, best_is_low)
-    return Leaderboard(sweep.values["id"], name, [key for key in keys if key != "seed"], ordered, shares, winner)
+    importance = _importance(sweep, records, keys, metric, best_is_low)
+    return Leaderboard(sweep.values["id"], name, keys, ordered, importance, winner)
 
 
 def leave_leaderboard(sweep: Sweep) -> None:
@@ -171,45 +167,22 @@ def leave_leaderboard(sweep: Sweep) -> None:
 
 
 def _importance(
-    records: Sequence[Record], settings: Sequence[dict[str, str]], keys: Sequence[str], metric: str | None, low: bool
-) -> dict[str, float]:
-    """Each setting's share in the spread of the metric (Optuna's PED-ANOVA), the largest first."""
-    points = [
-        (one, record.values["best"]["value"])
-        for one, record in zip(settings, records, strict=True)
-        if metric and record.values["best"]["value"] is not None and all(key in one for key in keys)
+    sweep: Sweep, records: Sequence[Record], keys: Sequence[str], metric: str | None, low: bool
+) -> Importance | None:
+    """Explained variance for a grid, of the jobs that are done; PED-ANOVA for a search, pruned trials included."""
+    search = sweep.values["search"]
+    is_grid = search is None or search["sampler"] == "grid"
+    measured = [
+        record
+        for record in records
+        if metric
+        and record.values["status"] == "done"
+        and record.values["best"]["value"] is not None
+        and math.isfinite(record.values["best"]["value"])
+        and not (is_grid and record.values.get("pruned_in_epoch"))
     ]
-    if len(points) < _ENOUGH or not keys or len({value for _, value in points}) < 2:
-        return {}
-    import optuna
-    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-
-    distributions: dict[str, BaseDistribution] = {}
-    columns: dict[str, list[Any]] = defaultdict(list)
-    for key in keys:
-        words = [one[key] for one, _ in points]
-        numbers = [_number(word) for word in words]
-        if len(set(words)) > 2 and all(number is not None for number in numbers):
-            lowest, highest = min(n for n in numbers if n is not None), max(n for n in numbers if n is not None)
-            distributions[key] = FloatDistribution(lowest, highest, log=lowest > 0 and highest / lowest > 30)
-            columns[key] = list(numbers)
-        else:
-            distributions[key], columns[key] = CategoricalDistribution(sorted(set(words))), list(words)
-    varied = [key for key in keys if len(set(columns[key])) > 1]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        study = optuna.create_study(direction="minimize" if low else "maximize")
-        for number, (_, value) in enumerate(points):
-            params = {key: columns[key][number] for key in varied}
-            kinds = {key: distributions[key] for key in varied}
-            study.add_trial(optuna.trial.create_trial(params=params, distributions=kinds, value=value))
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
-
-
-def _number(word: str) -> float | None:
-    try:
-        return float(word)
-    except ValueError:
-        return None
+    settings = [record.typed for record in measured]
+    columns = {key: [one.get(key, "") for one in settings] for key in keys}
+    levels = {key: words for key, words in columns.items() if len(set(words)) > 1}
+    values = [record.values["best"]["value"] for record in measured]
+    return explained_variance(levels, values) if is_grid else ped_anova(levels, values, low_is_better=low)

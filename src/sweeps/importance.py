@@ -1,0 +1,141 @@
+"""Which settings of a sweep mattered: explained variance for grids, PED-ANOVA for searches."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from optuna.distributions import BaseDistribution
+
+# PED-ANOVA looks at this share of the trials, the best ones, and Optuna advises at least so many in it.
+_BEST, _BEST_COUNT = 0.1, 5
+
+
+@dataclass(frozen=True)
+class Importance:
+    """How much each setting mattered, by a measure that is named.
+
+    Attributes:
+        measure: its name.
+        settings: the share of each setting, from 0 to 1, the largest first.
+        rest: of explained variance, what the settings by themselves do not explain: interactions, and seeds.
+    """
+
+    measure: str
+    settings: dict[str, float]
+    rest: dict[str, float]
+
+    def __str__(self) -> str:
+        shares = [
+            ", ".join(f"{name} {share:.2f}" for name, share in part.items()) for part in (self.settings, self.rest)
+        ]
+        return f"{self.measure}: {'; '.join(filter(None, shares))}"
+
+
+def explained_variance(levels: Mapping[str, Sequence[str]], values: Sequence[float]) -> Importance | None:
+    """The share of the variance of ``values`` that each setting explains by itself: the main effects of an ANOVA.
+
+    A setting's share is its sum of squares over the total one: how much worse the additive model of all settings fits
+    without it (type II). On a complete grid the shares and the rest add up to 1; on an incomplete one a setting has only
+    what no other can explain. Runs that differ in nothing but their seed are replicates, and their variance is the seeds'.
+
+    Args:
+        levels: the value of each setting in each run, as it was typed; every setting has two or more.
+        values: the metric of each run.
+
+    Returns:
+        None where it would mean nothing: no variance, settings that vary only together, or fewer degrees of freedom left
+        for interactions and seeds than the settings take, so that noise alone would seem to be explained by half or more.
+    """
+    import numpy as np
+
+    y = np.array(values, dtype=np.float64)
+    columns = {name: _indicators(words) for name, words in levels.items()}
+    taken = sum(len(part[0]) for part in columns.values())
+    total = float(((y - y.mean()) ** 2).sum())
+    if not columns or total == 0 or len(y) - 1 < 2 * taken:
+        return None
+
+    def unexplained(parts: Sequence["np.ndarray[Any, Any]"]) -> float:
+        model = np.column_stack([np.ones((len(y), 1)), *parts])
+        return float(((y - model @ np.linalg.lstsq(model, y, rcond=None)[0]) ** 2).sum())
+
+    additive = np.column_stack([np.ones((len(y), 1)), *columns.values()])
+    if np.linalg.matrix_rank(additive) < 1 + taken:
+        return None
+    left = unexplained(list(columns.values()))
+    shares = {
+        name: max(0.0, unexplained([part for other, part in columns.items() if other != name]) - left) / total
+        for name in columns
+    }
+    points = list(zip(*levels.values(), strict=True))
+    cells = _indicators([repr(point) for point in points])
+    within = unexplained([cells])
+    rest = {}
+    if len(set(points)) > 1 + taken:
+        rest["interactions"] = max(0.0, left - within) / total
+    if len(set(points)) < len(points):
+        rest["seeds"] = within / total
+    elif rest:
+        rest = {"interactions and seed": rest["interactions"]}
+    return Importance("explained variance (ANOVA main effects)", _sorted(shares), rest)
+
+
+def _indicators(words: Sequence[str]) -> "np.ndarray[Any, Any]":
+    """A column (runs, levels - 1) of zeros and ones for each level but the first."""
+    import numpy as np
+
+    return np.array([[float(word == level) for level in sorted(set(words))[1:]] for word in words])
+
+
+def ped_anova(
+    levels: Mapping[str, Sequence[str]], values: Sequence[float], *, low_is_better: bool
+) -> Importance | None:
+    """How much each setting decides whether a trial is among the best tenth (Watanabe and others, 2023), after Optuna.
+
+    Args:
+        levels: the value of each setting in each trial, as it was typed; every setting has two or more.
+        values: the metric of each trial.
+        low_is_better: whether the best values are the lowest.
+
+    Returns:
+        None for fewer than 50 trials, whose best tenth is too small.
+    """
+    if not levels or len(values) * _BEST < _BEST_COUNT or len(set(values)) < 2:
+        return None
+    import optuna
+
+    columns: dict[str, Sequence[Any]] = {}
+    distributions: dict[str, BaseDistribution] = {}
+    for name, words in levels.items():
+        columns[name], distributions[name] = _dimension(words)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        study = optuna.create_study(direction="minimize" if low_is_better else "maximize")
+        for number, value in enumerate(values):
+            params = {name: column[number] for name, column in columns.items()}
+            study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=_BEST)
+        shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return Importance(f"PED-ANOVA of the best {_BEST:.0%} of {len(values)} trials", _sorted(shares), {})
+
+
+def _dimension(words: Sequence[str]) -> tuple[Sequence[Any], "BaseDistribution"]:
+    """Values and their distribution: numbers where there are more than two and all are, else choices."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        numbers = []
+    if not numbers or len(set(words)) <= 2:
+        return words, CategoricalDistribution(sorted(set(words)))
+    low, high = min(numbers), max(numbers)
+    return numbers, FloatDistribution(low, high, log=low > 0 and high / low > 30)
+
+
+def _sorted(shares: Mapping[str, float]) -> dict[str, float]:
+    return dict(sorted(shares.items(), key=lambda one: -one[1]))
