@@ -13,7 +13,6 @@ from typing import Any
 
 import hypothesis
 import pytest
-from tensorboard.summary.writer import event_file_writer
 
 # Before torch is imported: beside another busy process two OpenMP threads can be fifty times slower than one.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -123,12 +122,6 @@ def train_here(outputs: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
     logging.root.handlers[:] = handlers
     for signum, handler in signals.items():
         signal.signal(signum, handler)
-
-
-@pytest.fixture
-def event_files_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names of event files hold the second and a count, and are read in order: here the count keeps its length."""
-    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(1000))
 
 
 @pytest.fixture

@@ -249,7 +249,7 @@ def test_to_watch_changes_nothing_on_two_processes_either(train: Command):
     assert len((done.directories[1] / "00016/penultimate/tensors.tsv").read_text().splitlines()) == 1000
 
 
-def test_a_resumed_run_shows_nothing_twice(fit_here, event_files_in_order, tmp_path: Path):
+def test_a_resumed_run_shows_nothing_twice(fit_here, tmp_path: Path):
     directory = tmp_path / "cut"
 
     class Stop(pl.Callback):

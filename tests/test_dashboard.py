@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
@@ -20,6 +20,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from src.dashboard.names import readable_names
 from src.dashboard.view import View
 from src.paths import ROOT
+from src.runs.scalars import curves
 from tests.boards import FAILURE, SUCCESS, dashboard, eventually, records, trained, wait_for
 from tests.conftest import Command, MakeRun
 
@@ -229,6 +230,40 @@ def test_a_resumed_run_is_one_curve(trained: Path, loader: list[str]):
         def check() -> None:
             [row] = board.hparams().values()
             assert row["sessions"][0]["status"] == SUCCESS
+
+        eventually(check)
+
+
+@LOADERS
+def test_event_files_of_one_second_are_read_in_the_order_in_which_they_were_begun(
+    make_run: MakeRun, outputs: Path, loader: list[str]
+):
+    """Of runs whose files tensorboard has named: by their names the first attempt's would be read last."""
+    directory = make_run("seed=1").directory
+    for count, start, tag, steps in (
+        (9, 1, "val/acc", (8, 16)),
+        (10, 9, "val/acc", (16, 24)),
+        (11, None, "test/acc", (24,)),
+    ):
+        writer = EventFileWriter(str(directory), filename_suffix=".new")
+        if start:
+            log = SessionLog(status=SessionLog.START)
+            writer.add_event(Event(wall_time=time.time(), step=start, file_version="brain.Event:2"))
+            writer.add_event(Event(wall_time=time.time(), step=start, session_log=log))
+        for step in steps:
+            summary = Summary(value=[Summary.Value(tag=tag, simple_value=count)])
+            writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+        writer.close()
+        [path] = directory.glob("*.new")
+        path.rename(directory / f"events.out.tfevents.1795622371.host.1.{count}")
+    expected = {"val/acc": [(8, 9), (16, 10), (24, 10)], "test/acc": [(24, 11)]}
+    found = curves(directory)
+    assert {tag: [(point.step, point.value) for point in points] for tag, points in found.items()} == expected
+    with dashboard(outputs, *loader) as board:
+        [name] = wait_for(board.runs)
+
+        def check() -> None:
+            assert {tag: board.scalars(name, tag) for tag in expected} == expected
 
         eventually(check)
 

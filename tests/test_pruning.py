@@ -117,7 +117,7 @@ def test_units_that_are_pruned_can_be_cut_out(fit_here: Fit, activation: str):
     ("words", "cut"), [(PRUNED, (8, "told")), (STRUCTURED, (10, "killed"))], ids=["weights", "units"]
 )
 def test_cut_off_and_resumed_it_ends_as_if_it_had_not_been(
-    fit_here: Fit, tmp_path: Path, event_files_in_order: None, words: list[str], cut: tuple[int, str]
+    fit_here: Fit, tmp_path: Path, words: list[str], cut: tuple[int, str]
 ):
     directory = tmp_path / "cut"
     with pytest.raises((Interrupted, RuntimeError)):

@@ -61,11 +61,6 @@ def cut_and_resume(fit_here: Fit, tmp_path: Path, words: list[str], *cuts: tuple
     return fit_here(*words, small=False, into=directory)
 
 
-@pytest.fixture(autouse=True)
-def _event_files_in_order(event_files_in_order: None):
-    """Of two runs in one second, as here, TensorBoard reads the files in the order in which they were made."""
-
-
 @pytest.mark.parametrize("how", ["told", "killed"])
 @pytest.mark.parametrize("chunks", [1, 3, 4, 7, 9, 10])
 def test_cut_off_anywhere(fit_here: Fit, tmp_path: Path, chunks: int, how: str):

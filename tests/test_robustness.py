@@ -177,9 +177,7 @@ def test_a_step_is_that_of_the_attacked_samples_by_hand(fit_here: Fit):
 
 
 @pytest.mark.parametrize("cut", [(2, "told"), (4, "killed")])
-def test_cut_off_and_resumed_it_ends_as_if_it_had_not_been(
-    fit_here: Fit, tmp_path: Path, event_files_in_order: None, cut: tuple[int, str]
-):
+def test_cut_off_and_resumed_it_ends_as_if_it_had_not_been(fit_here: Fit, tmp_path: Path, cut: tuple[int, str]):
     words = [*ATTACKED, "data.steps_per_execution=3", "model.dropout=0.3"]
     directory = tmp_path / "cut"
     with pytest.raises((Interrupted, RuntimeError)):
@@ -258,7 +256,7 @@ def test_measured_again_it_is_the_same_and_replaces_the_picture(train_here: Comm
 
 
 def test_a_run_goes_on_as_if_its_robustness_had_not_been_measured(
-    fit_here: Fit, tmp_path: Path, event_files_in_order: None, monkeypatch: pytest.MonkeyPatch
+    fit_here: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     words = [*SMALL, "data.train_size=256"]
     directories = [fit_here(*words, "trainer.max_epochs=1", small=False)["directory"] for _ in range(2)]

@@ -1,6 +1,7 @@
 """Records, directories and TensorBoard: what a run leaves behind can be found and believed."""
 
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as PluginAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
-from tensorboard.summary.writer import event_file_writer
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util.tensor_util import make_ndarray
 
 from src.files import write
@@ -84,9 +85,7 @@ def test_curves_lie_on_the_optimizer_step(fit_here: Fit):
     assert {tag: seen.Scalars(tag)[-1].value for tag in result["metrics"]} == pytest.approx(result["metrics"])
 
 
-def test_what_a_killed_attempt_wrote_after_its_checkpoint_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    # Files are read in the order of their names, which within a second is that of a counter's digits.
-    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
+def test_what_a_killed_attempt_wrote_after_its_checkpoint_is_forgotten(tmp_path: Path):
     for resumed_at, steps in ((None, (8, 16, 24)), (16, (24, 32)), (24, (32, 40))):
         logger = TensorBoard(directory=str(tmp_path), resumed_at=resumed_at)
         for step in steps:
@@ -99,6 +98,23 @@ def test_what_a_killed_attempt_wrote_after_its_checkpoint_is_forgotten(tmp_path:
     shown = PluginAccumulator(str(tmp_path), event_file_active_filter=lambda _: True)
     shown.Reload()
     assert [(point.step, make_ndarray(point.tensor_proto).item()) for point in shown.Tensors("val/loss")] == curve
+
+
+def test_event_files_are_named_in_the_order_in_which_they_are_begun(tmp_path: Path):
+    EventFileWriter(str(tmp_path)).close()
+    [path] = tmp_path.iterdir()
+    names = [f"events.out.tfevents.{int(time.time()):010d}.zz.1.9"]  # as tensorboard names one on another host
+    path.rename(tmp_path / names[0])
+    for resumed_at in (None, 8):
+        logger = TensorBoard(directory=str(tmp_path), resumed_at=resumed_at)
+        for test in (False, True):
+            if test:
+                logger.begin_test()
+            logger.log_metrics({"test/acc" if test else "val/acc": 0.5}, 8)
+            [name] = {path.name for path in tmp_path.iterdir()} - set(names)
+            names.append(name)
+        logger.close()
+    assert names == sorted(names)
 
 
 def test_the_configuration_is_in_tensorboard_as_text_and_as_hyperparameters(fit_here: Fit):

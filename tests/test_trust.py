@@ -53,11 +53,6 @@ def test_a_finished_run_can_be_given_more_epochs(train_here: Command):
     assert not differences(outcome(done.directories[0]), outcome(done.directories[1]))
 
 
-@pytest.fixture(autouse=True)
-def _event_files_in_order(event_files_in_order: None):
-    """Of two runs in one second, as here, TensorBoard reads the files in the order in which they were made."""
-
-
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [

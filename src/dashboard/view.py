@@ -13,11 +13,11 @@ import psutil
 from src.dashboard.copies import Change, Copy, by_samples, in_group, write_events
 from src.dashboard.names import readable_names
 from src.runs.scalars import curves
+from src.tracking.event_files import EVENTS, in_order
 from src.tracking.hparams import END_SUFFIX, START_SUFFIX, columns, hparams, session_end, session_start
 from src.tracking.record import Record
 
 _PREFIX = "runs-dashboard-"
-_EVENTS = "events.out.tfevents.*"
 # In this order in HParams; what else was measured comes after them.
 _METRICS = ("val/acc", "test/acc", "val/loss", "test/loss", "train/acc", "train/loss")
 
@@ -101,7 +101,7 @@ class _Run:
 
     def follow(self, record: Record) -> None:
         """Link what is new, let go of what is gone, and copy on what is told otherwise."""
-        wanted = {path.relative_to(record.directory): path for path in self._files(record)}
+        wanted = dict(self._files(record))
         for path in [path for path in self._present() if path not in wanted]:
             if path in self._copies:
                 self._copies.pop(path).close()
@@ -119,25 +119,29 @@ class _Run:
             copy.advance()
         self._say(record, {path.name for path in wanted})
 
-    def _files(self, record: Record) -> Iterator[Path]:
-        """What TensorBoard reads of a run. One that runs again has not ended, whatever an earlier end says."""
+    def _files(self, record: Record) -> Iterator[tuple[Path, Path]]:
+        """What TensorBoard reads of a run: where it belongs in the folder, and the file itself.
+
+        Event files get names that sort as TensorBoard must read them. A run that is running again has not ended, whatever
+        an earlier end says.
+        """
         running = record.status == "running"
-        for path in record.directory.glob(_EVENTS):
-            if not (running and path.name.endswith(END_SUFFIX)):
-                yield path
+        for name, path in in_order(record.directory).items():
+            if not (running and name.endswith(END_SUFFIX)):
+                yield Path(name), path
         config = record.directory / "projector_config.pbtxt"
         if config.exists():
-            yield config
             text = config.read_text(errors="replace")
-            for folder in {path.split("/")[0] for path in re.findall(r'_path: "([^"]+)"', text)}:
-                yield from (path for path in (record.directory / folder).rglob("*") if path.is_file())
+            folders = {path.split("/")[0] for path in re.findall(r'_path: "([^"]+)"', text)}
+            found = (path for folder in folders for path in (record.directory / folder).rglob("*") if path.is_file())
+            yield from ((path.relative_to(record.directory), path) for path in (config, *found))
 
     def _present(self) -> list[Path]:
         files = [path.relative_to(self.folder) for path in self.folder.rglob("*") if not path.is_dir()]
         return [path for path in files if path.name not in self._own]
 
     def _change(self, path: Path, record: Record) -> Change | None:
-        if not path.match(_EVENTS):
+        if not path.match(EVENTS):
             return None
         if self.samples_axis and not path.name.endswith((START_SUFFIX, END_SUFFIX)):
             return by_samples(self._samples, record.values["config"]["data"]["batch_size"])
@@ -180,7 +184,7 @@ class _Run:
 def _bring(source: Path, target: Path) -> None:
     """Link an event file; copy what the projector needs, since it refuses files that lie elsewhere."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if source.match(_EVENTS):
+    if source.match(EVENTS):
         if not target.is_symlink():
             target.symlink_to(source)
     elif not target.exists() or target.stat().st_mtime_ns != source.stat().st_mtime_ns:

@@ -12,10 +12,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from torch.utils.tensorboard import writer
 from torch.utils.tensorboard.summary import custom_scalars, image, text
 
 from src.tracking.environment import PATCH
+from src.tracking.event_files import EVENTS, OrderedEventFileWriter
 from src.tracking.hparams import END_SUFFIX, START_SUFFIX, session_end, session_start
 from src.tracking.loggers import OnOptimizerStep
 from src.tracking.record import Record
@@ -44,6 +45,8 @@ _LAYOUT = {
         "memory, in MB": ["Multiline", ["^system/.*_mb$"]],
     },
 }
+# torch's SummaryWriter, which Lightning's logger uses, takes the class of its event files from its module.
+writer.EventFileWriter = OrderedEventFileWriter  # type: ignore[attr-defined]
 # What would end a cell of a table, or the code in it.
 _IN_A_CELL = str.maketrans({"|": "\u2223", "`": "'", "\n": " "})
 
@@ -108,7 +111,7 @@ def close_session(record: Record) -> None:
 
 def has_tensorboard(record: Record) -> bool:
     """Whether a run was trained with it, so that there is something to add pictures to."""
-    return any(record.directory.glob(f"events.out.tfevents.*{START_SUFFIX}"))
+    return any(record.directory.glob(f"{EVENTS}{START_SUFFIX}"))
 
 
 def add_pictures(record: Record, kind: str, pictures: "Mapping[str, npt.NDArray[np.uint8]]") -> None:
@@ -123,14 +126,14 @@ def add_pictures(record: Record, kind: str, pictures: "Mapping[str, npt.NDArray[
 def _replace(directory: Path, suffix: str, *summaries: Summary) -> None:
     """Write summaries into an event file of their own, in place of those with the same suffix."""
     _remove(directory, suffix)
-    writer = EventFileWriter(str(directory), filename_suffix=suffix)
+    events = OrderedEventFileWriter(str(directory), filename_suffix=suffix)
     for summary in summaries:
-        writer.add_event(Event(wall_time=time.time(), step=0, summary=summary))
-    writer.close()
+        events.add_event(Event(wall_time=time.time(), step=0, summary=summary))
+    events.close()
 
 
 def _remove(directory: Path, suffix: str) -> None:
-    for earlier in directory.glob(f"events.out.tfevents.*{suffix}"):
+    for earlier in directory.glob(f"{EVENTS}{suffix}"):
         earlier.unlink()
 
 

@@ -1,0 +1,88 @@
+"""The event files of a run: their names, and the order in which they are to be read. Imports no torch."""
+
+import contextlib
+import functools
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+from tensorboard.compat import tf
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.summary.writer.event_file_writer import EventFileWriter, _AsyncWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+_PREFIX = "events.out.tfevents."
+EVENTS = f"{_PREFIX}*"
+
+
+class OrderedEventFileWriter(EventFileWriter):
+    """Writes an event file whose name sorts after those that are already there.
+
+    TensorBoard reads the files of a run in the order of their names, and a session that starts drops the points of those
+    before. tensorboard's own names consist of the second, the host, the process and a count: of two files begun in one
+    second, ``.10`` sorts before ``.9``, and after a clock was set back every new file sorts before the old ones. Here no
+    two files of a directory share a second.
+
+    Args:
+        logdir: the directory, which is created if necessary.
+        max_queue_size: pending events that are kept before one must wait.
+        flush_secs: seconds after which pending events are flushed.
+        filename_suffix: at the end of the name.
+    """
+
+    def __init__(
+        self, logdir: str, max_queue_size: int = 10, flush_secs: float = 120, filename_suffix: str = ""
+    ) -> None:
+        directory = Path(logdir)
+        directory.mkdir(parents=True, exist_ok=True)
+        begun = max([time.time(), *(int(second) + 1 for second in _begun(directory).values())])
+        name = f"{_PREFIX}{int(begun):010d}.{socket.gethostname()}.{os.getpid()}{filename_suffix}"
+        self._logdir = logdir
+        self._async_writer = _AsyncWriter(
+            RecordWriter(tf.io.gfile.GFile(str(directory / name), "wb")), max_queue_size, flush_secs
+        )
+        self.add_event(Event(wall_time=begun, file_version="brain.Event:2"))
+        self.flush()
+
+
+def in_order(directory: Path) -> dict[str, Path]:
+    """The event files of a directory in the order in which they were begun, by names that sort in this order.
+
+    The order is that of the first events' times, which also tells apart files of one second that another writer has named.
+    Files without a whole event are left out.
+    """
+    begun = _begun(directory)
+    return {
+        f"{_PREFIX}{begun[path]:017.6f}.{path.name.removeprefix(_PREFIX)}": path
+        for path in sorted(begun, key=lambda path: begun[path])
+    }
+
+
+def read(path: Path) -> Iterator[Event]:
+    """The whole events of an event file; none of one that has been removed."""
+    with contextlib.suppress(tf.errors.NotFoundError):
+        yield from LegacyEventFileLoader(str(path)).Load()
+
+
+def _begun(directory: Path) -> dict[Path, float]:
+    """When each event file of a directory was begun, in seconds since 1970."""
+    begun = {}
+    for path in directory.glob(EVENTS):
+        with contextlib.suppress(LookupError):
+            begun[path] = _first_time(path)
+    return begun
+
+
+@functools.cache  # a dashboard asks every few seconds
+def _first_time(path: Path) -> float:
+    """The time of the first event of a file, in seconds since 1970.
+
+    Raises:
+        LookupError: there is none, so far.
+    """
+    for event in read(path):
+        return float(event.wall_time)
+    raise LookupError(path)
