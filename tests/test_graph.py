@@ -15,6 +15,7 @@ from torch.optim import lr_scheduler
 
 from src.model.graph import Capture, ChunkGraph
 from src.model.steps import Steps, _changes_lr_only
+from tests.outcome import curves
 from tests.test_training import weights
 
 Fit = Callable[..., dict[str, Any]]
@@ -75,6 +76,7 @@ def assert_same(directories: list[Path]) -> None:
         torch.testing.assert_close(weights(directories[1])[name], value, rtol=1e-4, atol=1e-5)
     assert one["global_step"] == other["global_step"] == 42
     assert one["lr_schedulers"] == other["lr_schedulers"]
+    assert curves(directories[0])["lr"] == curves(directories[1])["lr"]
     states = [checkpoint["optimizer_states"][0]["state"] for checkpoint in (one, other)]
     for number, state in states[0].items():
         assert state["step"] == states[1][number]["step"] == 42

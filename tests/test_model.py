@@ -11,12 +11,13 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, Optimizer
 
 from src.errors import UserError
 from src.model import schedules
 from src.model.classifier import Classifier
 from src.model.mlp import MLP
+from src.model.optimizers import Muon
 from src.paths import ROOT
 
 NET = {"_target_": "src.model.mlp.MLP", "input_shape": [28, 28], "outputs": 10, "hidden": [128, 64]}
@@ -95,6 +96,56 @@ def test_one_cycle_gives_no_momentum_to_an_optimizer_without():
         optimizer = SGD([nn.Parameter(torch.ones(1))], lr=2.0, momentum=momentum)
         schedules.one_cycle(optimizer, steps_per_epoch=10, max_epochs=10)
         assert (optimizer.param_groups[0]["momentum"] > 0) == (momentum > 0)
+
+
+def groups_of(optimizer: Optimizer, schedule: str, **settings: Any) -> list[list[dict[str, Any]]]:
+    """The optimizer's groups at each of 100 steps; a plateau sees a loss that never improves."""
+    made = getattr(schedules, schedule)(optimizer, steps_per_epoch=10, max_epochs=10, **settings)
+    seen = []
+    for _ in range(100):
+        seen.append([dict(group) for group in optimizer.param_groups])
+        optimizer.step()
+        made.step(*([1.0] if schedule == "plateau" else []))
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("schedule", "settings", "end"),
+    [
+        ("constant", {"warmup_epochs": 1.0}, 1.0),
+        ("step", {"every_epochs": 3.0, "warmup_epochs": 1.0}, 1e-2),
+        ("exponential", {"factor": 0.8, "warmup_epochs": 1.0}, 0.8**8.9),
+        ("cosine", {"final_ratio": 0.1, "warmup_epochs": 1.0}, 0.1003),
+        ("one_cycle", {}, 4e-6),
+        ("plateau", {"watch": "val/loss", "min_ratio": 1e-3}, 1e-3),
+    ],
+)
+def test_groups_of_different_learning_rates_go_through_a_schedule_alike(
+    schedule: str, settings: dict[str, Any], end: float
+):
+    bases = [2.0, 2e-3, 2e-9]
+    optimizer = SGD([{"params": [nn.Parameter(torch.ones(1))], "lr": lr} for lr in bases], lr=1.0)
+    for groups in (seen := groups_of(optimizer, schedule, **settings)):
+        ratios = [group["lr"] / lr for group, lr in zip(groups, bases, strict=True)]
+        assert ratios == pytest.approx([ratios[0]] * 3)
+    assert seen[-1][0]["lr"] == pytest.approx(2.0 * end, rel=1e-3)
+
+
+def test_one_cycle_moves_the_momentum_of_each_group_that_has_one():
+    weights = [nn.Parameter(torch.ones(2, 2)) for _ in range(3)]
+    seen = groups_of(Muon(weights, lr=0.02, adamw_lr=1e-4), "one_cycle")
+    for step, momentum in ((0, 0.95), (29, 0.85), (99, 0.95)):
+        hidden, rest = seen[step]
+        assert (hidden["momentum"], rest["betas"]) == (pytest.approx(momentum), (pytest.approx(momentum), 0.999))
+    mixed = SGD([{"params": weights[:1], "momentum": 0.9}, {"params": weights[1:]}], lr=1.0)
+    assert [group["momentum"] for group in groups_of(mixed, "one_cycle")[29]] == [pytest.approx(0.85), 0.0]
+
+
+@pytest.mark.parametrize("rise", [0.01, 1.0])
+def test_one_cycle_may_rise_for_one_step_or_to_the_last(rise: float):
+    seen = rates("one_cycle", 100, rise=rise)
+    assert seen[0] == pytest.approx(0.08 if rise == 1 else 2.0)
+    assert seen[99] == pytest.approx(2.0 if rise == 1 else 8e-6)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])

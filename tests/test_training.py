@@ -1,6 +1,7 @@
 """The training itself: equal to a plain loop, equal on any number of processes, and nothing saved of a broken one."""
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from src.model.classifier import Classifier
 from src.paths import ROOT
 from src.randomness import epoch_order
 from tests.losses import Losses
+from tests.outcome import curves
 
 Fit = Callable[..., dict[str, Any]]
 STEPS = 200
@@ -179,6 +181,17 @@ def test_gradients_are_clipped_to_the_norm(fit_here: Fit):
     fit_here("model.gradient_clip_norm=0.01", "data.steps_per_execution=1", extra=[norms])
     assert len(norms.values) == 16
     assert max(norms.values) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_each_parameter_group_is_scheduled_and_logged_with_the_learning_rate_of_the_last_step(fit_here: Fit):
+    words = ["optimizer=muon", "optimizer.lr=0.02", "optimizer.adamw_lr=1e-4", "schedule=cosine"]
+    result = fit_here(*words, "schedule.final_ratio=0.1", "data.steps_per_execution=3")  # two epochs of eight steps
+    logged = curves(result["directory"])
+    for tag, lr in (("lr", 0.02), ("lr/pg2", 1e-4)):
+        used = [lr * (0.1 + 0.9 * (1 + math.cos(math.pi * step / 16)) / 2) for step in range(16)]
+        assert logged[tag] == [(8, pytest.approx(used[7])), (16, pytest.approx(used[15]))]
+    state = torch.load(result["directory"] / "checkpoints" / "last.ckpt", weights_only=True)["optimizer_states"][0]
+    assert [group["lr"] for group in state["param_groups"]] == pytest.approx([0.002, 1e-5])
 
 
 def test_last_is_the_last_epoch_even_when_nothing_improves(fit_here: Fit):

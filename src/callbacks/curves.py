@@ -1,7 +1,7 @@
 """What happens within an epoch, as curves."""
 
 import time
-from typing import cast
+from typing import Any, cast
 
 import lightning.pytorch as pl
 
@@ -17,9 +17,9 @@ class Curves(pl.Callback):
     """Logs, whenever a point is due:
 
     ``train/loss_step`` and ``train/acc_step``, means over the steps of the last chunk (an epoch's own means are
-    ``train/loss`` and ``train/acc``); ``lr``, one name for every optimizer so that all runs share a chart; ``samples``,
-    the training samples seen, the axis on which runs of different batch sizes compare; ``samples_per_s`` since the point
-    before, over all ranks.
+    ``train/loss`` and ``train/acc``); ``lr``, the learning rate of the last step, one name for every optimizer so that all
+    runs share a chart, and that of further parameter groups as ``lr/pg2``, ...; ``samples``, the training samples seen, the
+    axis on which runs of different batch sizes compare; ``samples_per_s`` since the point before, over all ranks.
     """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -34,7 +34,7 @@ class Curves(pl.Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: dict[str, float],
+        outputs: dict[str, Any],
         batch: Chunk,
         batch_idx: int,
     ) -> None:
@@ -47,7 +47,8 @@ class Curves(pl.Callback):
         point = {
             "train/loss_step": outputs["train/loss"],
             "train/acc_step": outputs["train/acc"],
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            # Not as the optimizer has it: a schedule has moved that on to the next step.
+            **{"lr" if number == 1 else f"lr/pg{number}": lr for number, lr in enumerate(outputs["lr"], 1)},
             "samples": earlier + sum(batch.totals),
         }
         now = time.perf_counter()

@@ -161,11 +161,12 @@ class Classifier(pl.LightningModule):
         """Find out how the steps of this training can be taken."""
         self._steps = Steps(self)
 
-    def training_step(self, chunk: Chunk, batch_idx: int) -> dict[str, float]:
+    def training_step(self, chunk: Chunk, batch_idx: int) -> dict[str, Any]:
         """Take one optimizer step for each batch of the chunk.
 
         Returns:
-            Mean loss and accuracy over the chunk and over all ranks.
+            ``train/loss`` and ``train/acc``, means over the chunk and over all ranks, and ``lr``, the learning rate of each
+            parameter group at the last step.
 
         Raises:
             NonFiniteLoss: the loss of a step is not a finite number.
@@ -179,7 +180,7 @@ class Classifier(pl.LightningModule):
         if self.trainer.world_size > 1:
             pooled = self.trainer.strategy.reduce(pooled, reduce_op="sum")
         *values, right = pooled.tolist()
-        return self._account(chunk, values, right)
+        return {**self._account(chunk, values, right), "lr": self._steps.learning_rates}
 
     def _account(self, chunk: Chunk, values: list[float], right: float) -> dict[str, float]:
         """Check the pooled losses of a chunk's steps and add them to the epoch's means."""

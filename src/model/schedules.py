@@ -1,8 +1,13 @@
-"""Learning-rate schedules. They advance by optimizer step, plateau by epoch; their lengths are said in epochs."""
+"""Learning-rate schedules. They advance by optimizer step, plateau by epoch; their lengths are said in epochs.
 
+Each parameter group is scheduled relative to its own learning rate: ``lr`` below is the group's.
+"""
+
+import math
+
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
-    CosineAnnealingLR,
     ExponentialLR,
     LinearLR,
     LRScheduler,
@@ -53,8 +58,7 @@ def cosine(
 ) -> LRScheduler:
     """Half a cosine from ``lr`` down to ``final_ratio * lr`` after the last step (Loshchilov and Hutter, 2017)."""
     steps = max(1, max_epochs * steps_per_epoch - round(warmup_epochs * steps_per_epoch))
-    falling = CosineAnnealingLR(optimizer, T_max=steps, eta_min=final_ratio * optimizer.param_groups[0]["lr"])
-    return _after_warmup(falling, optimizer, warmup_epochs * steps_per_epoch)
+    return _after_warmup(_Cosine(optimizer, steps, final_ratio), optimizer, warmup_epochs * steps_per_epoch)
 
 
 def one_cycle(
@@ -67,17 +71,17 @@ def one_cycle(
     final_ratio: float = 4e-6,
 ) -> LRScheduler:
     """From ``start_ratio * lr`` up to ``lr`` over the share ``rise`` of the training, then down to ``final_ratio * lr``,
-    both along half a cosine, with the momentum, where there is one, going the other way (Smith and Topin, 2018).
+    both along half a cosine, with the momentum (or Adam's beta1), where it is not zero, going the other way from 0.95 to
+    0.85 and back (Smith and Topin, 2018).
     """
-    return OneCycleLR(
+    return _OneCycle(
         optimizer,
         max_lr=[group["lr"] for group in optimizer.param_groups],
         total_steps=max_epochs * steps_per_epoch,
         pct_start=rise,
         div_factor=1 / start_ratio,
         final_div_factor=start_ratio / final_ratio,
-        # An optimizer without momentum stays without.
-        cycle_momentum="betas" in optimizer.defaults or optimizer.defaults.get("momentum", 0) > 0,
+        cycle_momentum=False,
     )
 
 
@@ -98,6 +102,7 @@ def plateau(
         factor=factor,
         patience=patience_epochs,
         min_lr=[min_ratio * group["lr"] for group in optimizer.param_groups],
+        eps=0.0,  # torch ignores steps below 1e-8, however small a group's learning rate is
     )
 
 
@@ -109,3 +114,47 @@ def _after_warmup(schedule: LRScheduler, optimizer: Optimizer, steps: float) -> 
 def _rise(optimizer: Optimizer, steps: int) -> LRScheduler:
     """A linear rise that reaches the full rate after ``steps`` steps; the first step already moves."""
     return LinearLR(optimizer, start_factor=1 / (steps + 1), total_iters=steps)
+
+
+class _Cosine(LRScheduler):
+    """Half a cosine over ``steps`` from each group's learning rate down to ``final_ratio`` of it.
+
+    torch's ``CosineAnnealingLR``, from step to step by the same formula, ends at one learning rate for all groups.
+    """
+
+    def __init__(self, optimizer: Optimizer, steps: int, final_ratio: float) -> None:
+        self.steps, self.final_ratio = steps, final_ratio
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The learning rate of each group."""
+        if self.last_epoch == 0:
+            return list(self.base_lrs)
+        before, now = (1 + math.cos(math.pi * step / self.steps) for step in (self.last_epoch - 1, self.last_epoch))
+        ends = [self.final_ratio * lr for lr in self.base_lrs]
+        groups = self.optimizer.param_groups
+        return [now / before * (group["lr"] - end) + end for group, end in zip(groups, ends, strict=True)]
+
+
+class _OneCycle(OneCycleLR):
+    """torch's, with the momentum of each group that has one, under the name that it has there.
+
+    torch expects a momentum of all groups, under one name; and it divides by zero where the learning rate rises to the
+    last step, or for a single one.
+    """
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The learning rate of each group, whose momentum is set."""
+        peak, last = self._schedule_phases[0]["end_step"], self.total_steps - 1
+        rises = self.last_epoch <= peak or peak == last
+        start, end = (0, peak) if rises else (peak, last)
+        share = (self.last_epoch - start) / (end - start) if end > start else 1.0
+        before, after = (0.95, 0.85) if rises else (0.85, 0.95)
+        momentum = self._annealing_cos(before, after, share)
+        for group in self.optimizer.param_groups:
+            if group.get("momentum"):
+                group["momentum"] = momentum
+            if group.get("betas", [0.0])[0]:
+                group["betas"] = (momentum, *group["betas"][1:])
+        first, second = ("initial_lr", "max_lr") if rises else ("max_lr", "min_lr")
+        return [self._annealing_cos(group[first], group[second], share) for group in self.optimizer.param_groups]

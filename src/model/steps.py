@@ -65,6 +65,7 @@ class Steps:
         exact = type(precision) in (Precision, DoublePrecision)
         self._written_out = self._alone and exact and not torch.is_anomaly_enabled()
         self._shared_sum = self._share()
+        self.learning_rates: list[float] = []  # of each parameter group, at the last step
         self._prepare()
 
     def _share(self) -> SharedSum | None:
@@ -158,6 +159,7 @@ class Steps:
             self._progress.increment_completed()
             if self._schedule is not None:
                 self._schedule.step()
+        self.learning_rates = rates[-1:]
         return cast(ChunkGraph, self._graph)(inputs, targets, rates)
 
     def _take_at(self, inputs: Tensor, targets: Tensor, rates: Sequence[Tensor]) -> Tensor:
@@ -207,6 +209,7 @@ class Steps:
             self._progress.increment_completed()  # this is what global_step counts
         else:
             self._optimizer.step()  # on_before_optimizer_step clips
+        self.learning_rates = [group["lr"] for group in self._optimizer.param_groups]
         if self._schedule is not None:
             self._schedule.step()
 

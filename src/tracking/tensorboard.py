@@ -36,7 +36,7 @@ _LAYOUT = {
     },
     "within the epochs": {
         "loss": ["Multiline", ["^train/loss_step$"]],
-        "rate": ["Multiline", ["^lr$"]],
+        "learning rate": ["Multiline", ["^lr(/pg[0-9]+)?$"]],
         "gradient norm": ["Multiline", ["^gradient_norm$"]],
     },
     "the machine": {
