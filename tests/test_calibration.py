@@ -1,6 +1,7 @@
 """Temperature scaling: what it finds, what it changes, what it never changes."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.calibration import fit_temperature
+from src.callbacks.after_test import Outcome
+from src.callbacks.results import calibration
 from src.errors import UserError
 from src.evaluate import main
 from src.model.losses import columns, predicted, probabilities
@@ -43,6 +46,22 @@ def test_the_effect_is_measured_on_both_sets_and_kept(train_here: Command, capfd
     events = EventAccumulator(str(directory))
     events.Reload()
     assert "calibration" in events.Tags()["images"]
+
+
+def test_the_calibration_error_of_many_samples_is_that_of_its_bins():
+    """Sums in float32 are wrong in the fifth digit."""
+    confidence = torch.linspace(0.5, 1, 1_000_000).sub(1e-4).clamp_min(0.5)
+    chances = torch.stack([confidence, 1 - confidence], 1)
+    labels = (torch.arange(len(chances)) % 4 == 0).long()
+    found = calibration(Outcome(chances, labels, chances, ["a", "b"]))
+    assert sum(one["count"] for one in found["bins"]) == len(labels)
+    exact, edges = confidence.double(), torch.linspace(0, 1, 16)
+    gaps = []
+    for low, high in pairwise(edges.tolist()):
+        here = (confidence > low) & (confidence <= high)
+        if here.any():
+            gaps.append(float(here.sum()) * abs(float(exact[here].mean()) - float((labels[here] == 0).double().mean())))
+    assert found["ece"] == pytest.approx(sum(gaps) / len(labels), rel=1e-9)
 
 
 @pytest.mark.parametrize("factor", [0.05, 1.0, 3.0, 200.0])

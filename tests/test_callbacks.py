@@ -38,7 +38,7 @@ def test_results_are_those_of_the_kept_weights(train_here: Command):
     assert torch.equal(torch.tensor(found["confusion"]), multiclass_confusion_matrix(said, labels, 10))
     assert sum(one["count"] for one in found["calibration"]["bins"]) == 10_000
     gaps = [abs(one["confidence"] - one["accuracy"]) * one["count"] for one in found["calibration"]["bins"]]
-    assert sum(gaps) / 10_000 == pytest.approx(found["calibration"]["ece"], abs=1e-4)
+    assert sum(gaps) / 10_000 == pytest.approx(found["calibration"]["ece"], rel=1e-9)
     assert len(found["mistakes"]) == 25
     confidences = [mistake["confidence"] for mistake in found["mistakes"]]
     assert confidences == sorted(confidences, reverse=True)

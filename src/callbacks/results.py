@@ -8,7 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 from torchvision.io import encode_png
 
 from src.callbacks.after_test import AfterTest, Outcome
@@ -60,22 +60,22 @@ def calibration(outcome: Outcome) -> dict[str, Any]:
     """How far confidence can be believed.
 
     Returns:
-        ``ece``, the expected calibration error, and ``bins`` of equal width in confidence: its mean, the accuracy and the
-        count of each that has samples.
+        ``ece``, the expected calibration error (Guo and others, 2017), and ``bins`` of equal width in confidence: its mean,
+        the accuracy and the count of each that has samples; all summed up in float64.
     """
     sure, right = outcome.chances.amax(1), outcome.predicted == outcome.labels
     number = torch.bucketize(sure, torch.linspace(0, 1, _BINS + 1)[1:-1])
     bins = [
         {
-            "confidence": float(sure[here].mean()),
-            "accuracy": float(right[here].float().mean()),
+            "confidence": float(sure[here].double().mean()),
+            "accuracy": float(right[here].double().mean()),
             "count": int(here.sum()),
         }
         for here in (number == one for one in range(_BINS))
         if here.any()
     ]
-    error = multiclass_calibration_error(outcome.chances, outcome.labels, len(outcome.names), n_bins=_BINS)
-    return {"ece": float(error), "bins": bins}
+    error = sum(abs(one["confidence"] - one["accuracy"]) * one["count"] for one in bins) / len(right)
+    return {"ece": error, "bins": bins}
 
 
 def _png(picture: Tensor) -> str:

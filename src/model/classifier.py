@@ -84,6 +84,12 @@ class Classifier(pl.LightningModule):
             raise FileNotFoundError(f"{checkpoint_path} is not a checkpoint file.")
         return super().load_from_checkpoint(path, **{"map_location": "cpu", **kwargs, "weights_only": True})
 
+    def setup(self, stage: str) -> None:
+        """Let the means be summed up in float64, except on Apple's GPUs, which do not have it."""
+        dtype = torch.float32 if self.trainer.strategy.root_device.type == "mps" else torch.float64
+        for mean in (self.train_loss, self.train_acc, self.val_loss, self.test_loss):
+            mean.set_dtype(dtype)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the epoch's means so far, so that a run cut off within an epoch reports all of it."""
         checkpoint["means"] = {name: dict(getattr(self, name).metric_state) for name in ("train_loss", "train_acc")}
