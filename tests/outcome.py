@@ -22,6 +22,7 @@ def outcome(directory: Path) -> dict[str, Any]:
         "global_step",
         "books",
     )
+    del checkpoint["books"]["seconds"]  # no two runs share it
     record = json.loads((directory / "run.json").read_text())
     return {
         **{key: checkpoint[key] for key in kept if key in checkpoint},

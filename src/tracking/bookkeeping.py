@@ -26,7 +26,8 @@ class Bookkeeper(pl.Callback):
     """Knows the run's metrics, its best checkpoint and its speed, and writes the first two while the run trains.
 
     It sees to it, too, that a checkpoint holds what Lightning leaves out and a resumed run needs: the epoch's metrics,
-    and whether the training was to stop after that epoch.
+    whether the training was to stop after that epoch, and how many samples it took how long to train on. So the speed of a
+    resumed run, like the record's ``duration_s``, covers all its sessions.
 
     Args:
         directory: the run's directory.
@@ -41,7 +42,11 @@ class Bookkeeper(pl.Callback):
 
     @property
     def samples_per_s(self) -> float:
-        """Training samples a second over all ranks, validation and checkpoints left out."""
+        """Training samples a second over all ranks and all sessions of the run.
+
+        The time is that of the training steps, without validation and checkpoints. Steps that a killed session took after
+        its last checkpoint count neither with their samples nor with their time, since they are taken again.
+        """
         return round(self._samples / self._seconds, 1) if self._seconds else 0.0
 
     def results(self, best: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +79,12 @@ class Bookkeeper(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add what Lightning leaves out; have every point up to here in the files before the checkpoint is."""
-        checkpoint[_KEY] = {"metrics": self.metrics | _logged(trainer), "should_stop": trainer.should_stop}
+        checkpoint[_KEY] = {
+            "metrics": self.metrics | _logged(trainer),
+            "should_stop": trainer.should_stop,
+            "samples": self._samples,
+            "seconds": self._seconds,
+        }
         for logger in trainer.loggers:
             logger.save()
 
@@ -83,7 +93,10 @@ class Bookkeeper(pl.Callback):
     ) -> None:
         """Take up what was known when the checkpoint was saved."""
         if trainer.state.fn == TrainerFn.FITTING:
-            self.metrics, self._stop_early = checkpoint[_KEY]["metrics"], checkpoint[_KEY]["should_stop"]
+            books = checkpoint[_KEY]
+            self.metrics, self._stop_early = books["metrics"], books["should_stop"]
+            # Checkpoints of earlier versions lack these.
+            self._samples, self._seconds = books.get("samples", 0), books.get("seconds", 0.0)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop a training that was cut off after it had decided to stop."""
