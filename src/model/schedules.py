@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
     ExponentialLR,
+    LambdaLR,
     LinearLR,
     LRScheduler,
     OneCycleLR,
@@ -58,7 +59,12 @@ def cosine(
 ) -> LRScheduler:
     """Half a cosine from ``lr`` down to ``final_ratio * lr`` after the last step (Loshchilov and Hutter, 2017)."""
     steps = max(1, max_epochs * steps_per_epoch - round(warmup_epochs * steps_per_epoch))
-    return _after_warmup(_Cosine(optimizer, steps, final_ratio), optimizer, warmup_epochs * steps_per_epoch)
+
+    def ratio(step: int) -> float:
+        # Not CosineAnnealingLR, which ends at one learning rate for all groups.
+        return final_ratio + (1 - final_ratio) * (1 + math.cos(math.pi * step / steps)) / 2
+
+    return _after_warmup(LambdaLR(optimizer, ratio), optimizer, warmup_epochs * steps_per_epoch)
 
 
 def one_cycle(
@@ -114,26 +120,6 @@ def _after_warmup(schedule: LRScheduler, optimizer: Optimizer, steps: float) -> 
 def _rise(optimizer: Optimizer, steps: int) -> LRScheduler:
     """A linear rise that reaches the full rate after ``steps`` steps; the first step already moves."""
     return LinearLR(optimizer, start_factor=1 / (steps + 1), total_iters=steps)
-
-
-class _Cosine(LRScheduler):
-    """Half a cosine over ``steps`` from each group's learning rate down to ``final_ratio`` of it.
-
-    torch's ``CosineAnnealingLR``, from step to step by the same formula, ends at one learning rate for all groups.
-    """
-
-    def __init__(self, optimizer: Optimizer, steps: int, final_ratio: float) -> None:
-        self.steps, self.final_ratio = steps, final_ratio
-        super().__init__(optimizer)
-
-    def get_lr(self) -> list[float | Tensor]:
-        """The learning rate of each group."""
-        if self.last_epoch == 0:
-            return list(self.base_lrs)
-        before, now = (1 + math.cos(math.pi * step / self.steps) for step in (self.last_epoch - 1, self.last_epoch))
-        ends = [self.final_ratio * lr for lr in self.base_lrs]
-        groups = self.optimizer.param_groups
-        return [now / before * (group["lr"] - end) + end for group, end in zip(groups, ends, strict=True)]
 
 
 class _OneCycle(OneCycleLR):
