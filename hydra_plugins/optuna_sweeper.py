@@ -65,9 +65,14 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run the search that the command line describes."""
+        """Run the search that the command line describes; one whose storage fails ends, and can be resumed."""
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import SQLAlchemyError
+
         from src.launching.share import jobs_at_once
+        from src.run import say
         from src.sweeps.space import split_space
+        from src.sweeps.storage import reason
         from src.sweeps.study import search
         from src.sweeps.sweep import Sweep
 
@@ -75,11 +80,14 @@ class OptunaSweeper(Sweeper):
         params = OmegaConf.to_container(self.params, resolve=True)
         assert isinstance(params, dict)
         fixed, space = split_space({str(key): value for key, value in params.items()}, arguments, self.loader)
-        search(
-            Sweep.load(directory),
-            space,
-            fixed,
-            launch=lambda jobs, first: self.launcher.launch(jobs, initial_job_idx=first),
-            at_once=jobs_at_once(),
-            max_epochs=self.config.trainer.max_epochs,
-        )
+        try:
+            search(
+                Sweep.load(directory),
+                space,
+                fixed,
+                launch=lambda jobs, first: self.launcher.launch(jobs, initial_job_idx=first),
+                at_once=jobs_at_once(),
+                max_epochs=self.config.trainer.max_epochs,
+            )
+        except (SQLAlchemyError, StorageInternalError) as error:
+            say(f"the search has lost its storage ({reason(error)}): resume the sweep once the storage is back.")

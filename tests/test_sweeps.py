@@ -185,6 +185,29 @@ def test_identical_searches_train_identical_trials_even_if_one_is_killed_and_res
 
 
 @pytest.mark.slow
+def test_a_search_that_loses_its_storage_ends_with_a_message_and_the_way_to_resume_it(project: Path, outputs: Path):
+    storage = outputs.with_name("study.db")
+    words = [
+        "-m",
+        "hydra/sweeper=optuna",
+        "model.width=range(5,50)",
+        f"hydra.sweeper.storage=sqlite:///{storage}",
+        *ONE,
+    ]
+    process = begin(project, outputs, *words)
+    until = time.monotonic() + 200
+    while not list(outputs.glob("sweeps/*/000/run.json")):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    storage.write_text("no database any more")
+    done = end(process, outputs)
+    assert done.status == 1
+    assert "error: the search has lost its storage (file is not a database)" in done.stdout
+    assert f"-m resume={done.runs[0]['sweep']}" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.slow
 def test_a_sweep_told_to_stop_ends_its_workers_and_names_what_was_not_run(project: Path, outputs: Path):
     words = ["-m", "model.width=5,6,7,8,9", "trainer.max_epochs=300", *JOBLIB]
     process = begin(project, outputs, *words)

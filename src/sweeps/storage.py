@@ -87,13 +87,19 @@ def _connect(address: str, url: "sqlalchemy.URL") -> None:
     if thread.is_alive():
         raise ConfigError(f"{_shown(url)} does not answer within {_PATIENCE_S} s: check the host and the port.")
     if failed:
-        cause = getattr(failed[0], "orig", None) or failed[0].__cause__ or failed[0]
-        text = (str(cause).strip() or type(cause).__name__).splitlines()[0].rstrip(".")
+        text = reason(failed[0])
         if url.password:
             text = text.replace(str(url.password), "***")
         raise ConfigError(
             f"{_shown(url)} cannot be used ({text}): check its address, user, password and rights."
         ) from failed[0]
+
+
+def reason(error: BaseException) -> str:
+    """What the database said, in a line, below what SQLAlchemy and Optuna have put around it."""
+    while (cause := getattr(error, "orig", None) or error.__cause__) is not None:
+        error = cause
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _shown(url: "sqlalchemy.URL") -> str:
