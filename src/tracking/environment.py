@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from src.paths import ROOT
+from src.paths import OUTPUTS, ROOT
 from src.tracking.ownership import owner
 
 PATCH = "code.patch"
@@ -49,8 +49,16 @@ def _ask(root: Path, *words: str, **variables: str) -> bytes:
 
 def _status(root: Path) -> list[bytes]:
     """What git sees as changed below ``root``: two letters, a space and a path each."""
-    listing = _ask(root, "status", "--porcelain", "--untracked-files=all", "--no-renames", "-z", "--", ".")
+    listing = _ask(root, "status", "--porcelain", "--untracked-files=all", "--no-renames", "-z", "--", *_code(root))
     return [entry for entry in listing.split(b"\0") if entry]
+
+
+def _code(root: Path) -> list[str]:
+    """What counts as code, for git: all below ``root`` but the runs, even where outputs/ is a symbolic link."""
+    runs, elsewhere = ["outputs"], OUTPUTS.parent.resolve() / OUTPUTS.name
+    if root.resolve() in elsewhere.parents:
+        runs.append(str(elsewhere.relative_to(root.resolve())))
+    return [".", *(f":(exclude,literal){folder}" for folder in runs)]
 
 
 def _patch(root: Path, top: Path) -> bytes:
@@ -63,7 +71,7 @@ def _patch(root: Path, top: Path) -> bytes:
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(Path(root, objects)),
         }
         _ask(top, "read-tree", "HEAD", **own)
-        _ask(root, "add", "--all", ".", **own)
+        _ask(root, "add", "--all", "--", *_code(root), **own)
         return _ask(top, "diff", "--cached", "--binary", "--no-color", "--no-ext-diff", "HEAD", **own)
 
 
