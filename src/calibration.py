@@ -24,10 +24,8 @@ from src.tracking.tensorboard import add_pictures, has_tensorboard
 from src.tracking.weights import trained
 
 
-def calibrate(record: Record, checkpoint: str = "best") -> dict[str, Any]:
-    """Fit a temperature on the samples a run held out, measure what it does, and keep it in the record.
-
-    TensorBoard gets the reliability on the test set before and after: image ``calibration``.
+def measure(record: Record, checkpoint: str = "best") -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Fit a temperature on the samples a run held out, and measure what it does; the run is only read.
 
     Args:
         record: the run.
@@ -36,7 +34,7 @@ def calibrate(record: Record, checkpoint: str = "best") -> dict[str, Any]:
     Returns:
         The record's new ``calibration``: ``at``, ``checkpoint``, ``temperature``, and ``before`` and ``after``, which hold
         ``val/acc``, ``val/ece`` (expected calibration error), ``val/nll`` (mean negative log-likelihood) and their
-        ``test`` twins.
+        ``test`` twins. And the reliability on the test set ``before`` and ``after``, for ``store``.
 
     Raises:
         UserError: the run has no such checkpoint, held no samples out, or they determine no temperature.
@@ -67,16 +65,23 @@ def calibrate(record: Record, checkpoint: str = "best") -> dict[str, Any]:
                 f"{split}/ece": curves[when]["ece"],
                 f"{split}/nll": float(F.cross_entropy(scaled, loader.labels)),
             }
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"at": at, "checkpoint": checkpoint, "temperature": temperature, **found}, curves
+
+
+def store(record: Record, entry: dict[str, Any], curves: dict[str, dict[str, Any]]) -> None:
+    """Keep what ``measure`` returns in the run's record, and the reliability in TensorBoard: image ``calibration``.
+
+    Raises:
+        OSError: one of them cannot be written.
+    """
+    record.update(calibration=entry)
     if has_tensorboard(record):
         add_pictures(record, "calibration", {"calibration": drawn(reliability(curves))})
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    entry = {"at": at, "checkpoint": checkpoint, "temperature": temperature, **found}
-    record.update(calibration=entry)
-    return entry
 
 
 def as_lines(entry: dict[str, Any]) -> list[str]:
-    """What ``calibrate`` returns, for a person."""
+    """The entry that ``measure`` returns, for a person."""
     lines = [f"  temperature {entry['temperature']:.4f}", f"  {'':<10}{'before':>8}{'after':>8}"]
     for name, before in entry["before"].items():
         lines.append(f"  {name:<10}{before:>8.4f}{entry['after'][name]:>8.4f}")

@@ -3,11 +3,12 @@
 import importlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from src.errors import ConfigError, UserError, suggest
-from src.files import is_full
+from src.files import describe
 from src.launching.stop import end_on_stop
 from src.terminal import accept_any_text
 
@@ -30,9 +31,7 @@ def status_of(do: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if not is_full(error):
-            raise
-        print(f"error: the disk is full ({error.strerror}): free some space.", file=sys.stderr)
+        print(f"error: {describe(error)}", file=sys.stderr)
         return 1
 
 
@@ -40,6 +39,22 @@ def leave(status: int) -> NoReturn:
     """Exit; a signal that arrives meanwhile ends the process without a traceback from the interpreter's own clean-up."""
     end_on_stop()
     sys.exit(status)
+
+
+@contextmanager
+def storing(otherwise: str) -> Iterator[None]:
+    """Store a result that has been printed already, which is possible only where the run may be written.
+
+    Args:
+        otherwise: what is the case if it cannot be stored.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{otherwise}: {describe(error)}") from error
 
 
 def settings_in(words: Sequence[str], choices: Mapping[str, Sequence[str]]) -> dict[str, str]:

@@ -16,12 +16,13 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from src.command import leave, settings_in, status_of
+from src.command import leave, settings_in, status_of, storing
 from src.errors import UserError
 from src.tracking.find import find
 from src.tracking.record import Record
 from src.tracking.weights import trained
 
+_NOT_STORED = "the result is not in the run's record"
 _CHOICES = {"checkpoint": ("best", "last"), "split": ("test", "val")}
 
 
@@ -43,14 +44,20 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> None:
     settings = settings_in(args.settings, _CHOICES)
     record = find(args.run)
-    entry = evaluate(record, **settings, robustness=args.robustness)
-    if args.json:
+    entry = measure(record, **settings, robustness=args.robustness)
+    _print(record, entry, args.json)
+    with storing(_NOT_STORED):
+        store(record, entry)
+
+
+def _print(record: Record, entry: dict[str, Any], as_json: bool) -> None:
+    if as_json:
         print(json.dumps(entry, indent=2))
         return
-    print(f"{record.values['id']} ({settings['checkpoint']} weights)")
+    print(f"{record.values['id']} ({entry['checkpoint']} weights)")
     for name, value in entry["metrics"].items():
         print(f"  {name:<10} {value:.4f}")
-    if args.robustness:
+    if "robustness" in entry:
         from rich.console import Console
 
         from src.robustness import table
@@ -61,17 +68,19 @@ def _run(args: argparse.Namespace) -> None:
 def _calibrate(args: argparse.Namespace) -> None:
     settings = settings_in(args.settings, {"checkpoint": _CHOICES["checkpoint"]})  # it is about both splits
     record = find(args.run)
-    from src.calibration import as_lines, calibrate
+    from src import calibration
 
-    entry = calibrate(record, **settings)
+    entry, curves = calibration.measure(record, **settings)
     if args.json:
         print(json.dumps(entry, indent=2))
     else:
-        print(f"{record.values['id']} ({settings['checkpoint']} weights)", *as_lines(entry), sep="\n")
+        print(f"{record.values['id']} ({settings['checkpoint']} weights)", *calibration.as_lines(entry), sep="\n")
+    with storing(_NOT_STORED):
+        calibration.store(record, entry, curves)
 
 
-def evaluate(record: Record, checkpoint: str = "best", split: str = "test", robustness: bool = False) -> dict[str, Any]:
-    """Measure the weights of a run and add the result to its record.
+def measure(record: Record, checkpoint: str = "best", split: str = "test", robustness: bool = False) -> dict[str, Any]:
+    """Measure the weights of a run, which is only read.
 
     Args:
         record: the run.
@@ -80,7 +89,7 @@ def evaluate(record: Record, checkpoint: str = "best", split: str = "test", robu
         robustness: also measure on corrupted and attacked images, see ``src.robustness``.
 
     Returns:
-        The record's new entry: ``at``, ``checkpoint``, ``metrics`` (``test/loss`` and ``test/acc``, or their ``val``
+        An entry for the record: ``at``, ``checkpoint``, ``metrics`` (``test/loss`` and ``test/acc``, or their ``val``
         twins) and, if asked for, ``robustness``.
 
     Raises:
@@ -105,13 +114,25 @@ def evaluate(record: Record, checkpoint: str = "best", split: str = "test", robu
         "metrics": dict(metrics),
     }
     if robustness:
-        from src.robustness import measure, show
+        from src import robustness as images
 
         loader = data.test_dataloader() if split == "test" else data.val_dataloader()
-        entry["robustness"] = measure(model, loader, trainer, config["seed"])
-        show(record, entry["robustness"], f"{record.values['id']}, {checkpoint} weights, {split} set")
-    record.change(lambda run: {"evaluations": [*run.get("evaluations", []), entry]})
+        entry["robustness"] = images.measure(model, loader, trainer, config["seed"])
     return entry
+
+
+def store(record: Record, entry: dict[str, Any]) -> None:
+    """Add what ``measure`` returns to a run's record, and a picture of the robustness to its TensorBoard.
+
+    Raises:
+        OSError: one of them cannot be written.
+    """
+    record.change(lambda run: {"evaluations": [*run.get("evaluations", []), entry]})
+    if "robustness" in entry:
+        from src.robustness import show
+
+        split = "test" if "test/acc" in entry["metrics"] else "val"
+        show(record, entry["robustness"], f"{record.values['id']}, {entry['checkpoint']} weights, {split} set")
 
 
 if __name__ == "__main__":

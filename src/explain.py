@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from src.command import leave, needs, settings_in, status_of
+from src.command import leave, needs, settings_in, status_of, storing
 from src.errors import ConfigError, UserError
 from src.files import is_full, replacing
 from src.paths import user_path
@@ -259,7 +259,7 @@ def keep(record: Record, found: Sequence[Explanation], folder: Path, method: str
     """Draw explanations into files and into TensorBoard; returns whether the run has any TensorBoard.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder or the run's TensorBoard cannot be written.
     """
     from matplotlib.image import imsave
 
@@ -278,7 +278,8 @@ def keep(record: Record, found: Sequence[Explanation], folder: Path, method: str
         raise UserError(f"{folder} cannot be written ({error.strerror}): choose another folder by -o.") from error
     if there := has_tensorboard(record):
         tagged = {f"explain/{method}/{number}": picture for number, picture in pictures.items()}
-        add_pictures(record, f"explain-{method}", tagged)
+        with storing(f"the pictures are in {shown(folder)}, but not in TensorBoard"):
+            add_pictures(record, f"explain-{method}", tagged)
     return there
 
 

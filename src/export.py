@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.command import leave, needs, settings_in, status_of
+from src.command import leave, needs, settings_in, status_of, storing
 from src.errors import ConfigError, UserError
 from src.files import replacing
 from src.paths import ROOT, user_path
@@ -60,10 +60,19 @@ def _run(args: argparse.Namespace) -> None:
         raise UserError(f"{path} cannot be written: -o takes a file in a folder that is there.")
     made = export(record, path, form, **settings)
     print("\n".join([f"{shown(path.absolute())}: {len(made.content):,} bytes", *made.lines]))
+    entry = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "format": form,
+        "file": shown(path.absolute(), record.directory),
+        "checkpoint": settings["checkpoint"],
+        "checks": made.checks,
+    }
+    with storing("the export is not noted in the run's record"):
+        record.change(lambda run: {"exports": [*run.get("exports", []), entry]})
 
 
 def export(record: Record, path: Path, form: str, checkpoint: str = "best") -> "Product":
-    """Write a run's model to a file, and note it in the run's record.
+    """Write a run's model to a file.
 
     Args:
         record: the run.
@@ -88,22 +97,12 @@ def export(record: Record, path: Path, form: str, checkpoint: str = "best") -> "
     data.setup("test")
     predictor, facts = Predictor(model), _facts(record, checkpoint, data)
     made = in_int8(predictor, data, facts) if form == "int8.onnx" else in_float(form, predictor, data, facts)
-    entry = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "format": form,
-        "file": shown(path.absolute(), record.directory),
-        "checkpoint": checkpoint,
-        "checks": made.checks,
-    }
     try:
         with replacing(path) as file:
             file.write(made.content)
-            file.flush()
-            # Within, so that there is no file where it cannot be noted.
-            record.change(lambda run: {"exports": [*run.get("exports", []), entry]})
     except OSError as error:
         raise UserError(
-            f"{error.filename or path} cannot be written ({error.strerror}): nothing was exported."
+            f"{error.filename or path} cannot be written ({error.strerror}): nothing was exported; -o names another file."
         ) from error
     return made
 

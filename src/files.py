@@ -16,6 +16,14 @@ def is_full(error: OSError) -> bool:
     return error.errno in _FULL
 
 
+def describe(error: OSError) -> str:
+    """What the system refused, and for which file, in a sentence."""
+    if is_full(error):
+        return f"the disk is full ({error.strerror}): free some space."
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{os.fsdecode(error.filename)}: {reason}." if error.filename else f"{reason}."
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file beside ``path`` that takes its place once the block is done; if the block raises, it vanishes.

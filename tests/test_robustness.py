@@ -262,7 +262,7 @@ def test_a_run_goes_on_as_if_its_robustness_had_not_been_measured(
     directories = [fit_here(*words, "trainer.max_epochs=1", small=False)["directory"] for _ in range(2)]
     record = Record.load(directories[0])
     record.update(status="done")
-    src.evaluate.evaluate(record, "last", "val", robustness=True)
+    src.evaluate.store(record, src.evaluate.measure(record, "last", "val", robustness=True))
     for directory in directories:
         fit_here(*words, small=False, into=directory)
     assert not differences(*map(outcome, directories))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -118,7 +119,12 @@ def add_pictures(record: Record, kind: str, pictures: "Mapping[str, npt.NDArray[
     """Show pictures (height, width, 3) of a run that has ended by their tags, in place of all earlier ones of that kind.
 
     They lie in an event file of their own, so that a run which is resumed loses nothing by it.
+
+    Raises:
+        OSError: the run's directory cannot be written.
     """
+    with tempfile.NamedTemporaryFile(dir=record.directory):
+        pass  # where nothing can be written the writer's own thread would report it at length
     images = (image(tag, pixels, dataformats="HWC") for tag, pixels in pictures.items())
     _replace(record.directory, f".{kind}", *images)
 
