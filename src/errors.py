@@ -49,6 +49,11 @@ class NonFiniteLoss(UserError):
     """The training loss became infinite or not a number."""
 
 
+# What follows from the code, the settings and the data alone, so that a run resumed without a change to them fails again;
+# unlike a full disk, a time limit, a killed process or any error that is not known here.
+DETERMINISTIC = (ConfigError, DataError, NonFiniteLoss)
+
+
 class Interrupted(BaseException):
     """SIGTERM, SIGINT, SIGHUP or SIGUSR1. No ``Exception``: Hydra would record it as one failed job and go on with the next."""
 

@@ -11,9 +11,10 @@ from hydra.errors import HydraException
 from src.config.check import check
 from src.config.command_line import CommandLine
 from src.config.compose import Plan
-from src.errors import ConfigError, UserError
+from src.errors import ConfigError, DataError, UserError
 from src.sweeps.study import has_space
 from src.sweeps.sweep import Sweep
+from src.tracking.environment import PATCH, git
 from src.tracking.record import Record
 
 _MAY_DIFFER = ("trainer.max_epochs", "trainer.devices", "trainer.num_nodes", "tags")
@@ -43,10 +44,10 @@ def changed(record: Record, overrides: list[str]) -> dict[str, Any] | None:
 
     Raises:
         ConfigError: a setting that may not differ, or not like this.
-        UserError: the run is at work, or of another version of this project.
+        UserError: the run is at work, would fail again, or is of another version of this project.
     """
     run, id = record.values, record.values["id"]
-    if record.status == "running" and not record.is_abandoned:
+    if record.is_busy:
         at = run["environment"]
         raise UserError(f"{id} is still running, as process {at['pid']} on {at['host']}.")
     config = copy.deepcopy(run["config"])
@@ -73,7 +74,24 @@ def changed(record: Record, overrides: list[str]) -> dict[str, Any] | None:
         )
     if after < before:
         raise ConfigError(f"trainer.max_epochs={after} is less than the {before} that {id} was planned for.")
+    # Data may have been repaired meanwhile, and what is wrong with them is found out at once.
+    if record.would_fail_again and run["error_type"] != DataError.__name__ and not _has_changed(record, overrides):
+        raise UserError(
+            f"{id} would fail again, since neither its settings nor the code have changed: start a new run instead. "
+            f"Its error was: {' '.join(run['error'].split())}"
+        )
     return None if run["status"] == "done" and after == before else config
+
+
+def _has_changed(record: Record, overrides: list[str]) -> bool:
+    """Whether settings that matter to the training, or the code, are known to differ from those a run began with."""
+    if any(not word.startswith("tags=") for word in overrides):
+        return True
+    here, there = git(), record.values["git"]
+    if here is None or there is None:
+        return False
+    patch = (record.directory / PATCH).read_bytes() if there["patch"] else None
+    return (here["commit"], here["patch"]) != (there["commit"], patch)
 
 
 def changed_sweep(sweep: Sweep, words: list[str]) -> CommandLine:

@@ -131,13 +131,14 @@ def go_on(directory: Path, config: dict[str, Any], overrides: list[str]) -> Reco
     """
     from src.tracking.checkpoints import FOLDER, newest
 
+    record = Record.load(directory)
+    if record.is_busy:
+        at = record.values["environment"]
+        raise UserError(f"{record.values['id']} is still running, as process {at['pid']} on {at['host']}.")
     with owned(directory):
         sweep_up(directory)
         sweep_up(directory / FOLDER)
         record = Record.load(directory)
-        if record.values["status"] == "running" and not record.is_abandoned:
-            at = record.values["environment"]
-            raise UserError(f"{record.values['id']} is still running, as process {at['pid']} on {at['host']}.")
         checkpoint = newest(directory / FOLDER)
         if checkpoint is None and (record.values["metrics"] or record.values["best"]["checkpoint"]):
             raise UserError(
@@ -206,12 +207,12 @@ def _carry_out(record: Record, checkpoint: Path | None) -> None:
         if isinstance(error, UserError):
             log.error("%s", error)
             say(error)
-            _close(record, "failed", started, error=str(error))
+            _close(record, "failed", started, error=str(error), error_type=type(error).__name__)
             return
         cause = str(error) if isinstance(error, RankFailed) else f"{type(error).__name__}: {error}"
         log.error("the run failed\n%s", error.details if isinstance(error, RankFailed) else traceback.format_exc())
         print(f"error: {cause} (the traceback is in {shown(record.directory / LOG_NAME)})", file=sys.stderr)
-        _close(record, "failed", started, error=cause.splitlines()[-1])
+        _close(record, "failed", started, error=cause.splitlines()[-1], error_type=type(error).__name__)
     else:
         _close(record, "done", started, **result)
 

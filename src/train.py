@@ -32,7 +32,7 @@ from src.command import leave
 from src.config.command_line import CommandLine, parse, quoted_override
 from src.config.compose import CHOICES, CONFIG_NAME, Plan, checked, help_text, make_plan, register_resolvers
 from src.errors import ConfigError, Interrupted, UserError
-from src.files import is_full
+from src.files import describe
 from src.launching.cluster import as_overrides, place, requeue, requeued, tell
 from src.launching.stop import raise_on_stop, received
 from src.paths import CONF, RUNS, SWEEPS
@@ -46,7 +46,7 @@ from src.sweeps.workers import prepare_workers
 from src.terminal import survive_closed_output
 from src.tracking.card import print_card
 from src.tracking.environment import git
-from src.tracking.find import find_to_resume, of_slurm_job
+from src.tracking.find import check_name, find_to_resume, of_slurm_job
 from src.tracking.ownership import owned
 from src.tracking.record import RECORD, Record, claim
 
@@ -74,8 +74,8 @@ def main(argv: list[str] | None = None) -> int:
             return Interrupted(signum).exit_status
         if isinstance(error, UserError):
             say(error)
-        elif isinstance(error, OSError) and is_full(error):
-            say(f"the disk is full ({error.strerror}): free some space.")
+        elif isinstance(error, OSError):
+            say(describe(error))
         else:
             raise
         return 2 if isinstance(error, ConfigError) else 1
@@ -101,6 +101,8 @@ def _lead(argv: list[str]) -> int:
     if line.asks:
         _hand_to_hydra(line)
         return 0
+    for config in plan.configs:
+        check_name(config["name"])
     _check_machine(plan.configs)
     if line.multirun:
         return _multirun(line, plan)
@@ -147,9 +149,7 @@ def job(cfg: DictConfig) -> float | None:
         else:
             record = begin(directory, checked(cfg), overrides, choices, git())
     except OSError as error:
-        if not is_full(error):
-            raise
-        say(f"{directory} cannot be written ({error.strerror}): free some space.")
+        say(f"{directory} cannot be written: {describe(error)}")
         return None
     return record.values["best"]["value"] if record and record.values["status"] == "done" else None
 

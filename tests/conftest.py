@@ -1,12 +1,15 @@
 """Real processes, real files, real MNIST. Every test keeps its runs in a folder of its own."""
 
+import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ from src.paths import ROOT
 from src.run import _clear
 from src.tracking.checkpoints import newest
 from src.tracking.environment import environment
+from src.tracking.ownership import owned
 from src.tracking.record import Record
 from src.tracking.tensorboard import close_session
 
@@ -78,9 +82,9 @@ def outputs(tmp_path: Path) -> Path:
 def command(outputs: Path) -> Command:
     """Run ``python -m src.<module> <words>`` from the project's root and wait for it."""
 
-    def run(module: str, *words: str, cwd: Path = ROOT, **env: str) -> Finished:
+    def run(module: str, *words: str, cwd: Path = ROOT, prefix: Sequence[str] = (), **env: str) -> Finished:
         done = subprocess.run(
-            [sys.executable, "-m", f"src.{module}", *words],
+            [*prefix, sys.executable, "-m", f"src.{module}", *words],
             cwd=cwd,
             env={**os.environ, "OUTPUTS_DIR": str(outputs), "PYTHONPATH": str(cwd), "COLUMNS": "200", **env},
             stdin=subprocess.DEVNULL,
@@ -91,6 +95,27 @@ def command(outputs: Path) -> Command:
         return Finished(done.returncode, done.stdout, done.stderr, outputs)
 
     return run
+
+
+@pytest.fixture
+def as_reader(command: Command, outputs: Path) -> Iterator[Command]:
+    """Like ``command``, but over a copy of ``outputs`` that its user may read and not write."""
+    # Permissions do not bind root. Others may not enter tmp_path.
+    switch = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups") if os.getuid() == 0 else ()
+    if switch and not shutil.which("setpriv"):
+        pytest.skip("root is bound by no permissions, and there is no setpriv")
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as home:
+        copy = Path(folder, "outputs")
+
+        def run(module: str, *words: str, **env: str) -> Finished:
+            if not copy.exists():
+                shutil.copytree(outputs, copy)
+                subprocess.run(["chmod", "-R", "a+rX,a-w", folder], check=True)
+                Path(home).chmod(0o777)
+            return command(module, *words, prefix=switch, HOME=home, OUTPUTS_DIR=str(copy), **env)
+
+        yield run
+        subprocess.run(["chmod", "-R", "u+w", folder], check=True)
 
 
 @pytest.fixture
@@ -156,12 +181,20 @@ def compose() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def make_run(outputs: Path, compose: Callable[..., dict[str, Any]]) -> MakeRun:
-    """Write a record: ``make_run("seed=1", accuracy=0.9, status="failed", started="2026-01-01T00:00:00+00:00")``."""
-    count = iter(range(100_000))
+def make_run(outputs: Path, compose: Callable[..., dict[str, Any]]) -> Iterator[MakeRun]:
+    """Write a record: ``make_run("seed=1", accuracy=0.9, status="failed", started="2026-01-01T00:00:00+00:00")``.
+
+    With ``status="running"`` this process holds the run's lock until the test ends, unless ``killed=True``.
+    """
+    count, running = iter(range(100_000)), contextlib.ExitStack()
 
     def run(
-        *words: str, accuracy: float | None = 0.9, sweep: str | None = None, events: bool = False, **values: Any
+        *words: str,
+        accuracy: float | None = 0.9,
+        sweep: str | None = None,
+        events: bool = False,
+        killed: bool = False,
+        **values: Any,
     ) -> Record:
         number = next(count)
         minutes, seconds = divmod(number, 60)
@@ -190,15 +223,16 @@ def make_run(outputs: Path, compose: Callable[..., dict[str, Any]]) -> MakeRun:
         record.update(**{**done, **values})
         if events:
             close_session(record)
+        if record.values["status"] == "running" and not killed:
+            running.enter_context(owned(folder))
         return record
 
-    return run
+    with running:
+        yield run
 
 
 def copy_of_the_project(folder: Path) -> Path:
     """A project in ``folder`` with code and configuration of its own, and the data shared."""
-    import shutil
-
     for part in ("src", "conf", "hydra_plugins"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "data").symlink_to(ROOT / "data")

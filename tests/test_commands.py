@@ -114,6 +114,8 @@ def test_two_devices_are_two_processes_of_one_world(train: Command):
 
 def test_a_failed_job_leaves_the_others_alone_and_the_sweep_does_not_end_well(train: Command):
     done = train("-m", "optimizer=sgd", "optimizer.lr=0.1,1e30,0.2", "trainer.max_epochs=1")
+    assert [run["error_type"] for run in done.runs] == [None, "NonFiniteLoss", None]  # through the job's own process
+    assert "-m resume=" not in done.stdout  # which would fail again
     assert done.status == 1
     assert [run["status"] for run in done.runs] == ["done", "failed", "done"]
     assert "became" in done.runs[1]["error"]

@@ -21,6 +21,7 @@ from src.dashboard.names import readable_names
 from src.dashboard.view import View
 from src.paths import ROOT
 from src.runs.scalars import curves
+from src.tracking.ownership import owned
 from tests.boards import FAILURE, SUCCESS, dashboard, eventually, records, trained, wait_for
 from tests.conftest import Command, MakeRun
 
@@ -82,8 +83,7 @@ def status(folder: Path) -> int | None:
 def test_a_view_follows_its_runs_and_goes_without_a_trace(make_run: MakeRun, outputs: Path):
     runs = [make_run(f"seed={seed}", events=True) for seed in range(3)]
     going = make_run("seed=9", status="running")
-    killed = make_run("seed=10", status="running")
-    killed.update(environment={**killed.values["environment"], "pid_started": 1.0})
+    make_run("seed=10", status="running", killed=True)
     before = contents(outputs)
     with View(lambda: records(outputs)) as view:
         folders = {path.name: path for path in view.directory.glob("seed*")}
@@ -125,8 +125,9 @@ def test_one_run_that_goes_on_is_running_again(make_run: MakeRun, outputs: Path)
     record = make_run("seed=1", status="failed", events=True)
     with View(lambda: records(outputs)) as view:
         assert status(next(view.directory.glob("seed*"))) == 2
-        record.update(status="running", environment={})
-        view.refresh()
+        record.update(status="running")
+        with owned(record.directory):
+            view.refresh()
         assert status(next(view.directory.glob("seed*"))) is None
 
 
@@ -141,7 +142,7 @@ def write(folder: Path, points: dict[str, list[tuple[int, float]]]) -> EventFile
 
 
 def test_curves_of_different_batch_sizes_align_over_the_samples(make_run: MakeRun, outputs: Path):
-    record = make_run("data.batch_size=32", status="running", environment={})
+    record = make_run("data.batch_size=32", status="running")
     # Two epochs of 100 samples: batches of 32, 32, 32 and 4.
     writer = write(
         record.directory,

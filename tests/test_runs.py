@@ -6,9 +6,11 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,12 +19,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.dashboard.names import readable_names
 from src.errors import ConfigError
 from src.paths import ROOT
 from src.runs.filters import Filter
 from src.runs.listing import best, order
+from src.tracking.find import find_before
 from src.tracking.record import Record
-from tests.conftest import Command, Finished, MakeRun
+from tests.conftest import SMALL, Command, Finished, MakeRun
 
 
 @pytest.fixture
@@ -370,6 +374,135 @@ def test_a_job_goes_back_to_its_sweep(runs, make_run: MakeRun):
     assert Record.load(record.directory).values["id"] == record.values["id"]
 
 
+def test_a_name_of_several_runs_removes_none_and_is_taken_back_one_by_one(runs, make_run: MakeRun):
+    records = [make_run(f"seed={n}", name="lr-scan", accuracy=0.1 * n) for n in range(3)]
+    refused = runs("rm", "lr-scan")
+    assert refused.status == 1
+    assert all(record.values["id"] in refused.stderr for record in records)
+    assert all(record.directory.exists() for record in records)
+    assert runs("show", "lr-scan", "--json").stdout.count(records[2].values["id"])  # others mean the latest
+    assert runs("rm", "best", "latest", str(records[0].directory)).status == 0  # the first two are the same
+    assert not records[2].directory.exists()
+    assert not records[0].directory.exists()
+    assert runs("rm", "lr-scan").status == 0  # now it stands for one
+    refused = runs("restore", "lr-scan")
+    assert refused.status == 1
+    assert all(record.values["id"] in refused.stderr for record in records)
+    for word, record in (("best", records[2]), (str(records[0].directory), records[0]), ("lr-scan", records[1])):
+        assert runs("restore", word).status == 0
+        assert Record.load(record.directory).values["id"] == record.values["id"]
+    assert "no run of that id, name or directory in the trash" in runs("restore", "lr-scan").stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["latest", "best", "r20260101-000000-ab12", "s20260101-000000-ab12-003", "r20260101-", ".."]
+)
+def test_a_run_cannot_be_named_as_another_is_found(train_here: Command, name: str):
+    done = train_here(f"name={name}")
+    assert (done.status, done.outputs.exists()) == (2, False)
+    assert done.stderr.startswith(f"error: name={name} ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_copied_run_is_a_run_of_its_own(runs, make_run: MakeRun, outputs: Path):
+    record = make_run("seed=1", events=True)
+    id, copy = record.values["id"], record.directory.with_name("backup")
+    shutil.copytree(record.directory, copy)
+    Record.load(copy).update(note="the copy")
+    both, before = [record.directory, copy], {path: tree(path) for path in (record.directory, copy)}
+    refused = runs("rm", id)
+    assert refused.status == 1
+    assert f"{id} (runs/backup)" in refused.stderr
+    assert json.loads(runs("show", id, "--json").stdout)["directory"] == str(record.directory)
+    assert json.loads(runs("diff", *map(str, both), "--json").stdout)["runs"] == [f"{id} (runs/{p.name})" for p in both]
+    folders = readable_names([Record.load(path) for path in both])
+    assert len(set(folders)) == 2
+    made = json.loads(runs("report", *map(str, both), "--json").stdout)
+    assert made[0]["runs"] == 2
+    (record.directory / "report.html").unlink()
+    done = runs("rm", *map(str, both), "--json")
+    archives = [Path(row["archive"]) for row in json.loads(done.stdout)]
+    assert len(set(archives)) == 2
+    assert all(archive.exists() for archive in archives)
+    assert not any(path.exists() for path in both)
+    for archive in archives:
+        assert runs("restore", archive.stem).status == 0
+    assert {path: tree(path) for path in both} == before
+    # Removed, restored as somebody else's copy and removed again: the first archive is still there.
+    runs("rm", str(copy))
+    shutil.copytree(record.directory, copy)
+    runs("rm", str(copy))
+    assert len(list((outputs / "trash").glob("*.tar"))) == 2
+    assert "2 runs lay there" in runs("restore", str(copy)).stderr
+
+
+@pytest.mark.parametrize("link", [".", "sweeps", "sweeps/s20260101-000000-abcd/001"])
+def test_links_in_the_way_to_a_run_change_nothing(runs, make_run: MakeRun, outputs: Path, tmp_path: Path, link: str):
+    sweep = "s20260101-000000-abcd"
+    records = [make_run(f"seed={n}", sweep=sweep) for n in range(2)]
+    before = tree(records[1].directory)
+    (outputs / link).rename(tmp_path / "far")
+    (outputs / link).symlink_to(tmp_path / "far")
+    by_link, by_disk = records[1].directory, records[1].directory.resolve()
+    assert runs("rm", str(by_link), str(by_disk), records[1].values["id"]).status == 0  # one run, named three times
+    assert not by_link.exists()
+    assert len(list((outputs / "trash").glob("*.tar"))) == 1
+    assert runs("restore", str(by_link)).status == 0
+    assert tree(by_link) == before
+    if link != f"sweeps/{sweep}/001":  # a job's directory now, and a link no more
+        assert runs("rm", str(by_disk)).status == 0
+        assert runs("restore", str(by_disk)).status == 0
+    assert sorted(path.name for path in (outputs / "sweeps" / sweep).iterdir()) == ["000", "001"]
+
+
+def test_runs_of_somebody_else_are_measured_and_left_alone(
+    train_here: Command, make_run: MakeRun, as_reader: Command, outputs: Path
+):
+    train_here("name=theirs")
+    cut = make_run("seed=9", status="interrupted", accuracy=None)
+    measured = as_reader("evaluate", "theirs")
+    [run] = [run for run in measured.runs if run["name"] == "theirs"]
+    assert f"test/acc   {run['metrics']['test/acc']:.4f}" in measured.stdout
+    assert (measured.status, "the result is not in the run's record" in measured.stderr) == (1, True)
+    resumed = as_reader("train", f"resume={cut.values['id']}")
+    for done, said in (
+        (resumed, "work on a copy of your own"),
+        (as_reader("train", "resume=latest"), "no unfinished run to resume"),
+        (as_reader("runs", "note", "theirs", "good"), "cannot be written (Permission denied)"),
+        (as_reader("runs", "rm", "theirs", cut.values["id"]), "cannot be written (Permission denied)"),
+        (as_reader("runs", "gc", "seed>=0", "--yes"), "cannot be written (Permission denied)"),
+    ):
+        assert (done.status, "Traceback" in done.stderr) == (1, False), done.stderr
+        assert said in done.stderr
+    assert len(json.loads(as_reader("runs", "ls", "--json").stdout)) == 2
+
+
+@pytest.mark.slow
+def test_every_result_about_a_run_of_somebody_else_is_printed(train: Command, as_reader: Command, tmp_path: Path):
+    done = train("-m", "seed=1,2", "trainer.max_epochs=1")
+    job = done.runs[0]["id"]
+    Record.load(done.directories[1]).update(status="interrupted")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        for words, printed, said in (
+            (["evaluate", job, "--calibrate"], "temperature", "not in the run's record"),
+            (["evaluate", job, "--robustness", "split=val"], "pgd", "not in the run's record"),
+            (["explain", job, "1", "steps=5", "-o", folder], "true 2", "but not in TensorBoard"),
+            (
+                ["export", job, "--format", "pt2", "-o", f"{folder}/model.pt2"],
+                "test samples",
+                "not noted in the run's record",
+            ),
+            (["train", "-m", "resume=latest"], "", "work on a copy of your own"),
+        ):
+            done = as_reader(*words)
+            assert done.status == 1, done.stderr
+            assert printed in done.stdout
+            assert said in done.stderr
+            assert "Traceback" not in done.stderr
+        assert {path.name for path in Path(folder).iterdir()} == {"00001-integrated_gradients.png", "model.pt2"}
+
+
 def test_what_must_stay_stays(runs, make_run: MakeRun):
     pinned = make_run("seed=1", tags=["pinned"])
     running = make_run("seed=2", status="running")
@@ -500,6 +633,47 @@ def test_a_run_that_is_not_found_gets_candidates(runs, make_run: MakeRun):
 
 
 # The card
+
+
+def test_a_failure_that_would_repeat_itself_is_not_offered_for_resume(train_here: Command, make_run: MakeRun):
+    none: dict[str, object] = {"metric": "val/acc", "value": None, "epoch": None, "checkpoint": None}
+    cut = make_run(*SMALL, "seed=1", status="interrupted", accuracy=None, best=none)
+    make_run(*SMALL, "seed=2", status="failed", error="RuntimeError: no", error_type="RuntimeError", accuracy=None)
+    failed = train_here("optimizer=sgd", "optimizer.lr=1e30", "name=diverged")
+    assert failed.status == 1
+    assert "train.log" in failed.stdout
+    assert "resume=" not in failed.stdout
+    again = train_here("resume=diverged", "tags=[x]", small=False)
+    assert again.status == 1
+    [line] = again.stderr.splitlines()
+    assert "would fail again" in line
+    assert "start a new run" in line
+    assert "lower optimizer.lr" in line
+    changed = train_here("resume=diverged", "trainer.max_epochs=3", small=False)
+    assert "train/loss became nan" in changed.stderr
+    assert train_here("resume=latest", small=False).status == 0
+    assert Record.load(cut.directory).values["status"] == "done"
+
+
+def test_data_that_were_repaired_are_tried_again(train_here: Command, tmp_path: Path):
+    failed = train_here(f"data.dir={tmp_path / 'data'}", "name=no-data")
+    assert (failed.status, failed.runs[0]["error_type"]) == (1, "DataError")
+    assert "resume=" not in failed.stdout
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    assert "no-data" not in train_here("resume=latest", small=False).stdout
+    assert train_here("resume=no-data", small=False).status == 0
+
+
+def test_the_run_before_is_the_last_that_began_whatever_its_id_says(make_run: MakeRun):
+    names = ["r20260101-090000-aaaa", "r20260101-003000-bbbb", "r20260101-004000-cccc", "r20251231-230000-dddd"]
+    starts = [f"2026-01-01T{time}+00:00" for time in ("00:00:00", "00:30:00", "00:40:00")] + [
+        "2026-01-01T08:50:00+09:00"
+    ]
+    records = [make_run(f"seed={n}", started=start) for n, start in enumerate(starts)]
+    for record, name in zip(records, names, strict=True):
+        record.directory = record.directory.rename(record.directory.with_name(name))
+    found = [find_before(Record.load(record.directory)) for record in records]
+    assert [record and record.directory.name for record in found] == [names[3], names[0], names[1], None]
 
 
 def test_the_card_compares_with_the_run_before(train_here: Command, monkeypatch: pytest.MonkeyPatch):

@@ -1,9 +1,16 @@
 """Records, directories and TensorBoard: what a run leaves behind can be found and believed."""
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +22,16 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util.tensor_util import make_ndarray
 
+from src.config.command_line import CommandLine
 from src.files import write
+from src.paths import ROOT
+from src.sweeps.sweep import Sweep
 from src.tracking.checkpoints import DurableCheckpointIO
 from src.tracking.hparams import hparams
+from src.tracking.ownership import owned
 from src.tracking.record import Record, claim
 from src.tracking.tensorboard import TensorBoard, close_session
-from tests.conftest import MakeRun
+from tests.conftest import Command, MakeRun
 
 Fit = Callable[..., dict[str, Any]]
 
@@ -36,6 +47,133 @@ def test_starts_in_the_same_second_get_directories_of_their_own(tmp_path: Path):
         claimed = list(pool.map(lambda _: claim(tmp_path / "runs", "r"), range(100)))
     assert len(set(claimed)) == 100
     assert all(path.is_dir() for path in claimed)
+
+
+def test_ids_tell_the_time_everywhere_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    claimed = []
+    for zone in ("Asia/Tokyo", "UTC", "America/New_York"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        claimed.append(claim(tmp_path, "r").name)
+    monkeypatch.undo()
+    time.tzset()
+    times = [datetime.strptime(name[1:16], "%Y%m%d-%H%M%S").replace(tzinfo=UTC) for name in claimed]
+    assert max(times) - min(times) < timedelta(minutes=1)
+    assert abs(times[0] - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+# Work on a run, in a process of its own, as src.run does; with "leave" the process dies and one it has forked lives on.
+WORK = """
+import os, signal, sys, time
+from pathlib import Path
+from src.tracking.ownership import owned, owner
+from src.tracking.record import Record
+directory = Path(sys.argv[1])
+with owned(directory):
+    record = Record.load(directory)
+    record.update(status="running", environment={**record.values["environment"], **owner()})
+    if sys.argv[2:] == ["leave"] and os.fork():
+        os.kill(os.getpid(), signal.SIGKILL)
+    print("ready", flush=True)
+    time.sleep(2 if sys.argv[2:] else 100)
+"""
+
+
+def work(directory: Path, *words: str, inside: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
+    process = subprocess.Popen(
+        [*inside, sys.executable, "-c", WORK, str(directory), *words], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+@pytest.mark.parametrize("name", [None, "container"])
+def test_a_run_in_a_container_is_known_by_its_lock(make_run: MakeRun, command: Command, name: str | None):
+    inside = ["unshare", "--pid", "--uts", "--fork", "--kill-child", "--mount-proc"]
+    if os.getuid() or subprocess.run([*inside, "true"], capture_output=True).returncode:
+        pytest.skip("namespaces may not be made here")
+    inside += [] if name is None else ["sh", "-c", f'hostname {name} && exec "$@"', "sh"]
+    record = make_run("seed=1", status="failed", accuracy=None)
+    process = work(record.directory, inside=inside)
+    try:
+        found = Record.load(record.directory)
+        assert found.values["environment"]["host"] == (name or socket.gethostname())
+        assert found.values["environment"]["pid"] < 10
+        assert (found.status, found.is_busy) == ("running", True)
+        listed = json.loads(command("runs", "ls", "running", "--json").stdout)
+        assert [run["id"] for run in listed] == [record.values["id"]]
+        refused = command("train", f"resume={record.values['id']}")
+        assert (refused.status, "is still running, as process" in refused.stderr) == (1, True)
+    finally:
+        process.kill()
+        process.wait()
+    with owned(record.directory):  # waits until the whole container is gone
+        pass
+    found = Record.load(record.directory)
+    assert (found.values["status"], found.status, found.is_busy) == ("running", "interrupted", False)
+
+
+def test_what_a_killed_command_leaves_behind_is_waited_for(make_run: MakeRun):
+    record = make_run("seed=1", status="failed")
+    process = work(record.directory, "leave")
+    assert process.wait() == -signal.SIGKILL
+    found = Record.load(record.directory)
+    assert (found.status, found.is_busy) == ("running", False)
+    with owned(record.directory):
+        assert Record.load(record.directory).values["status"] == "running"
+    assert found.status == "interrupted"
+
+
+def test_asking_whether_a_run_is_at_work_keeps_no_command_from_starting(make_run: MakeRun):
+    record, ended = make_run("seed=1", status="running", killed=True), threading.Event()
+
+    def ask() -> None:
+        while not ended.is_set():
+            assert record.status in ("running", "interrupted")
+
+    askers = [threading.Thread(target=ask) for _ in range(3)]
+    for asker in askers:
+        asker.start()
+    for _ in range(3):
+        with owned(record.directory):
+            assert record.status == "running"
+    ended.set()
+    for asker in askers:
+        asker.join()
+    assert record.status == "interrupted"
+
+
+def test_only_the_locks_of_runs_that_say_running_are_tried(make_run: MakeRun, outputs: Path):
+    runs = [make_run(f"seed={seed}", status=status) for seed, status in enumerate(("done", "failed", "running"))]
+    code = (
+        "import sys\nopened = []\n"
+        "sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == 'open' else None)\n"
+        "from src.runs.__main__ import main\nmain(['ls'])\n"
+        "print(sorted({path for path in opened if path.endswith('/.lock')}))\n"
+    )
+    variables = {**os.environ, "OUTPUTS_DIR": str(outputs)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=variables, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == str([str(runs[2].directory / ".lock")]), done.stderr
+
+
+def test_the_latest_sweep_is_the_last_that_began(outputs: Path, command: Command, make_run: MakeRun):
+    line = CommandLine([], ["seed=1"], multirun=True, asks=None)
+    # Ids of earlier versions tell local time: the first began in Tokyo.
+    for name, started in (
+        ("s20260101-090000-aaaa", "2026-01-01T00:00:00"),
+        ("s20260101-003000-bbbb", "2026-01-01T00:30:00"),
+    ):
+        make_run("seed=1", sweep=name)
+        sweep = Sweep.start(outputs / "sweeps" / name, line, jobs=None, trials=1, mode="max", search=None, git=None)
+        sweep.values["started"] = f"{started}+00:00"
+        sweep.save()
+    (outputs / "sweeps" / "s20270101-000000-cccc").mkdir()
+    (outputs / "sweeps" / "s20270101-000000-cccc" / "sweep.json").write_text("damaged")
+    assert json.loads(command("runs", "ls", "--sweep", "latest", "--json").stdout)["sweep"] == name
+    assert f"{name} is finished" in command("train", "-m", "resume=latest").stdout
+    several = command("runs", "ls", "--sweep", "s20260101").stderr
+    assert "2 sweeps go by that; the latest are s20260101-090000-aaaa, s20260101-003000-bbbb" in several
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -19,7 +19,7 @@ from src.errors import UserError
 from src.paths import ROOT
 from src.tracking.checkpoints import is_whole, load, newest
 from src.tracking.environment import git
-from src.tracking.ownership import is_gone, owned, owner
+from src.tracking.ownership import is_alive, owned, owner
 from src.tracking.record import Record
 from tests.boards import wait_for
 from tests.conftest import SMALL, Command, Finished
@@ -103,14 +103,12 @@ def test_a_run_at_work_is_not_resumed_and_a_killed_one_is(train_here: Command):
     [directory] = train_here(*THREE).directories
     whole = outcome(directory)
     unfinish(directory, "running", **owner())
-    refused = train_here(f"resume={directory.name}", small=False)
-    assert refused.status == 1
-    assert f"is still running, as process {os.getpid()}" in refused.stderr
-    assert train_here("resume=latest", small=False).status == 1
-    unfinish_environment = {"pid_started": owner()["pid_started"] - 100}  # the number was given to another process
-    record = Record.load(directory)
-    record.update(environment={**record.values["environment"], **unfinish_environment})
-    assert record.status == "interrupted"
+    with owned(directory):
+        refused = train_here(f"resume={directory.name}", small=False)
+        assert refused.status == 1
+        assert f"is still running, as process {os.getpid()}" in refused.stderr
+        assert train_here("resume=latest", small=False).status == 1
+    assert Record.load(directory).status == "interrupted"
     assert train_here("resume=latest", small=False).status == 0
     assert not differences(outcome(directory), whole)
 
@@ -132,14 +130,14 @@ def test_a_lock_holds_while_its_process_lives(tmp_path: Path):
         pass
 
 
-def test_who_is_gone():
-    assert not is_gone(owner())
-    assert is_gone({**owner(), "pid_started": 1.0})
+def test_who_is_alive():
+    assert is_alive(owner()) is True
+    assert is_alive({**owner(), "pid_started": 1.0}) is False  # the number was given to another process
     with subprocess.Popen([sys.executable, "-c", "pass"]) as other:
         there = {**owner(), "pid": other.pid, "pid_started": psutil.Process(other.pid).create_time()}
-    assert is_gone(there)
-    assert not is_gone({**there, "host": "elsewhere"})  # this machine cannot know
-    assert not is_gone({})
+    assert is_alive(there) is False
+    for elsewhere in ({**there, "host": "elsewhere"}, {**there, "pid_namespace": "another"}, {}):
+        assert is_alive(elsewhere) is None
 
 
 @pytest.mark.parametrize("damage", ["truncated", "one byte", "missing"])
@@ -492,6 +490,31 @@ def test_a_patch_too_large_is_left_out_and_without_git_there_is_none(tmp_path: P
     assert (found["dirty"], found["patch"]) == (True, None)
     (tmp_path / "outside").mkdir()
     assert git.__wrapped__(tmp_path / "outside") is None
+
+
+def test_runs_are_no_code_even_where_outputs_is_a_link(tmp_path: Path):
+    project = repository(tmp_path / "project")
+    (project / "outputs").mkdir()
+    (project / "outputs" / ".gitkeep").touch()
+    for words in (["add", "."], ["commit", "-qm", "two"]):
+        subprocess.run(["git", *words], cwd=project, check=True)
+    shutil.move(project / "outputs", tmp_path / "far")
+    (project / "outputs").symlink_to(tmp_path / "far")
+    found = git.__wrapped__(project)
+    assert (found["dirty"], found["patch"]) == (False, None)
+    (project / "code.py").write_text("two\n")
+    found = git.__wrapped__(project)
+    assert b"code.py" in found["patch"]
+    assert b"outputs" not in found["patch"]
+    code = "import json; from pathlib import Path; from src.tracking.environment import git; "
+    code += f"found = git(Path({str(project)!r})); print(found['dirty'], found['patch'])"
+    (project / "results").mkdir()
+    (project / "results" / "new").touch()
+    subprocess.run(["git", "checkout", "-q", "code.py"], cwd=project, check=True)
+    for chosen, said in (("results", "False None\n"), ("elsewhere", "True b")):
+        variables = {**os.environ, "OUTPUTS_DIR": str(project / chosen)}
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=variables, capture_output=True, text=True)
+        assert done.stdout.startswith(said), done.stderr
 
 
 def test_a_run_is_reproduced_to_the_last_digit(train: Command, command: Command):

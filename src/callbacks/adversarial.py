@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from src.data.chunks import Chunk
-from src.errors import UserError
+from src.errors import ConfigError
 from src.model.attacks import fgsm, pgd
 from src.model.classifier import Classifier
 from src.randomness import ATTACK, step_seeds
@@ -40,11 +40,11 @@ class AdversarialTraining(pl.Callback):
         """Listen to the network.
 
         Raises:
-            UserError: the samples are no grey pictures.
+            ConfigError: the samples are no grey pictures.
         """
         inputs = trainer.datamodule.train_set[0]  # type: ignore[attr-defined]
         if inputs.dtype != torch.uint8:
-            raise UserError(
+            raise ConfigError(
                 f"callbacks=adversarial changes grey values from 0 to 255, and these samples hold {inputs.dtype}: leave it out."
             )
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from src.callbacks.curves import point_is_due
-from src.errors import UserError
+from src.errors import ConfigError
 from src.model.classifier import Classifier
 from src.model.mlp import MLP
 
@@ -58,11 +58,11 @@ class Pruning(pl.Callback):
         """Listen to the optimizer.
 
         Raises:
-            UserError: units are to be pruned of a network that is no MLP, or has no hidden layer.
+            ConfigError: units are to be pruned of a network that is no MLP, or has no hidden layer.
         """
         net = pl_module.net
         if self.structured and not (type(net) is MLP and len(_linear(net)) > 1):
-            raise UserError(
+            raise ConfigError(
                 "callbacks.pruning.structured=true prunes the units of hidden layers, and this network "
                 f"({type(net).__name__}) has none that are known: set structured=false."
             )

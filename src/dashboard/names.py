@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from src.tracking import find
 from src.tracking.record import Record
 from src.tracking.settings import as_word, differing, settings_of
 
@@ -30,7 +31,11 @@ def readable_names(records: Sequence[Record]) -> list[str]:
         for record, one in zip(family, settings, strict=True):
             labels[id(record)] = _label(names, one)
     first = _family if len(families) > 1 else lambda _: ""
-    return ["/".join(filter(None, (first(r), labels[id(r)], _leaf(r)))) for r in records]
+    numbers = [_number(record, known_as) for record, known_as in zip(records, find.labels(records), strict=True)]
+    return [
+        "/".join(filter(None, (first(record), labels[id(record)], _leaf(record, number))))
+        for record, number in zip(records, numbers, strict=True)
+    ]
 
 
 def _family(record: Record) -> str:
@@ -45,9 +50,13 @@ def _label(names: Sequence[str], settings: Mapping[str, Any]) -> str:
     return _as_folder(" ".join(f"{short[name]}={as_word(settings[name])}" for name in names if name in settings))
 
 
-def _leaf(record: Record) -> str:
+def _number(record: Record, known_as: str) -> str:
+    """The job's number within its sweep, where that is enough, else what the run is known as."""
+    return record.directory.name if record.values["sweep"] and known_as == record.values["id"] else known_as
+
+
+def _leaf(record: Record, number: str) -> str:
     run = record.values
-    number = record.directory.name if run["sweep"] else run["id"]
     status = "pruned" if run.get("pruned_in_epoch") else record.status
     return _as_folder(f"seed {run.get('seed', '?')} {number}" + ("" if status == "done" else f" ({status})"))
 

@@ -7,6 +7,7 @@ the configuration is composed once and handed to the ranks as plain data.
 import contextlib
 import logging
 import os
+import pickle
 import signal
 import sys
 import tempfile
@@ -135,7 +136,7 @@ def _rank(fit: Fit, config: dict[str, Any], directory: str, threads: int, replie
     try:
         return fit(config, directory)
     except UserError as error:
-        Path(replies, f"user-error-{rank}").write_text(str(error))
+        Path(replies, f"user-error-{rank}").write_bytes(pickle.dumps(error))
         raise
     except Interrupted as stop:
         raise SystemExit(stop.exit_status) from None
@@ -173,7 +174,8 @@ def stay_on_this_machine() -> None:
 
 def _root_cause(failure: ChildFailedError, replies: Path) -> BaseException:
     for mistake in sorted(replies.glob("user-error-*")):
-        return UserError(mistake.read_text())
+        error: UserError = pickle.loads(mistake.read_bytes())  # of the same class, for the record
+        return error
     rank, first = failure.get_first_failure()
     for signum in STOP:
         if first.exitcode in (128 + signum, -signum):

@@ -14,7 +14,8 @@
     python -m src.runs report RUN...|SWEEP             one HTML file to pass on
     python -m src.runs reproduce RUN [--run]           how to make it again; --run does it, and compares
 
-RUN is an id, a unique beginning of one, a name, a directory, latest or best; SWEEP an id, a directory or latest. A FILTER
+RUN is an id, a unique beginning of one, a name (the latest run that has it; rm takes no name that several have), a
+directory, latest or best; SWEEP an id, a directory or latest. A FILTER
 compares settings, metrics and the fields id, name, tags, note, status, sweep, started, age, duration, best, error and
 pruned. Every command prints for programs with --json or --csv.
 """
@@ -25,7 +26,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -256,16 +257,28 @@ def _change(record: Record, edit: Callable[[dict[str, Any]], dict[str, Any]]) ->
         raise UserError(f"{record.directory} cannot be written ({error.strerror}).") from None
 
 
-def _rm(args: argparse.Namespace) -> None:
-    records = {record.values["id"]: record for record in map(find, args.runs)}  # all are known before the first goes
-    rows = []
-    for id, record in records.items():
-        archive = trash.put_aside(record)
+def _rm(args: argparse.Namespace) -> int:
+    records = _once(find(word, only=True) for word in args.runs)  # all are known before the first goes
+    rows, status = [], 0
+    for record in records:
+        id = record.values["id"]
+        try:
+            archive = trash.put_aside(record)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = 1
+            continue
         rows.append({"id": id, "archive": str(archive)})
         if not args.form:
-            print(f"{id} is in the trash; python -m src.runs restore {id} takes it out again")
+            print(f"{id} is in the trash; python -m src.runs restore {archive.stem} takes it out again")
     if args.form:
         _print(args.form, rows, _say(""))
+    return status
+
+
+def _once(records: Iterable[Record]) -> list[Record]:
+    """Each run once, however often it was named; a copy of a directory is a run of its own, although it has the same id."""
+    return list({record.directory.resolve(): record for record in records}.values())
 
 
 def _restore(args: argparse.Namespace) -> None:
@@ -273,30 +286,43 @@ def _restore(args: argparse.Namespace) -> None:
     _print(args.form, [{"directory": str(place)}], _say(f"{shown(place)} is back"))
 
 
-def _gc(args: argparse.Namespace) -> None:
+def _gc(args: argparse.Namespace) -> int:
     records = _read()
     chosen = listing.choose(records, " ".join(args.filter)) if args.filter else []
     items, stay = trash.garbage(chosen, records)
     for sentence in stay:
         print(sentence, file=sys.stderr)
-    if args.yes:
-        trash.free(items)
+    kept = _free(items) if args.yes else []
+    items = [item for item in items if item not in kept]
     rows = [{"what": item.what, "path": str(item.path), "bytes": item.size, "freed": args.yes} for item in items]
 
     def say(console: Console) -> None:
         for item in items:
             console.print(f"{showing.size(item.size):>10}  {item.what}", markup=False, soft_wrap=True)
         total = f"{showing.size(sum(item.size for item in items))} in {len(items)} {'entry' if len(items) == 1 else 'entries'}"
-        if not items:
+        if not items and not kept:
             console.print("there is nothing to free.")
         else:
             console.print(f"{total} freed" if args.yes else f"{total} would be freed for good: --yes does it")
 
     _print(args.form, rows, say)
+    return int(bool(kept))
+
+
+def _free(items: Sequence[trash.Item]) -> list[trash.Item]:
+    """Delete them for good; returns what could not be deleted, which is reported."""
+    kept = []
+    for item in items:
+        try:
+            trash.free(item)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            kept.append(item)
+    return kept
 
 
 def _export(args: argparse.Namespace) -> None:
-    records = [find(word) for word in args.runs] or _read()
+    records = _once(map(find, args.runs)) or _read()
     chosen = listing.choose(records, args.filter)
     if args.file is None:
         if args.form == "json":
@@ -321,7 +347,7 @@ def _export(args: argparse.Namespace) -> None:
 
 def _report(args: argparse.Namespace) -> None:
     sweep = _sweep(args.runs[0]) if len(args.runs) == 1 else None
-    records = sweep.records() if sweep else list({r.values["id"]: r for r in map(find, args.runs)}.values())
+    records = sweep.records() if sweep else _once(map(find, args.runs))
     if not records:
         raise RunNotFound(f"{args.runs[0]} has no jobs yet.")
     file = user_path(args.file) if args.file else (sweep or records[0]).directory / "report.html"
@@ -330,7 +356,7 @@ def _report(args: argparse.Namespace) -> None:
         with replacing(file) as target:
             target.write(html.encode(errors="replace"))
     except OSError as error:
-        raise UserError(f"{file} cannot be written ({error.strerror}).") from None
+        raise UserError(f"{file} cannot be written ({error.strerror}): choose another file by -o.") from None
     _print(args.form, [{"file": str(file.resolve()), "runs": len(records)}], _say(f"{shown(file.resolve())}"))
 
 

@@ -12,6 +12,7 @@ from src.runs.listing import length
 from src.runs.scalars import Point, curves
 from src.sweeps.leaderboard import make_leaderboard
 from src.sweeps.sweep import Sweep
+from src.tracking.find import labels
 from src.tracking.record import Record
 from src.tracking.settings import as_word, differing, metrics_of, settings_of
 
@@ -143,7 +144,8 @@ def _shade(count: int, most: int, correct: bool) -> str:
 
 def _charts(records: Sequence[Record]) -> list[tuple[str, str]]:
     """Heading and picture (base64 of an SVG) of each chart, a colour a run."""
-    measured = {_line(record, records): curves(record.directory) for record in records}
+    names = [_line(record, label, records) for record, label in zip(records, labels(records), strict=True)]
+    measured = {name: curves(record.directory) for name, record in zip(names, records, strict=True)}
     tags = sorted({tag for one in measured.values() for tag in one} - set(_FINAL))
     paired = {tag for pair in _CHARTS.values() for tag in pair}
     charts = {**_CHARTS, **{tag: (tag,) for tag in tags if tag not in paired and tag != "samples"}}
@@ -155,11 +157,11 @@ def _charts(records: Sequence[Record]) -> list[tuple[str, str]]:
     return drawn
 
 
-def _line(record: Record, records: Sequence[Record]) -> str:
+def _line(record: Record, label: str, records: Sequence[Record]) -> str:
     """A run's name in the legend, with its id where the name alone would not tell."""
-    name, id = record.values["name"], record.values["id"]
+    name = record.values["name"]
     names = [one.values["name"] for one in records]
-    return id if name is None else name if names.count(name) == 1 else f"{name} {id}"
+    return label if name is None else name if names.count(name) == 1 else f"{name} {label}"
 
 
 def _chart(lines: Sequence[tuple[str, str, Sequence[Point]]], names: Sequence[str], dashed: str | None) -> str:

@@ -1,10 +1,11 @@
 """Curves, read from a run's event files; rewound where a run was resumed."""
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from src.tracking.find import labels
 from src.tracking.record import Record
 
 
@@ -48,15 +49,15 @@ class RunPoint(NamedTuple):
     value: float
 
 
-def points(records: Iterable[Record]) -> Iterator[RunPoint]:
+def points(records: Sequence[Record]) -> Iterator[RunPoint]:
     """Every point of every curve of these runs."""
-    for record in records:
+    for record, label in zip(records, labels(records), strict=True):
         for tag, curve in curves(record.directory).items():
             for point in curve:
-                yield RunPoint(record.values["id"], tag, *point)
+                yield RunPoint(label, tag, *point)
 
 
-def export(records: Iterable[Record], file: TextIO) -> int:
+def export(records: Sequence[Record], file: TextIO) -> int:
     """Write them as CSV in the long format, and return how many there are."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(RunPoint._fields)

@@ -15,12 +15,13 @@ from src.runs.listing import age, length
 from src.runs.scalars import curves, plot
 from src.tracking.card import shown
 from src.tracking.environment import PATCH
+from src.tracking.find import labels
 from src.tracking.record import Record
 from src.tracking.settings import as_word, metrics_of, settings_of
 from src.tracking.table import STATUS_STYLE
 
 # What of the environment is a person's business rather than a process's.
-_NOT_SHOWN = ("pid", "pid_started", "requirements_sha256")
+_NOT_SHOWN = ("pid", "pid_started", "pid_namespace", "requirements_sha256")
 
 
 def show(record: Record, console: Console) -> None:
@@ -130,16 +131,15 @@ def _figure(value: float | None) -> str:
 
 def differences(one: Record, other: Record) -> dict[str, Any]:
     """What differs between two runs: ``settings``, ``metrics``, ``environment`` (name to both values) and ``code``."""
+    one_label, other_label = labels([one, other])
     return {
-        "runs": [one.values["id"], other.values["id"]],
+        "runs": [one_label, other_label],
         "settings": _apart(settings_of(one), settings_of(other)),
         "metrics": _apart(metrics_of(one), metrics_of(other)),
         "environment": _apart(_environment(one), _environment(other)),
         "code": {
             **_apart(_code(one), _code(other)),
-            "patch": list(
-                difflib.unified_diff(_patch(one), _patch(other), one.values["id"], other.values["id"], lineterm="")
-            ),
+            "patch": list(difflib.unified_diff(_patch(one), _patch(other), one_label, other_label, lineterm="")),
         },
     }
 

@@ -1,22 +1,25 @@
 """``rm``, ``restore`` and ``gc``: runs put aside, and disk space freed.
 
 The trash holds an archive for each run, outputs/trash/<id>.tar, so that TensorBoard over outputs/ does not show what was
-thrown away.
+thrown away. A second run of the same id, from a directory that was copied, gets the archive <id>.2.tar.
 """
 
+import itertools
 import os
 import re
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.errors import RunNotFound, UserError, suggest
+from src.errors import RunNotFound, UserError
 from src.files import replacing
 from src.paths import OUTPUTS
+from src.tracking.find import at_home, choose, labels
 from src.tracking.ownership import owned
-from src.tracking.record import Record
+from src.tracking.record import RECORD, Record
 from src.tracking.settings import metrics_of
 
 TRASH = OUTPUTS / "trash"
@@ -34,45 +37,83 @@ def put_aside(record: Record) -> Path:
         The archive.
 
     Raises:
-        UserError: the run is pinned or running, or the trash cannot be written.
+        UserError: the run is pinned or running, or the trash or the run's folder cannot be written.
     """
     run = record.values
     if PINNED in run["tags"]:
         raise UserError(f"{run['id']} is pinned: python -m src.runs tag {run['id']} --remove {PINNED} lets it go.")
-    if record.status == "running" and not record.is_abandoned:
+    if record.is_busy:
         raise UserError(f"{run['id']} is still running: stop it first.")
-    archive = TRASH / f"{run['id']}.tar"
     try:
-        TRASH.mkdir(parents=True, exist_ok=True)
         with owned(record.directory):
-            with replacing(archive) as file, tarfile.open(fileobj=file, mode="w") as tar:
-                tar.add(record.directory, arcname=str(_place(record)))
-            _delete(record.directory)
+            archive = _archive(record)
+            try:
+                aside = _out_of_sight(record.directory)
+            except OSError:
+                archive.unlink()
+                raise
+            try:
+                _delete(aside, record.directory)
+            except OSError as error:
+                text = f"{run['id']} is in the trash, but {error.filename} cannot be deleted ({error.strerror})."
+                raise UserError(text) from None
     except OSError as error:
         raise UserError(f"{run['id']} cannot be put into {TRASH} ({error.strerror}); it stays where it is.") from None
     return archive
 
 
+def _archive(record: Record) -> Path:
+    """Write a run's archive, under a name that no other has."""
+    TRASH.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        archive = TRASH / f"{record.values['id']}{'' if number == 1 else f'.{number}'}.tar"
+        try:
+            archive.touch(exist_ok=False)
+            break
+        except FileExistsError:
+            continue
+    try:
+        with replacing(archive) as file, tarfile.open(fileobj=file, mode="w") as tar:
+            tar.add(record.directory.resolve(), arcname=str(_place(record)))
+    except BaseException:
+        archive.unlink()
+        raise
+    return archive
+
+
 def _place(record: Record) -> Path:
     """Where it lies below outputs/; a run from elsewhere is put back among the single ones."""
-    if record.directory.is_relative_to(OUTPUTS):
-        return record.directory.relative_to(OUTPUTS)
-    return Path("runs", record.directory.name)
+    home = record.directory if record.directory.is_relative_to(OUTPUTS) else at_home(record.directory)
+    return home.relative_to(OUTPUTS) if home.is_relative_to(OUTPUTS) else Path("runs", home.name)
 
 
-def _delete(directory: Path) -> None:
-    """Out of sight at once, then gone."""
+def _out_of_sight(directory: Path) -> Path:
+    """Move a directory into the trash at once; returns where it is then. On another disk it stays where it is."""
     TRASH.mkdir(parents=True, exist_ok=True)
-    aside = TRASH / f"{_LEFT}{directory.parent.name}-{directory.name}"
-    if directory.stat().st_dev == TRASH.stat().st_dev:
-        os.rename(directory, aside)
-    else:
-        aside = directory
+    real = directory.resolve()
+    if real.stat().st_dev == TRASH.stat().st_dev:
+        aside = Path(tempfile.mkdtemp(prefix=f"{_LEFT}{real.name}-", dir=TRASH))
+        try:
+            os.rename(real, aside)
+        except OSError:
+            aside.rmdir()
+            raise
+        return aside
+    return real
+
+
+def _delete(aside: Path, directory: Path) -> None:
+    """Delete what ``_out_of_sight`` has returned, and the symbolic link by which the directory may have been reached."""
     shutil.rmtree(aside)
+    if directory.is_symlink():
+        directory.unlink()
 
 
-def restore(id: str) -> Path:
+def restore(word: str) -> Path:
     """Take a run out of the trash.
+
+    Args:
+        word: the name of its archive, or whatever the run went by before.
 
     Returns:
         Its directory.
@@ -80,26 +121,62 @@ def restore(id: str) -> Path:
     Raises:
         UserError: it is not there, is no archive of a run, or its place is taken.
     """
-    archives = {path.stem: path for path in TRASH.glob("*.tar")}
-    found = [name for name in archives if name == id] or [name for name in archives if name.startswith(id)]
-    if len(found) != 1:
-        raise RunNotFound(f"{id}: {len(found) or 'no'} runs in the trash go by that{suggest(id, archives)}")
-    archive = archives[found[0]]
+    archive = TRASH / f"{word}.tar"
+    if archive not in TRASH.glob("*.tar"):
+        archive = _find_archive(word)
+    name = _place_in(archive)
+    place = OUTPUTS / name
+    if os.path.lexists(place):
+        raise UserError(f"{place} is there already: remove it, or leave {archive.stem} in the trash.")
+    try:
+        # Aside, so that it appears at once, and wherever a link on the way to its place leads.
+        with tarfile.open(archive) as tar, tempfile.TemporaryDirectory(prefix=_LEFT, dir=TRASH) as aside:
+            tar.extractall(aside, filter="data")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(Path(aside, name), place)
+        archive.unlink()
+    except (OSError, tarfile.TarError) as error:
+        shutil.rmtree(place, ignore_errors=True)  # what there is of it is in the archive, too
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{archive.stem} cannot be taken out of the trash ({reason}); it stays there.") from None
+    return place
+
+
+def _find_archive(word: str) -> Path:
+    """The archive of the one run in the trash that goes by a word, as ``find`` finds those outside."""
+    archives: dict[Path, Record] = {}
+    for archive in sorted(TRASH.glob("*.tar")):
+        try:
+            place = _place_in(archive)
+            with tarfile.open(archive) as tar:
+                content = tar.extractfile(f"{place}/{RECORD}")
+                archives[archive] = Record.parse(OUTPUTS / place, content.read() if content else b"")
+        except (UserError, KeyError, ValueError):  # not a run's
+            continue
+    there = at_home(Path(word))
+    lay_there = [archive for archive, record in archives.items() if record.directory == there]
+    if len(lay_there) == 1:
+        return lay_there[0]
+    if lay_there:
+        raise RunNotFound(f"{word}: {len(lay_there)} runs lay there: {', '.join(path.stem for path in lay_there)}.")
+    found = choose(word, sorted(archives.values(), key=lambda record: record.started), only=True, place=" in the trash")
+    return next(archive for archive, record in archives.items() if record is found)
+
+
+def _place_in(archive: Path) -> str:
+    """Where the run in an archive lay below outputs/.
+
+    Raises:
+        UserError: it is no archive of a run.
+    """
     try:
         with tarfile.open(archive) as tar:
             names = tar.getnames()
-            if not names or not all(_IN_PLACE.fullmatch(name) for name in names):
-                raise UserError(f"{archive} is not an archive of a run.")
-            place = OUTPUTS / names[0]
-            if place.exists():
-                raise UserError(f"{place} is there already: remove it, or leave {found[0]} in the trash.")
-            tar.extractall(OUTPUTS, filter="data")
-    except tarfile.TarError as error:
+    except (OSError, tarfile.TarError) as error:
         raise UserError(f"{archive} is not an archive of a run ({error}).") from None
-    except OSError as error:
-        raise UserError(f"{found[0]} cannot be taken out of the trash ({error.strerror}).") from None
-    archive.unlink()
-    return place
+    if not names or not all(_IN_PLACE.fullmatch(name) for name in names):
+        raise UserError(f"{archive} is not an archive of a run.")
+    return names[0]
 
 
 @dataclass(frozen=True)
@@ -130,36 +207,35 @@ def garbage(chosen: Sequence[Record], records: Sequence[Record]) -> tuple[list[I
     items = [Item(f"{path.stem} (in the trash)", path, _size(path)) for path in sorted(TRASH.glob("*.tar"))]
     items += [Item("half removed", path, _size(path)) for path in sorted(TRASH.glob(f"{_LEFT}*"))]
     winners, stay = _winners(records), []
-    for record in chosen:
+    for record, label in zip(chosen, labels(chosen), strict=True):
         run = record.values
         if PINNED in run["tags"]:
-            stay.append(f"{run['id']} stays: it is pinned.")
+            stay.append(f"{label} stays: it is pinned.")
         elif run["id"] in winners:
-            stay.append(f"{run['id']} stays: it is the best of its sweep.")
-        elif record.status == "running" and not record.is_abandoned:
-            stay.append(f"{run['id']} stays: it is running.")
+            stay.append(f"{label} stays: it is the best of its sweep.")
+        elif record.is_busy:
+            stay.append(f"{label} stays: it is running.")
         else:
-            items.append(Item(run["id"], record.directory, _size(record.directory)))
+            items.append(Item(label, record.directory, _size(record.directory)))
     return items, stay
 
 
-def free(items: Sequence[Item]) -> None:
-    """Delete them for good.
+def free(item: Item) -> None:
+    """Delete it for good.
 
     Raises:
-        UserError: one of them cannot be deleted.
+        UserError: it cannot be deleted.
     """
-    for item in items:
-        try:
-            if item.path.is_dir() and not item.path.name.startswith(_LEFT):
-                with owned(item.path):
-                    _delete(item.path)
-            elif item.path.is_dir():
-                shutil.rmtree(item.path)
-            else:
-                item.path.unlink()
-        except OSError as error:
-            raise UserError(f"{item.path} cannot be deleted ({error.strerror}).") from None
+    try:
+        if item.path.is_dir() and not item.path.name.startswith(_LEFT):
+            with owned(item.path):
+                _delete(_out_of_sight(item.path), item.path)
+        elif item.path.is_dir():
+            shutil.rmtree(item.path)
+        else:
+            item.path.unlink()
+    except OSError as error:
+        raise UserError(f"{item.path} cannot be deleted ({error.strerror}).") from None
 
 
 def _winners(records: Sequence[Record]) -> set[str]:

@@ -34,6 +34,8 @@ def print_overview(sweep: Sweep, console: Console | None = None) -> None:
     for overrides in sweep.missing():
         console.print(f"not run: {overrides}", markup=False, soft_wrap=True)
     ways = [f"python -m src.runs ls --sweep {sweep.values['id']}"]
-    if not sweep.is_finished:
+    if sweep.missing() or any(
+        run["status"] != "done" and not r.would_fail_again for r, run in zip(records, runs, strict=True)
+    ):
         ways.append(f"python -m src.train -m resume={sweep.values['id']}")
     console.print("next:", *ways, sep="\n  ", soft_wrap=True, markup=False)

@@ -1,7 +1,9 @@
 """A sweep's own record: sweep.json in its directory, from which it can be found, resumed and ranked."""
 
+import contextlib
 import json
 import shlex
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +12,7 @@ from src.errors import RunNotFound
 from src.files import write
 from src.paths import SWEEPS
 from src.tracking.environment import PATCH
+from src.tracking.find import at_home
 from src.tracking.record import RECORD, Record
 
 if TYPE_CHECKING:
@@ -60,7 +63,7 @@ class Sweep:
             "mode": mode,
             "search": search,
             "git": git,
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
         sweep = cls(directory, values)
         sweep.save()
@@ -75,9 +78,14 @@ class Sweep:
             ValueError: it is not a sweep's record.
         """
         values = json.loads((directory / SWEEP).read_text())
-        if not isinstance(values, dict) or not {"id", "flags", "overrides", "jobs", "trials"} <= set(values):
+        if not isinstance(values, dict) or not {"id", "flags", "overrides", "jobs", "trials", "started"} <= set(values):
             raise ValueError(f"{directory / SWEEP} is not a sweep's record.")
         return cls(directory, values)
+
+    @property
+    def started(self) -> datetime:
+        """When the sweep began."""
+        return datetime.fromisoformat(self.values["started"])
 
     def save(self) -> None:
         """Write the record."""
@@ -124,16 +132,29 @@ def find_sweep(word: str) -> Sweep:
         RunNotFound: nothing, or more than one, goes by that word.
     """
     if (Path(word) / SWEEP).is_file():
-        return _load(Path(word).resolve())
-    ids = sorted(path.parent.name for path in SWEEPS.glob(f"*/{SWEEP}"))
-    if not ids:
+        return _load(at_home(Path(word)))
+    names = {path.parent.name for path in SWEEPS.glob(f"*/{SWEEP}")}
+    if not names:
         raise RunNotFound(f"{word}: there is no sweep yet; python -m src.train -m makes one.")
-    found = (
-        ids[-1:] if word == "latest" else [id for id in ids if id == word] or [id for id in ids if id.startswith(word)]
-    )
-    if len(found) != 1:
-        raise RunNotFound(f"{word}: {len(found) or 'no'} sweeps go by that; the latest are {', '.join(ids[-3:])}.")
-    return _load(SWEEPS / found[0])
+    if word in names:
+        return _load(SWEEPS / word)
+    begun = [name for name in names if name.startswith(word)]
+    if word != "latest" and len(begun) == 1:
+        return _load(SWEEPS / begun[0])
+    sweeps = _oldest_first(names)
+    if word == "latest" and sweeps:
+        return sweeps[-1]
+    latest = ", ".join(sweep.directory.name for sweep in sweeps[-3:])
+    raise RunNotFound(f"{word}: {len(begun) or 'no'} sweeps go by that; the latest are {latest}.")
+
+
+def _oldest_first(names: Collection[str]) -> list[Sweep]:
+    """The sweeps with a readable record."""
+    sweeps = []
+    for name in names:
+        with contextlib.suppress(OSError, ValueError):
+            sweeps.append(Sweep.load(SWEEPS / name))
+    return sorted(sweeps, key=lambda sweep: (sweep.started, sweep.directory.name))
 
 
 def _load(directory: Path) -> Sweep:

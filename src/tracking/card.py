@@ -31,7 +31,11 @@ def _is_active() -> bool:
 def shown(path: Path, base: Path | None = None) -> str:
     """A path as short as it can be used from ``base``, or from here."""
     base = base or Path.cwd()
-    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
+    real = path.parent.resolve() / path.name  # a program's own link stays: it may lead out of its environment
+    for one, other in ((path, base), (real, base.resolve())):
+        if one.is_relative_to(other):
+            return str(one.relative_to(other))
+    return str(path)
 
 
 def print_card(record: Record, console: Console | None = None) -> None:
@@ -83,7 +87,7 @@ def next_commands(record: Record) -> list[str]:
     commands = [f"{python} -m src.dashboard"]
     if run["status"] == "failed":
         commands = [f"less {quoted(record.directory / LOG_NAME)}"]
-    if run["status"] != "done":
+    if run["status"] != "done" and not record.would_fail_again:
         commands.append(f"{python} -m src.train resume={run['id']}")
     elif run["best"]["checkpoint"]:
         commands.insert(0, f"{python} -m src.evaluate {run['id']}")

@@ -7,12 +7,14 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from src.errors import UserError
+from src.files import is_full
 
 _LOCK = ".lock"
 # Some network file systems know no locks; there the record's word has to do.
@@ -22,23 +24,63 @@ _PATIENCE_S = 30.0
 
 
 def owner() -> dict[str, Any]:
-    """This process, so that another can tell later whether it is still there: host, pid and when it began."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "pid_started": psutil.Process().create_time()}
+    """This process, so that another can tell later whether it is still there.
+
+    Returns:
+        ``host``, ``pid``, ``pid_started`` (seconds since 1970) and ``pid_namespace``, without which a pid says nothing:
+        containers on one machine may share its name and count their processes each from 1.
+    """
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "pid_started": psutil.Process().create_time(),
+        "pid_namespace": _pid_namespace(),
+    }
 
 
-def is_gone(environment: Mapping[str, Any]) -> bool:
-    """Whether the process that ``owner`` described has ended; False where this machine cannot know."""
-    if environment.get("host") != socket.gethostname() or "pid_started" not in environment:
-        return False
+@cache
+def _pid_namespace() -> str | None:
+    """The running kernel and the namespace within which pids are unique; None where the system has no namespaces."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return None
+
+
+def is_alive(environment: Mapping[str, Any]) -> bool | None:
+    """Whether the process that ``owner`` described still runs; None where this process cannot know."""
+    here = (socket.gethostname(), _pid_namespace())
+    if (environment.get("host"), environment.get("pid_namespace")) != here or "pid_started" not in environment:
+        return None
     try:
         process = psutil.Process(environment["pid"])
         # The number may have been given to another process since.
         same = abs(process.create_time() - environment["pid_started"]) < 1
-        return not same or process.status() == psutil.STATUS_ZOMBIE
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        return True
-    except psutil.AccessDenied:
         return False
+    except psutil.AccessDenied:
+        return None
+
+
+def is_locked(directory: Path) -> bool | None:
+    """Whether a process works on a run. Its lock tells, through containers and from any machine that shares the files.
+
+    Returns:
+        None where the lock cannot be asked: on a file system without locks, or where it may not be read.
+    """
+    try:
+        with (directory / _LOCK).open("rb") as file:
+            # Shared, so that any number of processes may ask at once; who starts to work meanwhile tries again.
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:  # it is made before the record is
+        return False
+    except OSError:
+        return None
+    return False
 
 
 @contextmanager
@@ -46,9 +88,17 @@ def owned(directory: Path) -> Iterator[None]:
     """Work on a run as the only one; the system itself ends this when the process ends, however it does.
 
     Raises:
-        UserError: another command is at work in that directory.
+        UserError: another command is at work in that directory, or it may not be written.
     """
-    with (directory / _LOCK).open("w") as file:
+    try:
+        file = (directory / _LOCK).open("w")
+    except OSError as error:
+        if is_full(error):
+            raise
+        raise UserError(
+            f"{directory} cannot be written ({error.strerror}): work on a copy of your own, or ask its owner."
+        ) from None
+    with file:
         until = time.monotonic() + _PATIENCE_S
         while not _lock(file.fileno(), fcntl.LOCK_NB):
             if time.monotonic() > until:

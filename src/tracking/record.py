@@ -2,16 +2,15 @@
 
 import json
 import secrets
-import socket
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from src.errors import UserError
+from src.errors import DETERMINISTIC, UserError
 from src.files import write
-from src.tracking.ownership import alone, is_gone
+from src.tracking.ownership import alone, is_alive, is_locked
 
 RECORD = "run.json"
 _LOCK = ".run.json.lock"
@@ -36,7 +35,7 @@ _ENTRIES: dict[str, tuple[type, ...]] = {
 
 
 def claim(parent: Path, letter: str) -> Path:
-    """Make a directory that no other process has, such as ``parent/r20261123-214000-ab12``.
+    """Make a directory that no other process has, such as ``parent/r20261123-214000-ab12``; the time is UTC.
 
     ``os.mkdir`` fails on a directory that is there, so runs that start in the same second never share one.
 
@@ -46,7 +45,7 @@ def claim(parent: Path, letter: str) -> Path:
     try:
         parent.mkdir(parents=True, exist_ok=True)
         while True:
-            directory = parent / f"{letter}{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+            directory = parent / f"{letter}{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
             try:
                 directory.mkdir()
                 return directory
@@ -67,6 +66,8 @@ def _problem(values: Any) -> str | None:
             return f"it lacks {entry}"
         if not isinstance(values[entry], kinds):
             return f"its {entry} is {json.dumps(values[entry])[:40]}"
+    if "/" in values["id"]:
+        return f"its id is {values['id'][:40]!r}"
     if values["status"] not in STATUSES:
         return f"its status is {values['status']!r}"
     if not {"metric", "value", "epoch", "checkpoint"} <= set(values["best"]):
@@ -123,6 +124,7 @@ class Record:
                 "metrics": {},
                 "best": {"metric": config["monitor"], "value": None, "epoch": None, "checkpoint": None},
                 "error": None,
+                "error_type": None,
                 "sweep": sweep,
                 "resumed": [],
             },
@@ -138,8 +140,17 @@ class Record:
             FileNotFoundError: there is none.
             ValueError: it is not a run's record.
         """
+        return cls.parse(directory, (directory / RECORD).read_bytes())
+
+    @classmethod
+    def parse(cls, directory: Path, content: bytes) -> "Record":
+        """Read a run's record from the content of its file.
+
+        Raises:
+            ValueError: it is not a run's record.
+        """
         try:
-            values = json.loads((directory / RECORD).read_bytes())
+            values = json.loads(content)
             if problem := _problem(values):
                 raise ValueError(problem)
         except (ValueError, RecursionError) as error:
@@ -148,15 +159,45 @@ class Record:
 
     @property
     def status(self) -> str:
-        """running, done, failed or interrupted; what was killed with its record at running counts as interrupted."""
+        """running, done, failed or interrupted; what was killed with its record at running counts as interrupted.
+
+        The run's lock decides; where it cannot be asked, the process does, if this machine can see it.
+        """
         status = str(self.values["status"])
-        return "interrupted" if status == "running" and is_gone(self.values["environment"]) else status
+        if status != "running":
+            return status
+        locked = is_locked(self.directory)
+        at_work = is_alive(self.values["environment"]) if locked is None else locked
+        return "interrupted" if at_work is False else status
 
     @property
-    def is_abandoned(self) -> bool:
-        """Whether whoever holds the run's lock may go on with it although its record says running."""
-        environment = self.values["environment"]
-        return is_gone(environment) or environment.get("host") != socket.gethostname()
+    def is_busy(self) -> bool:
+        """Whether a command works on the run, so that no other may resume or remove it.
+
+        Not so when only ranks of a killed command still hold the lock, which ``owned`` waits for; nor when neither lock nor
+        process can be seen from here, since nobody could ever release it.
+        """
+        if self.values["status"] != "running":
+            return False
+        locked, alive = is_locked(self.directory), is_alive(self.values["environment"])
+        return alive is True if locked is None else locked and alive is not False
+
+    @property
+    def would_fail_again(self) -> bool:
+        """Whether it failed in a way that resuming it without a change repeats."""
+        deterministic = {kind.__name__ for kind in DETERMINISTIC}
+        return self.values["status"] == "failed" and self.values.get("error_type") in deterministic
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether its directory is not the one that its id was given to."""
+        name = self.directory.name
+        return self.values["id"] not in (name, f"{self.directory.parent.name}-{name}")
+
+    @property
+    def started(self) -> datetime:
+        """When the run began."""
+        return datetime.fromisoformat(self.values["started"])
 
     def as_plain(self) -> dict[str, Any]:
         """Its entries, with the status as it is now and the directory, for programs."""
@@ -179,6 +220,7 @@ class Record:
         self.update(
             status="running",
             error=None,
+            error_type=None,
             config=config,
             # Those that were given to the run later stay, unless it is told others.
             tags=self.values["tags"] if config["tags"] == self.values["config"]["tags"] else config["tags"],
@@ -214,7 +256,7 @@ class Record:
             status: done, failed or interrupted.
             started: ``time.monotonic()`` when the run began.
             error: the last line of the error, when it failed.
-            values: entries to change besides.
+            values: entries to change besides; of a failed run ``error_type``, the name of the error's class.
         """
         earlier = self.values["duration_s"] or 0.0
         duration = round(earlier + time.monotonic() - started, 3)
