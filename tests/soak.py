@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import platform
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -365,6 +366,36 @@ def ignore_hang_up(soak: Soak, tally: Tally, times: int) -> None:
         )
 
 
+def kill_in_container(soak: Soak, tally: Tally, times: int) -> None:
+    """kill -9 in a pid namespace of its own, with this host's name and with another; seen from outside, then resumed."""
+    length, reference = soak.whole(*RUN)
+    folder = soak.folder / "container"
+    environment = {**os.environ, "OUTPUTS_DIR": str(folder)}
+    for number in range(times):
+        shutil.rmtree(folder, ignore_errors=True)
+        name = "hostname container; " if number % 2 else ""
+        script = f"{name}exec {shlex.join([sys.executable, '-m', 'src.train', *RUN])}"
+        command = ["unshare", "--pid", "--uts", "--fork", "--mount-proc", "--kill-child", "sh", "-c", script]
+        container = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while not (records := list(folder.glob("runs/*/run.json"))):
+            time.sleep(0.01)
+        directory, lost, until = records[0].parent, [], time.monotonic() + soak.chance.uniform(0, length)
+        while time.monotonic() < until:
+            if (status := Record.load(directory).status) not in ("running", "done"):
+                lost.append(f"{status} while it trained")
+            time.sleep(0.01)
+        struck = phase(directory)
+        container.kill()
+        container.wait()
+        while Record.load(directory).status == "running" and time.monotonic() < until + 30:
+            time.sleep(0.1)
+        if (status := Record.load(directory).status) not in ("interrupted", "done"):
+            lost.append(f"{status} after the kill")
+        tally.note(f"{'another' if name else 'this'} host name, {struck}", *lost, *resumed(soak, directory, reference))
+
+
 def close_output(soak: Soak, tally: Tally, times: int) -> None:
     """The reader of standard output and standard error disappears after any of the lines."""
     _, reference = soak.whole(*RUN)
@@ -583,6 +614,7 @@ FAULTS: list[tuple[str, str, Callable[..., None], int, int]] = [
     ("hang-up-2", "SIGHUP, 2 processes, then resume: everything equal", partial(hang_up, devices=2), 30, 1),
     ("hang-up-sweep", "SIGHUP, a sweep of 2 jobs, then resume: everything equal", hang_up_sweep, 30, 1),
     ("nohup", "SIGHUP under nohup, 2 processes: everything equal", ignore_hang_up, 10, 1),
+    ("container", "kill -9 in a container, then resume: status right, everything equal", kill_in_container, 10, 1),
     ("output", "the reader of the output disappears: everything equal, every epoch in the log", close_output, 30, 2),
     ("raise", "one of 2 ranks raises: the other gone, its error in run.json", raise_in_rank, 10, 1),
     ("kill-rank", "one of 2 ranks killed: the other gone, its end in run.json", kill_rank, 10, 1),
