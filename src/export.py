@@ -116,7 +116,7 @@ def _facts(record: Record, checkpoint: str, data: "TensorData") -> dict[str, Any
     return {
         "run": run["id"],
         "checkpoint": checkpoint,
-        "commit": (run["git"] or {}).get("commit", ""),
+        "commit": (run["git"] or {}).get("commit") or "",
         "metrics": run["metrics"],
         "classes": [str(name) for name in data.class_names],
         "input": {

@@ -72,6 +72,9 @@ def begin(
             environment=_environment(config),
         )
         log.info("%s: %s", record.values["id"], " ".join(overrides) or "the default configuration")
+        if code and (problem := code.get("problem")):
+            record.warn(f"the code is not recorded in full: {problem}")
+            log.warning("the code is not recorded in full: %s", problem)
         _carry_out(record, None)
     return record
 

@@ -90,7 +90,7 @@ def _run(record: Record, settings: dict[str, Any]) -> dict[str, Any]:
     run, git = record.values, record.values.get("git")
     environment = {**run["environment"], **run["environment"].get("packages", {})}
     environment.pop("packages", None)
-    code = "not known" if not git else git["commit"] + (", with changes" if git["dirty"] else "")
+    code = ((git and git["commit"]) or "not known") + (", with changes" if git and git["dirty"] else "")
     return {
         "id": run["id"],
         "title": _title(record),

@@ -28,7 +28,7 @@ def show(record: Record, console: Console) -> None:
     """Print a run: what it is, how it was set, what it reached, its curves, its files, where it was made."""
     run = record.values
     git = run["git"]
-    code = "" if not git else git["commit"][:12] + (" with changes" if git["dirty"] else "")
+    code = "" if not git else (git["commit"] or "not known")[:12] + (" with changes" if git["dirty"] else "")
     best = run["best"]
     _print_section(
         console,

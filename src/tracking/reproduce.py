@@ -14,11 +14,20 @@ from typing import Any
 from src.errors import UserError
 from src.paths import OUTPUTS, ROOT, from_root
 from src.tracking.card import shown
-from src.tracking.environment import PATCH, environment, git
+from src.tracking.environment import PATCH, environment, git, run_git, why_git_failed
 from src.tracking.find import all_runs
 from src.tracking.record import RECORD, Record
 
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
+# No hook, attribute or setting of the user's takes part in making a worktree, or its files might not be the recorded ones.
+_PLAIN = tuple(
+    word
+    for setting in (
+        *(f"core.hooksPath={os.devnull}", f"core.attributesFile={os.devnull}", "core.fsmonitor=false"),
+        *("core.autocrlf=false", "core.eol=native", "core.sparseCheckout=false", "submodule.recurse=false"),
+    )
+    for word in ("-c", setting)
+)
 # What of the environment can change a result.
 _COUNTS = ("platform", "cpu", "python", "packages", "requirements_sha256")
 
@@ -39,32 +48,38 @@ class Recipe:
         self.threads: int = run["environment"].get("threads", 1)
         self.overrides: list[str] = run.get("overrides", [])
         code = run.get("git") or {}
+        self.in_git, self.dirty = bool(code), code.get("dirty")
         self.commit: str | None = code.get("commit")
-        self.dirty, self.patch = bool(code.get("dirty")), record.directory / PATCH if code.get("patch") else None
+        self.patch = record.directory / PATCH if code.get("patch") else None
+        self.problem: str | None = code.get("problem")
         words_only = all(isinstance(word, str) and not word.startswith("-") for word in self.overrides)
         if not (words_only and (self.commit is None or _COMMIT.fullmatch(self.commit))):
             raise UserError(f"{record.directory / RECORD} was not written by this project.")
 
     @property
     def code_is_here(self) -> bool:
-        """Whether the code in this folder is the run's, to the letter."""
-        here = git()
+        """Whether the code in this folder is the run's, to the letter, as far as either is known."""
         patch = self.patch.read_bytes() if self.patch else None
-        return here is not None and (here["commit"], here["patch"]) == (self.commit, patch)
+        return git() == {"commit": self.commit, "dirty": self.dirty, "patch": patch, "problem": self.problem}
 
     def steps(self, folder: str = "../reproduced") -> list[str]:
         """The commands that make the run again."""
         train = shlex.join([f"OMP_NUM_THREADS={self.threads}", "python", "-m", "src.train", *self.overrides])
         if self.commit is None or self.code_is_here:
             return [train]
-        apply = [f"git -C {folder} apply {shlex.quote(str(self.patch))}"] if self.patch else []
+        apply = [f"git -C {folder} apply --whitespace=nowarn {shlex.quote(str(self.patch))}"] if self.patch else []
         return [f"git worktree add --detach {folder} {self.commit}", *apply, f"cd {folder}", train]
 
     def warnings(self) -> list[str]:
         """What stands in the way of the same numbers, a sentence each."""
         found = []
-        if self.commit is None:
+        if not self.in_git:
             found.append("It was made outside git: its code is not known, and what is here takes its place.")
+        elif self.commit is None:
+            found.append(f"Its commit is not known ({self.problem}), and the code here takes its place.")
+        elif self.problem:
+            kept = "only in part" if self.patch else "not"
+            found.append(f"What had been changed since its commit was {kept} recorded ({self.problem}).")
         elif self.dirty and self.patch is None:
             found.append("Its code had changes of more than a megabyte, which were not kept.")
         if (nodes := self.record.values["config"]["trainer"]["num_nodes"]) > 1:
@@ -114,7 +129,8 @@ class Recipe:
             _git("worktree", "add", "--quiet", "--detach", str(tree), self.commit)
             try:
                 if self.patch:
-                    _git("-C", str(tree), "apply", "--whitespace=nowarn", str(self.patch.absolute()))
+                    apply = ("apply", "--whitespace=nowarn", "--no-ignore-whitespace")
+                    _git("-C", str(tree), *apply, str(self.patch.absolute()))
                 yield tree / ROOT.relative_to(_git("rev-parse", "--show-toplevel"))
             finally:
                 _git("worktree", "remove", "--force", str(tree))
@@ -128,11 +144,9 @@ def compare(one: Record, other: Record) -> list[tuple[str, float | None, float |
 
 def _git(*words: str) -> str:
     try:
-        return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
-    except OSError as error:
-        raise UserError(f"git cannot be started ({error.strerror}).") from error
-    except subprocess.CalledProcessError as error:
-        raise UserError(f"{shlex.join(['git', *words])}: {error.stderr.strip()}") from error
+        return os.fsdecode(run_git(*_PLAIN, *words, cwd=ROOT).stdout).strip()
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise UserError(f"{shlex.join(['git', *words])}: {why_git_failed(error)}.") from error
 
 
 def _short(value: Any, other: Any) -> str:

@@ -159,7 +159,8 @@ def _environment(record: Record) -> str:
     environment, git = record.values["environment"], record.values["git"]
     packages = environment.get("packages", {})
     plain = {name: value for name, value in environment.items() if name != "packages" and value is not None}
-    code = {} if git is None else {"commit": git["commit"], "changed since": "yes" if git["dirty"] else "no"}
+    changed = {True: "yes", False: "no", None: "not known"}
+    code = {} if git is None else {"commit": git["commit"] or "not known", "changed since": changed[git["dirty"]]}
     return _listed({"command": record.values["command"], **code, **plain, **packages}.items())
 
 
