@@ -18,14 +18,19 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from src.dashboard.names import readable_names
 from src.errors import ConfigError
 from src.paths import ROOT
 from src.runs.filters import Filter
 from src.runs.listing import best, order
+from src.sweeps.leaderboard import make_leaderboard
+from src.sweeps.sweep import Sweep
+from src.tracking.card import print_card
 from src.tracking.find import find_before
 from src.tracking.record import Record
+from src.tracking.settings import data_of
 from tests.conftest import SMALL, Command, Finished, MakeRun
 
 
@@ -686,3 +691,52 @@ def test_the_card_compares_with_the_run_before(train_here: Command, monkeypatch:
     assert f"val/acc {other - one:+.4f}; optimizer.lr 0.001 to 0.01" in line
     again = train_here("seed=1", "optimizer.lr=0.01")
     assert "val/acc +0.0000; the same settings" in again.stdout
+
+
+# Runs on different data
+
+
+def card(record: Record) -> str:
+    console = Console(width=200, file=io.StringIO())
+    print_card(record, console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_metrics_on_different_data_are_not_compared(runs, make_run: MakeRun, outputs: Path):
+    digits = make_run("seed=1", accuracy=0.98)
+    clothes = make_run("data=fashion_mnist", accuracy=0.88)
+    better = make_run("data=fashion_mnist", "seed=2", "data.train_size=512", accuracy=0.89)
+    assert "val/acc" not in card(clothes).split("beside")[1].splitlines()[0]
+    assert "not compared, since its data is MNIST; seed 1 to 0, data MNIST to FashionMNIST" in card(clothes)
+    assert "val/acc +0.0100; seed 0 to 2, data.train_size null to 512" in card(better)
+    shown = runs("best")
+    assert better.values["id"] in shown.stdout
+    assert "the best on FashionMNIST" in shown.stdout
+    assert "runs on MNIST are not compared" in shown.stdout
+    assert json.loads(runs("show", "best", "--json").stdout)["id"] == better.values["id"]
+    assert ids(runs("best", "data==MNIST", "--json")) == [digits.values["id"]]
+    jobs = [make_run(*words, accuracy=value, sweep="s1") for words, value in (
+        (["data=fashion_mnist"], 0.8), (["data=mnist"], 0.9), (["data=fashion_mnist", "seed=2"], 0.85)
+    )]  # fmt: skip
+    board = make_leaderboard(Sweep(outputs / "sweeps" / "s1", {"id": "s1", "mode": "max"}))
+    assert [row.mean for row in board.rows] == [pytest.approx(0.825), 0.9]
+    assert board.winner is None
+    assert [data_of(job) for job in jobs] == ["FashionMNIST", "MNIST", "FashionMNIST"]
+
+
+def test_callbacks_and_loggers_are_settings(runs, make_run: MakeRun):
+    usual = {"callbacks": "default", "logger": "tensorboard"}
+    make_run("seed=1", choices=usual)
+    assert "; callbacks.progress Progress to null" in card(make_run("seed=1", "~callbacks.progress", choices=usual))
+    ema, both = (
+        ["seed=1", "callbacks=[default,ema]"],
+        {**usual, "callbacks": None},
+    )  # no choice, where several are chosen
+    assert "; callbacks default to [default,ema]" in card(make_run(*ema, choices=both))
+    assert "; the same settings" in card(make_run(*ema, choices=both))
+    assert "; callbacks.ema.decay 0.999 to 0.5" in card(make_run(*ema, "callbacks.ema.decay=0.5", choices=both))
+    none = make_run(*ema, "callbacks.ema.decay=0.5", "logger=none", choices={**both, "logger": "none"})
+    assert "; logger tensorboard to none" in card(none)
+    table = runs("ls", COLUMNS="400").stdout
+    assert "[default,ema]" in table
+    assert "0.5" in table

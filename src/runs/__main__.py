@@ -5,7 +5,7 @@
     python -m src.runs ls --sweep SWEEP                a sweep's jobs, the best first, and what mattered
     python -m src.runs show RUN                        everything about a run, with its curves
     python -m src.runs diff [A B]                      what differs: settings, metrics, environment, code
-    python -m src.runs best [FILTER] [--metric NAME]   the best finished run
+    python -m src.runs best [FILTER] [--metric NAME]   the best finished run, on the data of the latest
     python -m src.runs tag RUN WORD... [--remove]      tag it; a run tagged "pinned" is never cleared away
     python -m src.runs note RUN TEXT                   write something down about it
     python -m src.runs rm RUN...                       to the trash; restore RUN takes it out again
@@ -46,6 +46,7 @@ from src.tracking.card import shown
 from src.tracking.find import find, read_all
 from src.tracking.record import Record
 from src.tracking.reproduce import Recipe, compare, describe
+from src.tracking.settings import data_of
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -210,10 +211,18 @@ def _diff(args: argparse.Namespace) -> None:
 
 
 def _best(args: argparse.Namespace) -> None:
-    record = listing.best(_chosen(args), args.metric)
+    chosen = _chosen(args)
+    record = listing.best(chosen, args.metric)
     _print_runs(args.form, [record])
-    if not args.form:
-        print(f"  {record.values['command']}")
+    if args.form:
+        return
+    print(f"  {record.values['command']}")
+    others = {data_of(run) for run in chosen if run.values["status"] == "done"} - {data_of(record)}
+    if others:
+        print(
+            f"  the best on {data_of(record)}, the data of the latest finished run; runs on {', '.join(sorted(others))} are "
+            'not compared with it: a filter, such as "data==mnist", chooses others'
+        )
 
 
 def _tag(args: argparse.Namespace) -> None:

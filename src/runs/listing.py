@@ -13,7 +13,7 @@ from rich.table import Table
 from src.errors import ConfigError, RunNotFound, suggest
 from src.runs.filters import Filter, values_of
 from src.tracking.record import Record
-from src.tracking.settings import as_word, differing, metrics_of, settings_of
+from src.tracking.settings import as_word, comparable, differing, metrics_of, settings_of
 from src.tracking.table import make_table
 
 # In this order, and whatever else was measured after them.
@@ -52,7 +52,7 @@ def order(records: Sequence[Record], by: str | None) -> list[Record]:
 
 
 def best(records: Sequence[Record], metric: str) -> Record:
-    """The finished run with the best value of a metric.
+    """The finished run with the best value of a metric, among those on the data set of the latest finished run that has it.
 
     Raises:
         RunNotFound: none has it.
@@ -62,7 +62,7 @@ def best(records: Sequence[Record], metric: str) -> Record:
         known = {name for record in records for name in metrics_of(record)}
         raise RunNotFound(f"no finished run has a {metric!r}{suggest(metric, known)}")
     sign = -1 if metric.endswith(_LOW) else 1
-    return max(done, key=lambda record: sign * metrics_of(record)[metric])
+    return max(comparable(done), key=lambda record: sign * metrics_of(record)[metric])
 
 
 def as_table(records: Sequence[Record], width: int) -> Table:

@@ -14,7 +14,7 @@ from src.sweeps.leaderboard import make_leaderboard
 from src.sweeps.sweep import Sweep
 from src.tracking.find import labels
 from src.tracking.record import Record
-from src.tracking.settings import as_word, differing, metrics_of, settings_of
+from src.tracking.settings import as_word, data_of, differing, metrics_of, settings_of
 
 # What a run leaves after its test: src.callbacks.results.
 RESULTS = "results.json"
@@ -59,10 +59,11 @@ def make_report(records: Sequence[Record], sweep: Sweep | None = None) -> str:
     )
 
 
-def _rank(record: Record) -> tuple[bool, float]:
+def _rank(record: Record) -> tuple[str, bool, float]:
+    """The best first, on each data set."""
     value = record.values["best"]["value"]
     low = record.values["config"].get("mode") == "min"
-    return value is None, 0.0 if value is None else value if low else -value
+    return data_of(record), value is None, 0.0 if value is None else value if low else -value
 
 
 def _title(record: Record) -> str:

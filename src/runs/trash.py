@@ -20,7 +20,7 @@ from src.paths import OUTPUTS
 from src.tracking.find import at_home, choose, labels
 from src.tracking.ownership import owned
 from src.tracking.record import RECORD, Record
-from src.tracking.settings import metrics_of
+from src.tracking.settings import data_of, metrics_of
 
 TRASH = OUTPUTS / "trash"
 # A run that bears this tag stays.
@@ -239,8 +239,8 @@ def free(item: Item) -> None:
 
 
 def _winners(records: Sequence[Record]) -> set[str]:
-    """The best finished run of each sweep."""
-    winners: dict[str, tuple[float, str]] = {}
+    """The best finished run of each sweep, on each of its data sets."""
+    winners: dict[tuple[str, str], tuple[float, str]] = {}
     for record in records:
         run = record.values
         metric = run["best"]["metric"]
@@ -248,7 +248,8 @@ def _winners(records: Sequence[Record]) -> set[str]:
         if run["sweep"] is None or run["status"] != "done" or value is None:
             continue
         rank = -value if run["config"].get("mode") == "min" else value
-        winners[run["sweep"]] = max(winners.get(run["sweep"], (rank, run["id"])), (rank, run["id"]))
+        key = (run["sweep"], data_of(record))
+        winners[key] = max(winners.get(key, (rank, run["id"])), (rank, run["id"]))
     return {id for _, id in winners.values()}
 
 

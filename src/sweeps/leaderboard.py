@@ -15,7 +15,7 @@ from src.files import write
 from src.sweeps.importance import Importance, explained_variance, ped_anova
 from src.sweeps.sweep import TABLE, Sweep
 from src.tracking.record import Record
-from src.tracking.settings import differing
+from src.tracking.settings import data_of, differing
 from src.tracking.table import brief, make_table
 
 
@@ -55,9 +55,9 @@ class Leaderboard:
         sweep: its id.
         metric: what the rows are ordered by.
         keys: settings that differ.
-        rows: the best first, then pruned ones, then those without a value.
+        rows: of each data set the best first, then pruned ones, then those without a value.
         importance: how much each setting mattered for the metric; None where too few jobs are done to tell.
-        winner: the command line of the best row's first job.
+        winner: the command line of the best row's first job; None where jobs on different data cannot be compared.
     """
 
     sweep: str
@@ -149,12 +149,15 @@ def make_leaderboard(sweep: Sweep) -> Leaderboard:
             row.seconds.append(run["duration_s"])
         row.error = row.error or run["error"]
 
-    def rank(row: Row) -> tuple[int, float]:
+    data = {record.values["id"]: data_of(record) for record in records}
+
+    def rank(row: Row) -> tuple[str, int, float]:
         order = {"done": 0, "pruned": 1}.get(row.status, 2)
-        return order, (row.mean if best_is_low else -row.mean) if row.values else 0.0
+        return data[row.jobs[0]], order, (row.mean if best_is_low else -row.mean) if row.values else 0.0
 
     ordered = sorted(rows.values(), key=rank)
-    first = ordered[0].jobs[0] if ordered and ordered[0].status == "done" else None
+    is_one_data_set = len(set(data.values())) == 1
+    first = ordered[0].jobs[0] if is_one_data_set and ordered[0].status == "done" else None
     winner = next((record.values["command"] for record in records if record.values["id"] == first), None)
     importance = _importance(sweep, records, keys, metric, best_is_low)
     return Leaderboard(sweep.values["id"], name, keys, ordered, importance, winner)

@@ -15,7 +15,7 @@ from src.paths import ROOT
 from src.tracking.find import find_before
 from src.tracking.logs import LOG_NAME
 from src.tracking.record import Record
-from src.tracking.settings import as_word, differing, metrics_of, settings_of
+from src.tracking.settings import as_word, data_of, differing, metrics_of, settings_of
 from src.tracking.table import STATUS_STYLE
 
 # Of what was changed since the run before, so many settings are named.
@@ -63,15 +63,18 @@ def print_card(record: Record, console: Console | None = None) -> None:
 
 
 def _compared(earlier: Record, record: Record) -> str:
-    """How a run's monitored metric, and what of its settings, differ from an earlier one's."""
+    """How a run's monitored metric, where both were measured on the same data, and its settings differ from an earlier one's."""
     metric = record.values["best"]["metric"] or "train/loss"
     one, other = metrics_of(earlier).get(metric), metrics_of(record).get(metric)
     settings = [settings_of(earlier), settings_of(record)]
     names = differing(settings)
-    changes = [f"{name} {as_word(settings[0][name])} to {as_word(settings[1][name])}" for name in names[:_CHANGES]]
+    before, after = ([as_word(values.get(name)) for name in names[:_CHANGES]] for values in settings)
+    changes = [f"{name} {old} to {new}" for name, old, new in zip(names, before, after, strict=False)]
     if len(names) > _CHANGES:
         changes.append(f"{len(names) - _CHANGES} more: python -m src.runs diff")
     reached = "" if one is None or other is None else f"{metric} {other - one:+.4f}; "
+    if (data := data_of(earlier)) != data_of(record):
+        reached = f"not compared, since its data is {data}; "
     return reached + (", ".join(changes) or "the same settings")
 
 

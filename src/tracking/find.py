@@ -10,6 +10,7 @@ from pathlib import Path
 from src.errors import ConfigError, RunNotFound, suggest
 from src.paths import RUNS, SWEEPS
 from src.tracking.record import RECORD, Record
+from src.tracking.settings import comparable
 
 _KEYWORDS = {"latest": "the latest finished run", "best": "the best finished run"}
 # What the id of a run or of a sweep begins with.
@@ -72,8 +73,8 @@ def at_home(path: Path) -> Path:
 def find(word: str, *, only: bool = False) -> Record:
     """Find a run by its id, a unique beginning of it, its name, its directory, ``latest`` or ``best``.
 
-    ``latest`` is the latest finished run; ``best`` the finished one with the highest val/acc; a name stands for the
-    latest run that bears it.
+    ``latest`` is the latest finished run; ``best`` the one with the highest val/acc among the finished runs on the data
+    set of the latest of them; a name stands for the latest run that bears it.
 
     Args:
         word: what was typed.
@@ -108,7 +109,7 @@ def choose(word: str, runs: Sequence[Record], *, only: bool = False, place: str 
     if word == "latest" and done:
         return done[-1]
     if word == "best" and (rated := [run for run in done if "val/acc" in run.values["metrics"]]):
-        return max(rated, key=_val_acc)
+        return max(comparable(rated), key=_val_acc)
     if word in _KEYWORDS:
         raise RunNotFound(f"{word}: there is no finished run{place or ' yet; python -m src.train makes one'}.")
     found = _going_by(word, runs)

@@ -9,11 +9,13 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.hparams.summary_v2 import Discrete, HParam, Metric, RealInterval, hparams_config_pb
 
+from src.tracking.settings import differing
+
 # How the names of the event files end that hold a session's beginning and its end.
 START_SUFFIX, END_SUFFIX = ".session-start", ".session-end"
 _STATUS = {"done": api_pb2.STATUS_SUCCESS, "failed": api_pb2.STATUS_FAILURE, "interrupted": api_pb2.STATUS_FAILURE}
 # What distinguishes runs without being a hyper-parameter.
-_NOT_HPARAMS = ("name", "tags", "callbacks", "logger", "monitor", "mode", "data.dir")
+_NOT_HPARAMS = ("name", "tags", "logger", "monitor", "mode", "data.dir")
 Value = bool | float | str
 
 
@@ -65,10 +67,9 @@ def columns(settings: Sequence[Mapping[str, Value]], metrics: Sequence[str]) -> 
         settings: of each run, as ``hparams`` gives them.
         metrics: tags of scalars.
     """
-    names = dict.fromkeys(name for one in settings for name in one)
-    values = {name: list(dict.fromkeys(one[name] for one in settings if name in one)) for name in names}
+    varied = {name: list(dict.fromkeys(one[name] for one in settings if name in one)) for name in differing(settings)}
     return hparams_config_pb(
-        hparams=[HParam(name, _domain(found)) for name, found in values.items() if len(found) > 1],
+        hparams=[HParam(name, _domain(found)) for name, found in varied.items()],
         metrics=[Metric(name, display_name=name) for name in metrics],
         time_created_secs=0.0,
     )

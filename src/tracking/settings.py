@@ -1,20 +1,53 @@
 """A record as flat values: what a run was set to and what it reached."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from src.paths import from_root
 from src.tracking.record import Record
 
 # Said elsewhere, or true of the machine rather than of the training.
 _NOT_SETTINGS = ("name", "tags", "resume", "data.dir")
+# Groups of several objects: Hydra knows no choice where a list of files was chosen.
+_LISTS = ("callbacks", "logger")
+# Settings of a data set that change neither what its test samples are nor what is measured on them.
+_NOT_DATA = ("_target_", "batch_size", "steps_per_execution", "train_size", "val_size", "mean", "std", "augment")
 
 
 def settings_of(record: Record) -> dict[str, Any]:
     """Every setting by its dotted name, each group by the name of its choice (``optimizer: adam``)."""
     run = record.values
     choices = {group: choice for group, choice in run.get("choices", {}).items() if choice is not None}
-    return {key: value for key, value in (_flat(run["config"]) | choices).items() if key not in _NOT_SETTINGS}
+    lists = [group for group in _LISTS if run["config"].get(group) and group not in choices]
+    choices |= {group: record.typed.get(group, list(run["config"][group])) for group in lists}
+    return flat_settings(run["config"], choices)
+
+
+def flat_settings(config: Mapping[str, Any], choices: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Every setting of a configuration by its dotted name; ``choices`` are the names of the groups' choices."""
+    return {key: value for key, value in {**_flat(config), **(choices or {})}.items() if key not in _NOT_SETTINGS}
+
+
+def data_of(record: Record) -> str:
+    """The data set that a run's metrics were measured on, its class with what else decides the samples."""
+    data = record.values["config"].get("data")
+    if not isinstance(data, Mapping):
+        return "unknown data"
+    target = str(data.get("_target_"))
+    decisive = {key: value for key, value in data.items() if key not in _NOT_DATA}
+    if "dir" in decisive:
+        if target.startswith("src.data.mnist."):  # only where the archives lie
+            del decisive["dir"]
+        else:
+            decisive["dir"] = str(from_root(str(decisive["dir"])))
+    return " ".join([target.rpartition(".")[2], *(f"{key}={as_word(value)}" for key, value in decisive.items())])
+
+
+def comparable(records: Sequence[Record]) -> list[Record]:
+    """Those of these on the data set of the latest among them: of metrics on different data none is better."""
+    data = data_of(max(records, key=lambda record: str(record.values["started"])))
+    return [record for record in records if data_of(record) == data]
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -51,7 +84,17 @@ def as_word(value: Any) -> str:
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """The names with two values or more among these, in the order in which they first come.
 
-    What only some have, since it belongs to another choice of a group, is said by that choice.
+    A setting that only some have is among them, unless it is null or belongs to what differs already: ``optimizer.betas``,
+    which only Adam has, to ``optimizer``.
     """
     names = dict.fromkeys(name for one in settings for name in one)
-    return [name for name in names if len({as_word(one[name]) for one in settings if name in one}) > 1]
+    values = {name: {as_word(one[name]) for one in settings if name in one} for name in names}
+    varied = {name for name in names if len(values[name]) > 1}
+    partial = {name for name in names if values[name] != {"null"} and not all(name in one for one in settings)}
+    return [name for name in names if name in varied or (name in partial and not _belongs(name, varied | partial))]
+
+
+def _belongs(name: str, groups: Collection[str]) -> bool:
+    """Whether a setting is one of an object or group among these."""
+    parts = name.split(".")
+    return any(".".join(parts[:count]) in groups for count in range(1, len(parts)))
