@@ -22,7 +22,7 @@ from src.tracking.environment import git
 from src.tracking.ownership import is_alive, owned, owner
 from src.tracking.record import Record
 from tests.boards import wait_for
-from tests.conftest import SMALL, Command, Finished
+from tests.conftest import SMALL, Command, Finished, MakeRun, copy_of_the_project
 from tests.outcome import curves, differences, outcome
 
 THREE = ["trainer.max_epochs=3", "model.dropout=0.2"]
@@ -542,3 +542,151 @@ def test_what_does_not_reproduce_is_told(train: Command, command: Command):
     refused = command("runs", "reproduce", directory.name)
     assert refused.status == 1
     assert "was not written by this project" in refused.stderr
+
+
+# Whatever a user has set, and wherever: git's own defaults are what is left of it.
+SETTINGS = """
+[diff]
+    noprefix = true
+    mnemonicPrefix = true
+    algorithm = patience
+    context = 0
+    renames = copies
+    external = false
+    ignoreSubmodules = all
+[diff "shout"]
+    textconv = tr a-z A-Z <
+    command = false
+[core]
+    abbrev = 5
+    attributesFile = {folder}/attributes
+    autocrlf = true
+    fsmonitor = false
+    hooksPath = {folder}/hooks
+    quotePath = false
+    whitespace = trailing-space,tab-in-indent
+[apply]
+    whitespace = error
+    ignoreWhitespace = change
+[color]
+    ui = always
+[status]
+    showUntrackedFiles = no
+[submodule]
+    recurse = true
+[commit]
+    template = {folder}/none
+"""
+
+
+def unusual(project: Path, folder: Path) -> dict[str, str]:
+    """Configure a repository in every way that changes what git prints; returns the same for the environment."""
+    (folder / "hooks").mkdir(parents=True)
+    for name in ("post-checkout", "post-index-change", "pre-commit"):
+        (folder / "hooks" / name).write_text("#!/bin/sh\nexit 1\n")
+        (folder / "hooks" / name).chmod(0o755)
+    (folder / "attributes").write_text("*.py diff=shout\n")
+    (project / ".git" / "info" / "attributes").write_text("*.py diff=shout\n")
+    with (project / ".git" / "config").open("a") as file:
+        file.write(SETTINGS.format(folder=folder))
+    (folder / "config").write_text(SETTINGS.format(folder=folder))
+    return {
+        "GIT_CONFIG_GLOBAL": str(folder / "config"),
+        "GIT_EXTERNAL_DIFF": "false",
+        "GIT_DIFF_OPTS": "--unified=0",
+        "GIT_INDEX_FILE": str(folder / "index"),
+        "GIT_DIR": str(folder),
+    }
+
+
+def test_no_setting_attribute_or_hook_changes_the_patch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    project = repository(tmp_path / "project")
+    (project / "code.py").write_text("two  \r\n")  # as long as before, and with space at its end
+    (project / "näme.py").write_text("\tthree  \n")
+    plain = git.__wrapped__(project)
+    assert plain["problem"] is None
+    assert b"--- a/code.py\n+++ b/code.py\n@@ -1 +1 @@\n-one\n+two  \r\n" in plain["patch"]
+    for name, value in unusual(project, tmp_path / "user").items():
+        monkeypatch.setenv(name, value)
+    assert git.__wrapped__(project) == plain
+    for name in ("GIT_INDEX_FILE", "GIT_DIR", "GIT_CONFIG_GLOBAL", "GIT_EXTERNAL_DIFF"):
+        monkeypatch.delenv(name)
+    subprocess.run(["git", "update-index", "--assume-unchanged", "code.py"], cwd=project, check=True)
+    assert git.__wrapped__(project) == plain
+
+
+def test_the_commit_is_known_where_the_patch_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    project = repository(tmp_path / "project")
+    (project / "code.py").write_text("two\n")
+    plain = git.__wrapped__(project)
+    assert plain["dirty"] is True
+    subprocess.run(["git", "init", "-q", "inner"], cwd=project, check=True)
+    assert git.__wrapped__(project) == {**plain, "problem": "inner is a repository of its own"}
+    shutil.rmtree(project / "inner")
+    if os.getuid() == 0:  # or the owner cannot be another
+        shutil.copytree(project, tmp_path / "other")
+        subprocess.run(["chown", "-R", "1234", tmp_path / "other"], check=True)
+        refused = subprocess.run(["git", "status"], cwd=tmp_path / "other", capture_output=True, text=True)
+        assert "dubious ownership" in refused.stderr
+        assert git.__wrapped__(tmp_path / "other") == plain
+    (project / ".gitattributes").write_text("*.py filter=absent\n")
+    for setting, value in (("clean", "no-such-command"), ("required", "true")):
+        subprocess.run(["git", "config", f"filter.absent.{setting}", value], cwd=project, check=True)
+    unknown = {"commit": plain["commit"], "dirty": None, "patch": None}
+    assert git.__wrapped__(project) == {**unknown, "problem": "fatal: code.py: clean filter 'absent' failed"}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git.__wrapped__(project) == {
+        **unknown,
+        "problem": "git cannot be started (No such file or directory)",
+    }
+    subprocess.run(["/usr/bin/env", "-i", "/usr/bin/git", "pack-refs", "--all"], cwd=project, check=True)
+    assert git.__wrapped__(project)["commit"] == plain["commit"]
+
+
+def test_what_is_not_known_of_the_code_is_reported(make_run: MakeRun, command: Command):
+    problem = "fatal: code.py: clean filter 'absent' failed"
+    record = make_run("seed=1", git={"commit": "1" * 40, "dirty": None, "patch": None, "problem": problem})
+    shown = command("runs", "reproduce", record.values["id"]).stdout
+    assert f"at commit {'1' * 12}" in shown
+    assert f"What had been changed since its commit was not recorded ({problem})." in shown
+    assert "outside git" not in shown
+    nothing = {"commit": None, "dirty": True, "patch": None, "problem": "nothing has been committed yet"}
+    record = make_run("seed=2", git=nothing)
+    assert "Its commit is not known (nothing has been committed yet)" in command("runs", "reproduce", "latest").stdout
+    assert "outside git" in command("runs", "reproduce", make_run("seed=3").values["id"]).stdout
+
+
+@pytest.mark.slow
+def test_a_run_is_reproduced_under_any_configuration_of_git_and_only_with_its_settings(
+    command: Command, outputs: Path, tmp_path: Path
+):
+    project = copy_of_the_project(tmp_path / "project")
+    (project / "conf" / "experiment" / "from_outside.yaml").write_text(
+        "# @package _global_\nseed: ${oc.decode:${oc.env:RUN_SEED}}\n"
+    )
+    (project / ".gitignore").write_text("__pycache__/\n/data\n")
+    for words in (["init", "-q"], ["add", "."], ["-c", "user.name=n", "-c", "user.email=a@b", "commit", "-qm", "one"]):
+        subprocess.run(["git", *words], cwd=project, check=True)
+    code = project / "src" / "model" / "mlp.py"
+    committed = code.read_text()
+    code.write_text(f"{committed}\n# changed  \n")
+    user = unusual(project, tmp_path / "user")
+    words = [*SMALL, f"data.dir={ROOT / 'data'}", "experiment=from_outside"]
+    first = command("train", *words, cwd=project, RUN_SEED="3", **user)
+    assert first.status == 0, first.stderr
+    [directory] = first.directories
+    assert "--- a/src/model/mlp.py" in (directory / "code.patch").read_text()
+    code.write_text(committed)
+    other = command("runs", "reproduce", "latest", "--run", cwd=project, RUN_SEED="4", **user)
+    assert other.status == 1
+    assert "gives other settings than recorded (seed 3 to 4)" in other.stderr
+    absent = command("runs", "reproduce", "latest", "--run", cwd=project, **user)
+    assert absent.status == 1
+    assert "RUN_SEED" in absent.stderr
+    assert len(absent.runs) == 1  # neither has trained
+    done = command("runs", "reproduce", "latest", "--run", cwd=project, RUN_SEED="3", **user)
+    assert done.status == 0, done.stdout + done.stderr
+    assert "equal, to the last digit" in done.stdout
+    one, again = done.runs
+    assert {**again["git"], "patch": None} == {**one["git"], "patch": None}
+    assert (done.directories[1] / "code.patch").read_bytes() == (directory / "code.patch").read_bytes()

@@ -1,5 +1,6 @@
 """Making a recorded run again: with its code, its command line and its number of threads, and comparing what comes out."""
 
+import contextlib
 import os
 import re
 import shlex
@@ -11,12 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from src.errors import UserError
+import yaml
+
+from src.config.check import check
+from src.errors import ConfigError, UserError
 from src.paths import OUTPUTS, ROOT, from_root
 from src.tracking.card import shown
 from src.tracking.environment import PATCH, environment, git, run_git, why_git_failed
 from src.tracking.find import all_runs
 from src.tracking.record import RECORD, Record
+from src.tracking.settings import as_word, differing, flat_settings
 
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 # No hook, attribute or setting of the user's takes part in making a worktree, or its files might not be the recorded ones.
@@ -100,7 +105,7 @@ class Recipe:
             output: the file descriptor to which the training prints; None: this process's own.
 
         Raises:
-            UserError: it cannot be made, or fails.
+            UserError: it cannot be made, or would have other settings than recorded, or fails.
         """
         if self.record.values["config"]["trainer"]["num_nodes"] > 1:
             raise UserError(f"{self.id} was trained on several machines: make it again by torchrun, as printed.")
@@ -111,13 +116,33 @@ class Recipe:
                 words.append(f"data.dir='{from_root(folder)}'")  # what was fetched is not in git
             variables = {"OUTPUTS_DIR": str(OUTPUTS), "OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": str(project)}
             command = [sys.executable, "-m", "src.train", *words]
-            with subprocess.Popen(command, cwd=project, env={**os.environ, **variables}, stdout=output) as training:
+            surroundings = {**os.environ, **variables}
+            self._check_settings(command, project, surroundings)
+            with subprocess.Popen(command, cwd=project, env=surroundings, stdout=output) as training:
                 training.wait()
         made = [run for run in all_runs() if run.values["environment"].get("pid") == training.pid]
         if training.returncode or not made:
             raise UserError(f"{self.id} could not be made again: the command ended with {training.returncode}.")
         made[-1].update(reproduces=self.id)
         return made[-1]
+
+    def _check_settings(self, command: list[str], project: Path, surroundings: dict[str, str]) -> None:
+        """Compare the configuration that a command composes now with the recorded one, before anything is trained."""
+        asked = [*command, "--cfg", "job", "--resolve"]
+        composed = subprocess.run(asked, cwd=project, env=surroundings, capture_output=True, text=True)
+        if composed.returncode:
+            raise UserError(f"{self.id} cannot be made again: {composed.stderr.strip().removeprefix('error: ')}")
+        config = yaml.safe_load(composed.stdout)
+        with contextlib.suppress(ConfigError):  # where the run's code knows other settings than the code here
+            config = check(config)  # fills in what a file may leave out, as was done before the recording
+        recorded, now = flat_settings(self.record.values["config"]), flat_settings(config)
+        # An integer may have been recorded as the fraction that it stands for.
+        if names := [key for key in differing([recorded, now]) if recorded.get(key) != now.get(key)]:
+            changes = ", ".join(f"{key} {as_word(recorded.get(key))} to {as_word(now.get(key))}" for key in names)
+            raise UserError(
+                f"{self.id} cannot be made again, because its command now gives other settings than recorded ({changes}): "
+                "set the environment variables that its configuration reads as they were."
+            )
 
     @contextmanager
     def _code(self) -> Iterator[Path]:
