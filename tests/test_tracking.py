@@ -174,6 +174,11 @@ def test_the_latest_sweep_is_the_last_that_began(outputs: Path, command: Command
     assert f"{name} is finished" in command("train", "-m", "resume=latest").stdout
     several = command("runs", "ls", "--sweep", "s20260101").stderr
     assert "2 sweeps go by that; the latest are s20260101-090000-aaaa, s20260101-003000-bbbb" in several
+    [job] = (outputs / "sweeps" / name).glob("*/run.json")
+    job.write_text("{}")
+    damaged = command("runs", "ls", "--sweep", "latest")
+    assert (damaged.status, damaged.stderr.count("\n")) == (1, 1)
+    assert f"{job} is not a run's record" in damaged.stderr
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -107,9 +107,18 @@ class Sweep:
         return code
 
     def records(self) -> list[Record]:
-        """The jobs that were begun, in the order of their numbers."""
+        """The jobs that were begun, in the order of their numbers.
+
+        Raises:
+            RunNotFound: a job's record is damaged.
+        """
         paths = (path.parent for path in self.directory.glob(f"*/{RECORD}") if path.parent.name.isdigit())
-        return [Record.load(path) for path in sorted(paths, key=lambda path: int(path.name))]
+        try:
+            return [Record.load(path) for path in sorted(paths, key=lambda path: int(path.name))]
+        except ValueError as error:
+            raise RunNotFound(
+                f"{error} Remove the directory of that job: python -m src.train -m resume={self.values['id']} runs it again."
+            ) from None
 
     def missing(self) -> list[str]:
         """The jobs that were not begun, by their overrides, or by their number in a search."""
