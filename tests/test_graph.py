@@ -20,7 +20,7 @@ from tests.test_training import weights
 
 Fit = Callable[..., dict[str, Any]]
 # Twenty-one steps an epoch, in chunks of four: the last chunk has one step, and that has fewer samples.
-WORDS = ["data.train_size=1300", "data.steps_per_execution=4"]
+WORDS = ["data.train_size=1300", "data.steps_per_execution=4", "trainer.precision=64-true"]
 
 
 class Recorder:
@@ -63,7 +63,7 @@ def both(fit_here: Fit, captured_by: Callable[[Capture], None], capture: Capture
     captured_by(capture)
     found = fit_here(*WORDS, *words)
     for name, value in plain["metrics"].items():
-        assert found["metrics"][name] == pytest.approx(value, abs=1e-4), name
+        assert found["metrics"][name] == pytest.approx(value, abs=1e-9), name
     return [plain["directory"], found["directory"]]
 
 
@@ -73,7 +73,7 @@ def assert_same(directories: list[Path]) -> None:
         for directory in directories
     )
     for name, value in weights(directories[0]).items():
-        torch.testing.assert_close(weights(directories[1])[name], value, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(weights(directories[1])[name], value, rtol=0, atol=1e-9)
     assert one["global_step"] == other["global_step"] == 42
     assert one["lr_schedulers"] == other["lr_schedulers"]
     assert curves(directories[0])["lr"] == curves(directories[1])["lr"]

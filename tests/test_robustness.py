@@ -188,10 +188,11 @@ def test_cut_off_and_resumed_it_ends_as_if_it_had_not_been(fit_here: Fit, tmp_pa
 
 @pytest.mark.slow
 def test_two_processes_attack_the_same_samples(train: Command):
-    done = train("-m", "callbacks=adversarial", "trainer.devices=1,2", "trainer.max_epochs=1")
+    words = ["callbacks=adversarial", "trainer.max_epochs=1", "trainer.precision=64-true"]  # an attack takes signs
+    done = train("-m", *words, "trainer.devices=1,2")
     assert done.status == 0, done.stdout + done.stderr
     one, two = done.runs
-    assert one["metrics"]["train/loss"] == pytest.approx(two["metrics"]["train/loss"], abs=1e-4)
+    assert one["metrics"]["train/loss"] == pytest.approx(two["metrics"]["train/loss"], abs=1e-9)
 
 
 def test_what_cannot_be_attacked_is_refused_in_a_sentence(fit_here: Fit):
@@ -232,14 +233,15 @@ def test_the_table_is_what_comes_out_by_hand(train_here: Command, evaluated: Cal
     assert rows["clean", 0.0] == pytest.approx(entry["metrics"]["val/acc"], abs=1e-7)
     data = MNIST(val_size=500, seed=4)
     data.setup("validate")
-    images, labels = data.val_set
+    [chunk] = data.val_dataloader()  # sums over other batches may round differently
     model = Classifier.load_from_checkpoint(directory / "checkpoints/best.ckpt").eval()
-    with torch.no_grad():
-        shifted = (model(corruptions.shift(images, 2)).argmax(1) == labels).float().mean()
-    assert rows["shift", 2.0] == pytest.approx(float(shifted), abs=1e-6)
-    with torch.no_grad():
-        attacked = (model(fgsm(model, images, labels, 0.05)).argmax(1) == labels).float().mean()
-    assert rows["fgsm", 0.05] == pytest.approx(float(attacked), abs=2.1e-3)
+    for name, changed in (
+        (("shift", 2.0), corruptions.shift(chunk.inputs, 2)),
+        (("fgsm", 0.05), fgsm(model, chunk.inputs, chunk.labels, 0.05)),
+    ):
+        with torch.no_grad():
+            right = int((model(changed).argmax(1) == chunk.labels).sum())
+        assert rows[name] == right / 500
     assert rows["pgd", 0.1] <= rows["fgsm", 0.1] + 0.01
 
 

@@ -23,6 +23,15 @@ from src.targets import build
 _REMEDY = ": lower optimizer.lr, or set model.gradient_clip_norm=1."
 
 
+class _Mean(MeanMetric):
+    """torchmetrics' mean, which takes values in float32 again once it has been moved to a device."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision in which values are summed up: that of the sum."""
+        return self.mean_value.dtype
+
+
 class Classifier(pl.LightningModule):
     """Trains a network on chunks of batches and measures it.
 
@@ -66,9 +75,9 @@ class Classifier(pl.LightningModule):
         self.loss = make_loss(loss, label_smoothing)
         classes = max(2, net["outputs"])  # a single output tells two classes apart
         # Pooled over the ranks before they arrive, so they must not be synchronised again.
-        self.train_loss = MeanMetric(sync_on_compute=False)
-        self.train_acc = MeanMetric(sync_on_compute=False)
-        self.val_loss, self.test_loss = MeanMetric(), MeanMetric()
+        self.train_loss = _Mean(sync_on_compute=False)
+        self.train_acc = _Mean(sync_on_compute=False)
+        self.val_loss, self.test_loss = _Mean(), _Mean()
         self.val_acc = MulticlassAccuracy(classes, average="micro", validate_args=False)
         self.test_acc = MulticlassAccuracy(classes, average="micro", validate_args=False)
 
