@@ -83,7 +83,8 @@ def best_of(
         quantised = quantise(model, setting, samples)
         found = answers(open_onnx(onnx_file(quantised, {})), samples, _BATCH)
         models.append(quantised)
-        trials.append(Trial(setting, float((found.argmax(1) == labels).mean()), float(np.abs(found - expected).mean())))
+        distance = float(np.abs(found - expected).mean(dtype=np.float64))
+        trials.append(Trial(setting, float((found.argmax(1) == labels).mean()), distance))
     best = max(range(len(trials)), key=lambda number: (trials[number].accuracy, -trials[number].distance))
     return models[best], trials[best], trials
 
