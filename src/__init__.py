@@ -16,6 +16,7 @@
     fit.py        one training as each process runs it: data, model, trainer, test
     unsupported.py classes that would be accepted and then ignored
     files.py      files that are whole at every moment
+    masking.py    secrets kept out of everything that is written or displayed
     config/       from a command line to a checked, plain dict; never imports torch
     launching/    which devices there are; the processes that train, and where they meet; signals
     sweeps/       a sweep's record, the search, the leaderboard

@@ -10,6 +10,7 @@ from typing import NoReturn
 from src.errors import ConfigError, UserError, suggest
 from src.files import describe
 from src.launching.stop import end_on_stop
+from src.masking import mask
 from src.terminal import accept_any_text
 
 
@@ -23,7 +24,7 @@ def status_of(do: Callable[[], int | None]) -> int:
         sys.stdout.flush()  # here, where an error can be handled, rather than while the interpreter exits
         return status
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {mask(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         return 130

@@ -12,8 +12,9 @@ from src.config.check import check
 from src.config.command_line import CommandLine
 from src.config.compose import Plan
 from src.errors import ConfigError, DataError, UserError
+from src.masking import is_masked, without_names
 from src.sweeps.study import has_space
-from src.sweeps.sweep import Sweep
+from src.sweeps.sweep import STORAGE, Sweep
 from src.tracking.environment import PATCH, git
 from src.tracking.record import Record
 
@@ -53,12 +54,13 @@ def changed(record: Record, overrides: list[str]) -> dict[str, Any] | None:
     config = copy.deepcopy(run["config"])
     for word in overrides:
         override = _parse(word)
-        if (key := override.get_key_element()) not in _MAY_DIFFER:
+        key = override.get_key_element()
+        if key not in _MAY_DIFFER and not is_masked(_recorded(config, key)):
             raise ConfigError(
                 f"{word}: a run goes on as it began, and only {', '.join(_MAY_DIFFER)} may differ; start a new run."
             )
         group, _, name = key.rpartition(".")
-        (config[group] if group else config)[name] = _value(override)
+        (_recorded(config, group) if group else config)[name] = _value(override)
     try:
         config = check(config)
     except ConfigError as error:
@@ -94,21 +96,35 @@ def _has_changed(record: Record, overrides: list[str]) -> bool:
     return (here["commit"], here["patch"]) != (there["commit"], patch)
 
 
+def _recorded(config: Any, key: str) -> Any:
+    """What a configuration holds under a dotted name; None where it has no such setting."""
+    for part in key.split("."):
+        config = config.get(part) if isinstance(config, dict) else None
+    return config
+
+
 def changed_sweep(sweep: Sweep, words: list[str]) -> CommandLine:
     """The command line with which a sweep goes on; other trials than before are noted in its record.
 
     Raises:
-        ConfigError: a word that may not differ.
+        ConfigError: a word that may not differ, or the password of the search's storage is not known.
     """
     for word in words:
         key, _, value = word.partition("=")
         if key == "hydra.sweeper.n_trials" and sweep.values["search"] and value.isdigit():
             sweep.values["trials"] = int(value)
-            sweep.save()
+        elif key == STORAGE and sweep.values["search"] and is_masked(before := sweep.values["search"]["storage"]):
+            if without_names(value.strip("'\"")) != without_names(before):
+                raise ConfigError(f"{word}: a sweep goes on as it began, with {STORAGE}={before} and its secret.")
+            sweep.values["search"]["storage"] = value.strip("'\"")
         elif not key.startswith(("hydra/launcher", "hydra.launcher.")):
             raise ConfigError(
                 f"{word}: a sweep goes on as it began; only its launcher may differ, and hydra.sweeper.n_trials of a search."
             )
+    if sweep.values["search"]:
+        _ = sweep.storage
+    if words:
+        sweep.save()
     line = sweep.line
     return replace(line, overrides=[*line.overrides, *words])
 

@@ -1,6 +1,7 @@
 """One run: its record opened, its training carried out wherever it belongs, its record closed."""
 
 import logging
+import os
 import shlex
 import sys
 import time
@@ -14,6 +15,7 @@ from src.files import is_full, sweep_up
 from src.launching.cluster import Place, place, tell, told
 from src.launching.share import gpus_of_a_job, is_worker
 from src.launching.stop import only_note_stop, raise_on_stop, received, undisturbed
+from src.masking import mask, moved
 from src.sweeps.sweep import Sweep
 from src.tracking.card import shown
 from src.tracking.environment import PATCH, environment
@@ -27,7 +29,7 @@ _TENSORBOARD = "src.tracking.tensorboard.TensorBoard"
 
 def say(error: Exception | str) -> None:
     """Tell the user what went wrong, a line a sentence."""
-    for sentence in str(error).splitlines():
+    for sentence in mask(str(error)).splitlines():
         print(f"error: {sentence}", file=sys.stderr)
 
 
@@ -172,6 +174,7 @@ def follow(here: Place) -> int:
         message = told()
         if "exit_status" in message:
             return int(message["exit_status"])
+        os.environ.update(message["environment"])
         log_to(Path(message["directory"]), here.rank, alone=True)
         train = partial(fit, checkpoint=message["checkpoint"])
         run_here(train, message["config"], message["directory"], here.local_world)
@@ -214,7 +217,7 @@ def _carry_out(record: Record, checkpoint: Path | None) -> None:
             return
         cause = str(error) if isinstance(error, RankFailed) else f"{type(error).__name__}: {error}"
         log.error("the run failed\n%s", error.details if isinstance(error, RankFailed) else traceback.format_exc())
-        print(f"error: {cause} (the traceback is in {shown(record.directory / LOG_NAME)})", file=sys.stderr)
+        print(f"error: {mask(cause)} (the traceback is in {shown(record.directory / LOG_NAME)})", file=sys.stderr)
         _close(record, "failed", started, error=cause.splitlines()[-1], error_type=type(error).__name__)
     else:
         _close(record, "done", started, **result)
@@ -231,7 +234,7 @@ def _train(record: Record, checkpoint: Path | None) -> dict[str, Any]:
     start = None if checkpoint is None else str(checkpoint)
     train = partial(fit, checkpoint=start)
     if here := place():
-        tell({"config": config, "directory": directory, "checkpoint": start})
+        tell({"config": config, "directory": directory, "checkpoint": start, "environment": moved()})
         return run_here(train, config, directory, here.local_world)
     # A process that starts ranks must never compute, or what it forks may hang; so only a single run on one device
     # trains right here.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from src.errors import ConfigError, suggest
+from src.masking import reveal
 from src.paths import ROOT
 
 # Of ours: any public name defined in a module of the package; of others: any public member of the module, or exact names.
@@ -85,8 +86,9 @@ def check_call(node: Mapping[str, Any], group: str, given: Collection[str] = ())
         given: names of the arguments the program adds.
 
     Raises:
-        ConfigError: an argument the target does not take, or one that is missing.
+        ConfigError: an argument the target does not take, or one that is missing, or a secret that is not known any more.
     """
+    reveal(node, group)
     parameters = inspect.signature(resolve(node["_target_"], group)).parameters
     takes = {name for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -105,6 +107,6 @@ def check_call(node: Mapping[str, Any], group: str, given: Collection[str] = ())
 
 
 def build(node: Mapping[str, Any], group: str, *args: Any, **given: Any) -> Any:
-    """Call what ``node['_target_']`` names with the node's other entries and what the program adds."""
-    arguments = {key: value for key, value in node.items() if key != "_target_"}
+    """Call what ``node['_target_']`` names with the node's other entries, secrets revealed, and what the program adds."""
+    arguments = {key: reveal(value, f"{group}.{key}") for key, value in node.items() if key != "_target_"}
     return resolve(node["_target_"], group)(*args, **arguments, **given)

@@ -15,6 +15,8 @@ From top to bottom: ``main`` composes and checks the command line, claims a dire
 Hydra: its configuration is in its record.
 """
 
+import contextlib
+import io
 import signal
 import sys
 from dataclasses import replace
@@ -32,16 +34,17 @@ from src.command import leave
 from src.config.command_line import CommandLine, parse, quoted_override
 from src.config.compose import CHOICES, CONFIG_NAME, Plan, checked, help_text, make_plan, register_resolvers
 from src.errors import ConfigError, Interrupted, UserError
-from src.files import describe
+from src.files import describe, write
 from src.launching.cluster import as_overrides, place, requeue, requeued, tell
 from src.launching.stop import raise_on_stop, received
+from src.masking import conceal_words, is_masked, mask, reveal
 from src.paths import CONF, RUNS, SWEEPS
 from src.resume import changed, changed_sweep, check_unchanged, split_resume
 from src.run import begin, carry_out_job, follow, go_on, say
 from src.sweeps.leaderboard import leave_leaderboard
 from src.sweeps.overview import print_overview
 from src.sweeps.storage import check_storage
-from src.sweeps.sweep import Sweep, find_sweep
+from src.sweeps.sweep import STORAGE, Sweep, find_sweep
 from src.sweeps.workers import prepare_workers
 from src.terminal import survive_closed_output
 from src.tracking.card import print_card
@@ -83,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _lead(argv: list[str]) -> int:
-    line = parse(argv)
+    line = parse(conceal_words(argv))
     if here := place():
         if line.multirun:
             raise ConfigError("-m: under torchrun or srun the ranks train one run; start the sweep without them.")
@@ -94,12 +97,17 @@ def _lead(argv: list[str]) -> int:
     if word is not None:
         return _resume_sweep(find_sweep(word), changes) if line.multirun else _resume(find_to_resume(word), changes)
     if line.asks == "help":
-        print(help_text(line), end="")
+        print(mask(help_text(line)), end="")
         return 0
     if line.asks != "hydra":
         plan = make_plan(line)
     if line.asks:
-        _hand_to_hydra(line)
+        answer = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(answer):
+                _hand_to_hydra(line)
+        finally:
+            print(mask(answer.getvalue()), end="")
         return 0
     for config in plan.configs:
         check_name(config["name"])
@@ -144,14 +152,23 @@ def job(cfg: DictConfig) -> float | None:
     directory, overrides = Path(context.runtime.output_dir), list(context.overrides.task)
     choices = {group: context.runtime.choices.get(group) for group in CHOICES}
     try:
+        config = checked(cfg)
+        _mask_what_hydra_wrote(directory)
         if context.mode == RunMode.MULTIRUN:
-            record = carry_out_job(directory, checked(cfg), overrides, choices)
+            record = carry_out_job(directory, config, overrides, choices)
         else:
-            record = begin(directory, checked(cfg), overrides, choices, git())
+            record = begin(directory, config, overrides, choices, git())
     except OSError as error:
         say(f"{directory} cannot be written: {describe(error)}")
         return None
     return record.values["best"]["value"] if record and record.values["status"] == "done" else None
+
+
+def _mask_what_hydra_wrote(directory: Path) -> None:
+    """Take secrets that stand in a file of conf/ out of Hydra's copies; those of the command line are not in them."""
+    for path in [*directory.glob(".hydra/*.yaml"), *directory.parent.glob("multirun.yaml")]:
+        if (text := path.read_text()) != (without := mask(text)):
+            write(path, without)
 
 
 def _single(plan: Plan, directory: Path) -> int:
@@ -205,7 +222,7 @@ def _multirun(line: CommandLine, plan: Plan) -> int:
             "a search needs a monitor to judge by, and data.val_size=0 holds no samples out: set monitor=."
         )
     if plan.search and plan.search["storage"]:
-        check_storage(plan.search["storage"])
+        check_storage(reveal(plan.search["storage"], STORAGE))
     trials = plan.search["n_trials"] if plan.search else len(plan.jobs or [])
     directory = claim(SWEEPS, "s")
     # A sweep's jobs run the code as it is now, whatever is committed while they do.
@@ -221,9 +238,15 @@ def _resume_sweep(sweep: Sweep, changes: list[str]) -> int:
     plan = make_plan(line)
     _check_machine(plan.configs)
     if plan.search and plan.search["storage"]:
-        check_storage(plan.search["storage"])
+        check_storage(sweep.storage)
     check_unchanged(sweep, plan)
     return _sweep(sweep, line, plan)
+
+
+def _storage(sweep: Sweep) -> list[str]:
+    """The override that keeps the password of a search's storage, which may stand in a file, out of Hydra's own files."""
+    address = (sweep.values["search"] or {}).get("storage")
+    return [f"{STORAGE}='{address}'"] if is_masked(address) else []
 
 
 def _sweep(sweep: Sweep, line: CommandLine, plan: Plan) -> int:
@@ -232,7 +255,7 @@ def _sweep(sweep: Sweep, line: CommandLine, plan: Plan) -> int:
     with owned(sweep.directory):
         prepare_workers(plan.hydra["launcher"])
         try:
-            _hand_to_hydra(line, quoted_override("hydra.sweep.dir", sweep.directory))
+            _hand_to_hydra(line, quoted_override("hydra.sweep.dir", sweep.directory), *_storage(sweep))
         except Interrupted as stop:
             status = stop.exit_status
         except Exception as error:  # of the launcher, whose kinds are many: a worker killed, a scheduler that refuses

@@ -15,8 +15,13 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from src.errors import UserError
+from src.config.command_line import parse
+from src.config.compose import make_plan
+from src.errors import ConfigError, UserError
+from src.masking import conceal_words, mask, reveal
 from src.paths import ROOT
+from src.sweeps.study import open_study
+from src.sweeps.sweep import Sweep
 from src.tracking.checkpoints import is_whole, load, newest
 from src.tracking.environment import git
 from src.tracking.ownership import is_alive, owned, owner
@@ -690,3 +695,186 @@ def test_a_run_is_reproduced_under_any_configuration_of_git_and_only_with_its_se
     one, again = done.runs
     assert {**again["git"], "patch": None} == {**one["git"], "patch": None}
     assert (done.directories[1] / "code.patch").read_bytes() == (directory / "code.patch").read_bytes()
+
+
+# -- secrets
+
+
+CLIENT = """
+import lightning.pytorch as pl
+
+
+class Client(pl.Callback):
+    def __init__(self, api_key, url, address, mirror):
+        self.given = [api_key, url, address, mirror]
+
+    def setup(self, trainer, pl_module, stage):
+        if self.given != [
+            "key-in-a-variable",
+            "https://me:" "pw-of-the-command-line@host/x",
+            "redis://:" "pw-of-a-file@host:1/0",
+            "https://host/?token=" "token-in-a-variable",
+        ]:
+            raise RuntimeError(f"these are not the secrets: {self.given}")
+
+    def on_train_end(self, trainer, pl_module):
+        raise RuntimeError(f"cannot reach {self.given}")
+"""
+FOUR = ("key-in-a-variable", "pw-of-the-command-line", "pw-of-a-file", "token-in-a-variable")
+
+
+def secrets_in(*texts: str, below: Path) -> set[str]:
+    content = [text.encode() for text in texts] + [path.read_bytes() for path in below.rglob("*") if path.is_file()]
+    return {secret for secret in FOUR if any(secret.encode() in one for one in content)}
+
+
+@pytest.mark.slow
+def test_secrets_are_used_and_written_nowhere(command: Command, outputs: Path, tmp_path: Path):
+    project = copy_of_the_project(tmp_path / "project")
+    (project / "src" / "callbacks" / "client.py").write_text(CLIENT)
+    (project / "conf" / "callbacks" / "client.yaml").write_text(
+        "defaults:\n  - default\n\nclient:\n  _target_: src.callbacks.client.Client\n  api_key: ${oc.env:CLIENT_API_KEY}\n"
+        "  url: null\n  address: redis://:pw-of-a-file@host:1/0\n  mirror: https://host/?token=${oc.env:OTHER}\n"
+    )
+    (project / ".gitignore").write_text("__pycache__/\n/data\n")
+    for words in (["init", "-q"], ["add", "."], ["-c", "user.name=n", "-c", "user.email=a@b", "commit", "-qm", "one"]):
+        subprocess.run(["git", *words], cwd=project, check=True)
+    (project / "src" / "new.py").write_text('DATABASE = "postgresql://me:pw-of-a-file@host/x"  # token-in-a-variable\n')
+    known = {"CLIENT_API_KEY": FOUR[0], "OTHER": FOUR[3], "OTHER_TOKEN": FOUR[3]}
+    words = [*SMALL, "callbacks=client", "logger=both", "callbacks.client.url=https://me:pw-of-the-command-line@host/x"]
+    first = command("train", *words, cwd=project, **known)
+    assert first.status == 1
+    [run] = first.runs
+    assert "RuntimeError: cannot reach" in run["error"]  # the object had them, and its traceback is in the log
+    node = run["config"]["callbacks"]["client"]
+    assert node["api_key"] == "${oc.env:CLIENT_API_KEY}"
+    assert node["url"] == "https://me:${oc.env:CALLBACKS_CLIENT_URL_PASSWORD}@host/x"
+    assert "+DATABASE" in (first.directories[0] / "code.patch").read_text()
+    printed = [first.stdout, first.stderr]
+    for shown in (
+        command("runs", "show", run["id"], cwd=project, **known),
+        command("runs", "report", run["id"], cwd=project, **known),
+        command("train", "--cfg", "job", "--resolve", *words, cwd=project, **known),
+    ):
+        assert shown.status == 0, shown.stderr
+        printed += [shown.stdout, shown.stderr]
+    assert secrets_in(*printed, below=outputs) == set()
+    unknown = command("train", f"resume={run['id']}", cwd=project, **known)
+    assert unknown.status == 2
+    assert "set the environment variable CALLBACKS_CLIENT_" in unknown.stderr
+    again = command(
+        "train",
+        f"resume={run['id']}",
+        "callbacks.client.url=https://me:pw-of-the-command-line@host/x",
+        "callbacks.client.address=redis://:pw-of-a-file@host:1/0",
+        cwd=project,
+        **known,
+    )
+    assert again.status == 0, again.stdout + again.stderr
+    assert secrets_in(again.stdout, again.stderr, below=outputs) == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "without"),
+    [
+        ("postgresql://u:hunter2@host:5432/x", "postgresql://u:***@host:5432/x"),
+        (
+            "redis://:hunter2@host and mysql+pymysql://a.b:hunter2!@h/y",
+            "redis://:***@host and mysql+pymysql://a.b:***@h/y",
+        ),
+        ("'postgresql://u:hunt@er2@host/x'", "'postgresql://u:***@host/x'"),
+        ("postgresql://u:hun/ter2@host/x", "postgresql://u:***@host/x"),
+        ("https://ghp_0123456789abcdefghij@github.com/a/b", "https://***@github.com/a/b"),
+        ("https://h/x?user=u&password=hunter2&a=1#token", "https://h/x?user=u&password=***&a=1#token"),
+        ("the key hunter2hunter2, of a variable", "the key ${oc.env:SOME_API_KEY}, of a variable"),
+        ("http://localhost:6006/a@b and git@github.com:a/b", "http://localhost:6006/a@b and git@github.com:a/b"),
+        ('f"postgresql://{user}:{password}@{host}"', 'f"postgresql://{user}:{password}@{host}"'),
+        ("hunter2hunter2hunter2 is a word, and PWD none", "hunter2hunter2hunter2 is a word, and PWD none"),
+        ("postgresql://u:${oc.env:PASSWORD}@h/x", "postgresql://u:${oc.env:PASSWORD}@h/x"),
+    ],
+)
+def test_secrets_are_masked_in_text_and_nothing_else_is(text: str, without: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SOME_API_KEY", "hunter2hunter2")
+    assert mask(text) == without
+    assert mask(without) == without
+
+
+def test_the_secrets_of_a_command_line_move_into_the_environment(monkeypatch: pytest.MonkeyPatch):
+    for variable in ("A_URL_PASSWORD", "B_API_KEY"):
+        monkeypatch.setenv(variable, "")  # to be removed after the test
+    monkeypatch.setenv("DB_PASSWORD", "swordfish")
+    words = [
+        "-m",
+        "seed=1",
+        "a.url='x://u:hunter2@h'",
+        "+b.api_key=k-1",
+        "c.pad_token=x",
+        "d.token=null",
+        "e=x://u:swordfish@h",
+    ]
+    found = conceal_words(words)
+    assert found == [
+        "-m",
+        "seed=1",
+        "a.url='x://u:${oc.env:A_URL_PASSWORD}@h'",
+        "+b.api_key=${oc.env:B_API_KEY}",
+        "c.pad_token=x",
+        "d.token=null",
+        "e=x://u:${oc.env:DB_PASSWORD}@h",  # which held it before
+    ]
+    assert conceal_words(found) == found
+    assert reveal({"key": [found[3].partition("=")[2]]}, "b") == {"key": ["k-1"]}
+    monkeypatch.delenv("B_API_KEY")
+    with pytest.raises(ConfigError, match=r"set the environment variable B_API_KEY, or give b\.api_key= again"):
+        reveal("${oc.env:B_API_KEY}", "b.api_key")
+
+
+def test_the_password_of_a_searchs_storage_is_in_no_file(
+    command: Command, outputs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HYDRA_SWEEPER_STORAGE_PASSWORD", "")  # to be removed after the test
+    secret = FOUR[1]
+    address = f"sqlite:///file:{outputs.parent / 'study.db'}?uri=true&password={secret}"
+    line = parse(conceal_words(["-m", "hydra/sweeper=optuna", f'hydra.sweeper.storage="{address}"', "seed=1,2"]))
+    folder = outputs / "sweeps" / "s20260101-000000-0000"
+    folder.mkdir(parents=True)
+    search = make_plan(line).search
+    sweep = Sweep.start(folder, line, jobs=None, trials=2, mode="max", search=search, git=None)
+    assert Sweep.load(folder).storage == sweep.storage == address
+    open_study(Sweep.load(folder))
+    assert (outputs.parent / "study.db").exists()
+    monkeypatch.delenv("HYDRA_SWEEPER_STORAGE_PASSWORD")
+    shown = command("train", "-m", "resume=latest")
+    assert shown.status == 2
+    assert "kept in no file: set the environment variable HYDRA_SWEEPER_STORAGE_PASSWORD, or give" in shown.stderr
+    other = command("train", "-m", "resume=latest", f'hydra.sweeper.storage="postgresql://u:{secret}@h/x"')
+    assert "a sweep goes on as it began" in other.stderr
+    assert secret not in secrets_in(shown.stderr, other.stderr, below=outputs)
+    old = {
+        **sweep.values,
+        "search": {**(search or {}), "storage": address},
+        "overrides": [f"hydra.sweeper.storage={address}"],
+    }
+    (folder / "sweep.json").write_text(json.dumps(old))  # as earlier versions did
+    assert Sweep.load(folder).storage == address
+    Sweep.load(folder).save()
+    assert secret not in secrets_in(below=outputs)
+
+
+@pytest.mark.slow
+def test_a_search_with_a_password_is_carried_out_and_resumed(command: Command, outputs: Path):
+    address = f'"sqlite:///file:{outputs.parent / "study.db"}?uri=true&password=pw-of-the-command-line"'
+    words = [
+        "-m",
+        "hydra/sweeper=optuna",
+        "hydra.sweeper.n_trials=2",
+        "hydra.sweeper.pruner=median",
+        "optimizer=sgd,adam",
+    ]
+    parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]  # its workers open the study, too
+    first = command("train", *SMALL, *words, *parallel, f"hydra.sweeper.storage={address}")
+    assert [run["status"] for run in first.runs] == ["done", "done"], first.stderr
+    more = ["-m", "resume=latest", "hydra.sweeper.n_trials=3", f"hydra.sweeper.storage={address}"]
+    resumed = command("train", *more)
+    assert [run["status"] for run in resumed.runs] == ["done"] * 3, resumed.stderr
+    assert FOUR[1] not in secrets_in(first.stdout, first.stderr, resumed.stdout, resumed.stderr, below=outputs)

@@ -15,12 +15,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.resolvers import oc
 
 from src.config.check import check
 from src.config.command_line import CommandLine, fixed_words, points, typed_values
 from src.config.hydra import EXTRAS, OPTUNA, check_hydra, hydra_node, known_choices
 from src.config.schema import GROUPS
 from src.errors import ConfigError, suggest, suggest_key
+from src.masking import conceal_config, is_secret, reference
 from src.paths import CONF
 from src.sweeps.space import Dimension, split_space
 
@@ -40,6 +42,13 @@ def register_resolvers() -> None:
         "default_watch", lambda val_size: "val/loss" if val_size else "train/loss", replace=True
     )
     OmegaConf.register_new_resolver("job_number", lambda number: f"{int(number):03d}", replace=True)
+    OmegaConf.register_new_resolver("oc.env", _environment_variable, replace=True)
+
+
+def _environment_variable(name: str, *default: Any) -> Any:
+    """``oc.env``; a secret stays a reference to its variable until an object is built with it."""
+    value = oc.env(name, *default)
+    return reference(name) if is_secret(name) else value
 
 
 @dataclass(frozen=True)
@@ -180,7 +189,7 @@ def _ends(fixed: list[str], space: list[Dimension]) -> list[list[str]]:
 
 
 def checked(config: DictConfig, typed: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Resolve a composed configuration to plain values and check it.
+    """Resolve a composed configuration to plain values and check it; secrets are references to environment variables.
 
     Args:
         config: without the hydra node.
@@ -191,7 +200,7 @@ def checked(config: DictConfig, typed: Mapping[str, str] | None = None) -> dict[
     """
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
-    return check({str(key): value for key, value in plain.items()}, typed)
+    return conceal_config(check({str(key): value for key, value in plain.items()}, typed))
 
 
 def _known_keys(line: CommandLine) -> set[str]:

@@ -87,7 +87,9 @@ class _Grid(_Part):
 
 
 def _database_url(text: str) -> str:
-    if not re.match(r"[a-z][a-z0-9_+]*://", text):  # the text itself is not shown, since it may contain a password
+    if not re.match(
+        r"[a-z][a-z0-9_+]*://|\$\{oc\.env:\w+\}$", text
+    ):  # the text itself is not shown, since it may contain a password
         raise ValueError("must be a database URL: postgresql://user@host/database, or sqlite:////path/of/a/file.db")
     return text
 

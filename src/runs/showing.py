@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from src.masking import mask
 from src.runs.listing import age, length
 from src.runs.scalars import curves, plot
 from src.tracking.card import shown
@@ -161,7 +162,7 @@ def _code(record: Record) -> dict[str, Any]:
 
 def _patch(record: Record) -> list[str]:
     path = record.directory / PATCH
-    return path.read_text(errors="replace").splitlines() if path.exists() else []
+    return mask(path.read_text(errors="replace")).splitlines() if path.exists() else []
 
 
 def print_differences(found: Mapping[str, Any], console: Console) -> None:

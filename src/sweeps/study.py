@@ -35,7 +35,7 @@ def open_study(sweep: Sweep, max_epochs: int = 1) -> "optuna.Study":
     search = sweep.values["search"]
     return optuna.create_study(
         study_name=sweep.values["id"],
-        storage=search["storage"] or f"sqlite:///{sweep.directory / STUDY}",
+        storage=sweep.storage,
         sampler=_sampler(search, 0),
         pruner=_pruner(search, max_epochs),
         direction="minimize" if sweep.values["mode"] == "min" else "maximize",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.errors import RunNotFound
 from src.files import write
+from src.masking import conceal, masked, reveal
 from src.paths import SWEEPS
 from src.tracking.environment import PATCH
 from src.tracking.find import at_home
@@ -23,6 +24,8 @@ TABLE = "leaderboard.md"
 STUDY = "study.db"
 # Under this name a trial of a search keeps the number of its job.
 JOB = "job"
+# The setting that says where a study is kept; its address may hold a password.
+STORAGE = "hydra.sweeper.storage"
 
 
 class Sweep:
@@ -35,7 +38,12 @@ class Sweep:
     """
 
     def __init__(self, directory: Path, values: dict[str, Any]) -> None:
-        self.directory, self.values = directory, values
+        self.directory = directory
+        # The address may come from a file, and all of it from an earlier version of this project.
+        search = values.get("search")
+        if search and search["storage"]:
+            search = {**search, "storage": conceal(STORAGE, search["storage"])}
+        self.values: dict[str, Any] = masked({**values, "search": search})
 
     @classmethod
     def start(
@@ -90,6 +98,16 @@ class Sweep:
     def save(self) -> None:
         """Write the record."""
         write(self.directory / SWEEP, json.dumps(self.values, indent=2) + "\n")
+
+    @property
+    def storage(self) -> str:
+        """The address of the search's study, with its password.
+
+        Raises:
+            ConfigError: the password is not in the environment.
+        """
+        address: str | None = self.values["search"]["storage"]
+        return reveal(address, STORAGE) if address else f"sqlite:///{self.directory / STUDY}"
 
     @property
     def line(self) -> "CommandLine":

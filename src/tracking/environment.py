@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from src.masking import mask
 from src.paths import OUTPUTS, ROOT
 from src.tracking.ownership import owner
 
@@ -120,7 +121,11 @@ class _Repository:
             inner = [path for path in changed if Path(path, ".git").exists()]
             files = [path for path in changed if path not in inner]
             is_small = sum(path.lstat().st_size for path in files if os.path.lexists(path)) <= _LARGEST_PATCH_BYTES
-            patch, failure = self._patch(own, files) if is_small else (b"", None)
+            found, failure = self._patch(own, files) if is_small else (b"", None)
+        # Where a secret stands in an unchanged or a removed line, the patch cannot be applied without it.
+        patch = mask(found.decode(errors="surrogateescape")).encode(errors="surrogateescape")
+        if patch != found:
+            failure = failure or "credentials in the changes are masked"
         if not is_small or len(patch) > _LARGEST_PATCH_BYTES:
             patch, failure = b"", f"the changes since the commit are larger than {_LARGEST_PATCH_BYTES:,} bytes"
         problem = failure or (f"{inner[0].relative_to(self.top)} is a repository of its own" if inner else None)

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 from src.launching.share import is_worker
+from src.masking import mask
 from src.terminal import survive_closed_output
 
 LOG_NAME = "train.log"
@@ -33,11 +34,11 @@ def log_to(directory: Path, rank: int = 0, alone: bool = False) -> None:
     threading.excepthook = _log_exception  # such as of the thread that writes event files
     path = directory / (LOG_NAME if rank == 0 else f"rank-{rank}.log")
     file = _LogFile(path, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    file.setFormatter(_Masking("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root.addHandler(file)
     if rank == 0 and not is_worker():
         terminal = logging.StreamHandler(sys.stdout)
-        terminal.setFormatter(logging.Formatter("%(message)s"))
+        terminal.setFormatter(_Masking("%(message)s"))
         terminal.addFilter(lambda entry: entry.name.startswith("src.") and entry.levelno < logging.ERROR)
         root.addHandler(terminal)
     elif alone:
@@ -46,6 +47,13 @@ def log_to(directory: Path, rank: int = 0, alone: bool = False) -> None:
         with path.open("a") as own:
             os.dup2(own.fileno(), 1)
             os.dup2(own.fileno(), 2)
+
+
+class _Masking(logging.Formatter):
+    """Keeps secrets out of lines and tracebacks."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask(super().format(record))
 
 
 class _LogFile(logging.FileHandler):

@@ -10,6 +10,7 @@ from typing import Any
 
 from src.errors import DETERMINISTIC, UserError
 from src.files import write
+from src.masking import has_credentials, masked
 from src.tracking.ownership import alone, is_alive, is_locked
 
 RECORD = "run.json"
@@ -150,7 +151,8 @@ class Record:
             ValueError: it is not a run's record.
         """
         try:
-            values = json.loads(content)
+            text = content.decode()
+            values = masked(json.loads(text)) if has_credentials(text) else json.loads(text)
             if problem := _problem(values):
                 raise ValueError(problem)
         except (ValueError, RecursionError) as error:
@@ -242,7 +244,7 @@ class Record:
         with alone(self.directory / _LOCK):
             if (self.directory / RECORD).exists():
                 self.values = Record.load(self.directory).values
-            self.values |= edit(self.values)
+            self.values = masked({**self.values, **edit(self.values)})
             write(self.directory / RECORD, json.dumps(self.values, indent=2, allow_nan=False) + "\n")
 
     def warn(self, text: str) -> None:

@@ -16,6 +16,7 @@ import yaml
 
 from src.config.check import check
 from src.errors import ConfigError, UserError
+from src.masking import is_masked
 from src.paths import OUTPUTS, ROOT, from_root
 from src.tracking.card import shown
 from src.tracking.environment import PATCH, environment, git, run_git, why_git_failed
@@ -137,7 +138,8 @@ class Recipe:
             config = check(config)  # fills in what a file may leave out, as was done before the recording
         recorded, now = flat_settings(self.record.values["config"]), flat_settings(config)
         # An integer may have been recorded as the fraction that it stands for.
-        if names := [key for key in differing([recorded, now]) if recorded.get(key) != now.get(key)]:
+        names = [key for key in differing([recorded, now]) if recorded.get(key) != now.get(key)]
+        if names := [key for key in names if not is_masked(recorded.get(key))]:
             changes = ", ".join(f"{key} {as_word(recorded.get(key))} to {as_word(now.get(key))}" for key in names)
             raise UserError(
                 f"{self.id} cannot be made again, because its command now gives other settings than recorded ({changes}): "

@@ -1,0 +1,180 @@
+"""Keeps credentials out of everything that is written, displayed or exported. Standard library only.
+
+A secret is recognised by its place: a password in a URL, a setting such as ``api_key``, an environment variable such as
+``HF_TOKEN``. In settings, ``${oc.env:NAME}`` takes its place, which is how Hydra reads an environment variable, and the value
+stays in the environment or moves there, so that this process and those started from it can use it; ``reveal`` puts it
+back where an object is built. In text, ``***`` takes its place where no variable holds it.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from src.errors import ConfigError
+
+_MASK = "***"
+_REFERENCE = re.compile(r"\$\{oc\.env:(\w+)\}")
+_MASKED = re.compile(r"(?::|//)\*\*\*@|=\*\*\*")
+# The name of a setting, its last part.
+_SETTING = re.compile(
+    r"(?:\w+_)?(?:(?:api|access|secret|private|auth)_?key|(?:api|access|auth|hf)_?token|secret|password|passwd|passphrase)"
+    r"|token|credentials?",
+    re.IGNORECASE,
+)
+_VARIABLE = re.compile(
+    r"(?:^|_)(?:(?:API)?KEY|\w*TOKEN|PASS|PASSWD|PASSPHRASE|CREDENTIALS?)$|SECRET|PASSWORD", re.IGNORECASE
+)
+# What stands before a secret, and the secret. What is only a placeholder for one, as in f"{user}:{password}@", is none.
+_PLACEHOLDER = r"(?!\*\*\*@|\$\{|\$\w+@|\{|<|%\()"
+_PLACES = (
+    re.compile(rf"""(://[^\s:/@'"]*:){_PLACEHOLDER}([^\s/'"]+|(?!\d+/)[^\s@'"]+)(?=@)"""),
+    re.compile(r"(https?://)([\w.-]{20,})(?=@)"),
+    re.compile(
+        rf"""([?&](?:(?:ssl)?password|passwd|pwd|secret|sig(?:nature)?|(?:\w+_)?(?:token|key))=){_PLACEHOLDER}([^\s&#'"]+)""",
+        re.IGNORECASE,
+    ),
+)
+_NOT_SECRET = ("", "null", "true", "false", "???")
+# A shorter value of a variable that somebody else has set may be an ordinary word.
+_SHORTEST = 8
+
+# Variables that hold what stood on the command line or in a configuration file.
+_moved: dict[str, str] = {}
+
+
+def is_secret(variable: str) -> bool:
+    """Whether an environment variable holds a secret, by its name or by its value."""
+    value = os.environ.get(variable)
+    return value is not None and (bool(_VARIABLE.search(variable)) or has_credentials(value))
+
+
+def has_credentials(text: str) -> bool:
+    """Whether a URL in a text holds a password or a token."""
+    return any(place.search(text) for place in _PLACES)
+
+
+def reference(variable: str) -> str:
+    """``${oc.env:NAME}``."""
+    return f"${{oc.env:{variable}}}"
+
+
+def is_masked(value: object) -> bool:
+    """Whether a value is, or holds, what stands in place of a secret."""
+    return isinstance(value, str) and bool(_REFERENCE.search(value) or _MASKED.search(value))
+
+
+def without_names(text: str) -> str:
+    """A masked text whichever variable holds its secret, to be compared."""
+    return _REFERENCE.sub(_MASK, text)
+
+
+def moved() -> dict[str, str]:
+    """The environment variables that were set here, for processes that do not inherit them."""
+    return dict(_moved)
+
+
+def conceal_words(words: Sequence[str]) -> list[str]:
+    """Move the secrets of ``key=value`` words into the environment; other words stay as they are."""
+    split = [word.partition("=") for word in words]
+    return [f"{key}{equals}{conceal(key.lstrip('+'), value)}" for key, equals, value in split]
+
+
+def conceal_config(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Move the secrets of a configuration into the environment."""
+    return {key: _conceal_value(f"{prefix}{key}", value) for key, value in config.items()}
+
+
+def _conceal_value(key: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return conceal_config(value, f"{key}.")
+    if isinstance(value, list):
+        return [_conceal_value(key, one) for one in value]
+    return conceal(key, value) if isinstance(value, str) else value
+
+
+def conceal(key: str, text: str) -> str:
+    """Move the secrets in the value of a setting into the environment.
+
+    Args:
+        key: the setting's dotted name.
+        text: its value, in quotes or without.
+
+    Returns:
+        The value, with a reference to an environment variable in place of each secret.
+    """
+    name = re.sub(r"\W+", "_", key).upper()
+    plain = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
+    if _SETTING.fullmatch(key.rpartition(".")[2]) and plain.lower() not in _NOT_SECRET and "${" not in plain:
+        return reference(_variable(plain, name))
+    for place in _PLACES:
+        text = place.sub(lambda found: found[1] + reference(_variable(found[2], f"{name}_PASSWORD")), text)
+    return _refer_to_known(text)
+
+
+def _variable(secret: str, name: str) -> str:
+    """The environment variable that holds a secret; ``name`` if none does yet."""
+    for known, value in os.environ.items():
+        if value == secret and _VARIABLE.search(known):
+            return known
+    number = 1
+    while (numbered := name if number == 1 else f"{name}_{number}") in _moved and numbered in os.environ:
+        number += 1
+    _moved[numbered] = os.environ[numbered] = secret
+    return numbered
+
+
+def _known() -> Iterator[tuple[str, str]]:
+    """Environment variables that hold secrets, and their values, the longest first."""
+    named = [(name, value) for name, value in os.environ.items() if _VARIABLE.search(name)]
+    found = [(name, value) for name, value in named if len(value) >= _SHORTEST or name in _moved]
+    yield from sorted(found, key=lambda one: -len(one[1]))
+
+
+def _refer_to_known(text: str) -> str:
+    for name, value in _known():
+        if value in text:
+            text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", reference(name), text)
+    return text
+
+
+def mask(text: str) -> str:
+    """A text without secrets."""
+    text = _refer_to_known(text)
+    for place in _PLACES:
+        text = place.sub(rf"\g<1>{_MASK}", text)
+    return text
+
+
+def masked(value: Any) -> Any:
+    """The same of nested dicts and lists."""
+    if isinstance(value, Mapping):
+        return {key: masked(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [masked(one) for one in value]
+    return mask(value) if isinstance(value, str) else value
+
+
+def reveal(value: Any, key: str) -> Any:
+    """Put secrets back into a setting or a group of settings, for the object that needs them.
+
+    Args:
+        value: a value, or nested dicts and lists of them.
+        key: the dotted name.
+
+    Raises:
+        ConfigError: a secret is not in the environment.
+    """
+    if isinstance(value, Mapping):
+        return {name: reveal(one, f"{key}.{name}") for name, one in value.items()}
+    if isinstance(value, list):
+        return [reveal(one, key) for one in value]
+    if not is_masked(value):
+        return value
+    missing = [name for name in _REFERENCE.findall(value) if name not in os.environ]
+    if missing or _MASKED.search(value):
+        variable = f"set the environment variable {missing[0]}, or " if missing else ""
+        raise ConfigError(
+            f"{key}={value} had a secret in it, which is kept in no file: {variable}give {key}= again on the command line."
+        )
+    return _REFERENCE.sub(lambda found: os.environ[found[1]], value)
