@@ -36,7 +36,7 @@ def status_of(do: Callable[[], int | None]) -> int:
         return 1
 
 
-def leave(status: int) -> NoReturn:
+def exit_with(status: int) -> NoReturn:
     """Exit; a signal that arrives meanwhile ends the process without a traceback from the interpreter's own clean-up."""
     end_on_stop()
     sys.exit(status)

@@ -16,7 +16,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from src.command import leave, settings_in, status_of, storing
+from src.command import exit_with, settings_in, status_of, storing
 from src.errors import UserError
 from src.tracking.find import find
 from src.tracking.record import Record
@@ -136,4 +136,4 @@ def store(record: Record, entry: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    leave(main())
+    exit_with(main())

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from src.command import leave, needs, settings_in, status_of, storing
+from src.command import exit_with, needs, settings_in, status_of, storing
 from src.errors import ConfigError, UserError
 from src.files import is_full, replacing
 from src.paths import user_path
@@ -284,4 +284,4 @@ def keep(record: Record, found: Sequence[Explanation], folder: Path, method: str
 
 
 if __name__ == "__main__":
-    leave(main())
+    exit_with(main())

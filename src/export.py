@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.command import leave, needs, settings_in, status_of, storing
+from src.command import exit_with, needs, settings_in, status_of, storing
 from src.errors import ConfigError, UserError
 from src.files import replacing
 from src.paths import ROOT, user_path
@@ -130,4 +130,4 @@ def _facts(record: Record, checkpoint: str, data: "TensorData") -> dict[str, Any
 
 
 if __name__ == "__main__":
-    leave(main())
+    exit_with(main())

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from src.command import leave, settings_in, status_of
+from src.command import exit_with, settings_in, status_of
 from src.errors import ConfigError, DataError, UserError
 from src.tracking.find import find
 from src.tracking.weights import trained
@@ -248,4 +248,4 @@ def _print_table(answers: Iterable[Prediction]) -> None:
 
 
 if __name__ == "__main__":
-    leave(main())
+    exit_with(main())

@@ -12,7 +12,8 @@ from typing import Any
 
 from src.errors import Interrupted, UserError
 from src.files import is_full, sweep_up
-from src.launching.cluster import Place, place, tell, told
+from src.launching.cluster import Place, place
+from src.launching.meeting import meeting
 from src.launching.share import gpus_of_a_job, is_worker
 from src.launching.stop import only_note_stop, raise_on_stop, received, undisturbed
 from src.masking import mask, moved
@@ -166,25 +167,28 @@ def _clear(directory: Path) -> None:
 
 
 def follow(here: Place) -> int:
-    """Train as one of the ranks that torchrun or SLURM has started, on what rank 0 tells; returns the exit status."""
-    from src.fit import fit
-    from src.launching.ranks import run_here
+    """Train as one of the ranks that torchrun or SLURM has started, on what rank 0 publishes; returns the exit status.
 
+    Raises:
+        UserError: rank 0 cannot be reached, or does not begin.
+        Interrupted: this rank was told to stop.
+    """
+    from src.fit import fit
+    from src.launching.hardware import choose
+    from src.launching.supervise import supervise
+
+    meeting().gather()
+    message = meeting().message()
+    if "exit_status" in message:
+        return int(message["exit_status"])
+    config, directory = message["config"], message["directory"]
+    os.environ.update(message["environment"])
+    log_to(Path(directory), here.rank, alone=True)
     try:
-        message = told()
-        if "exit_status" in message:
-            return int(message["exit_status"])
-        os.environ.update(message["environment"])
-        log_to(Path(message["directory"]), here.rank, alone=True)
         train = partial(fit, checkpoint=message["checkpoint"])
-        run_here(train, message["config"], message["directory"], here.local_world)
-    except Interrupted as stop:
-        return stop.exit_status
-    except UserError as error:  # rank 0 has met it too
-        log.error("%s", error)
-        return 1
-    except Exception:
-        log.exception("rank %d failed", here.rank)
+        supervise(train, config, directory, here, choose(config["trainer"]), meeting())
+    except Exception as error:  # rank 0 learns of it, and prints and records it
+        log.error("rank %d failed: %s\n%s", here.rank, error, getattr(error, "details", ""))
         return 1
     return 0
 
@@ -233,12 +237,14 @@ def _train(record: Record, checkpoint: Path | None) -> dict[str, Any]:
     hardware = choose(config["trainer"])
     start = None if checkpoint is None else str(checkpoint)
     train = partial(fit, checkpoint=start)
+    limit = config["trainer"]["max_minutes"]
     if here := place():
-        tell({"config": config, "directory": directory, "checkpoint": start, "environment": moved()})
-        return run_here(train, config, directory, here.local_world)
+        from src.launching.supervise import supervise
+
+        meeting().publish({"config": config, "directory": directory, "checkpoint": start, "environment": moved()})
+        return supervise(train, config, directory, here, hardware, meeting(), limit)
     # A process that starts ranks must never compute, or what it forks may hang; so only a single run on one device
     # trains right here.
-    limit = config["trainer"]["max_minutes"]
     if record.values["sweep"] or hardware.devices > 1 or limit is not None:
         with gpus_of_a_job(record.directory.parent, visible_gpus(hardware), hardware.devices):
             return launch(train, config, directory, hardware, limit)

@@ -15,10 +15,10 @@ From top to bottom: ``main`` composes and checks the command line, claims a dire
 Hydra: its configuration is in its record.
 """
 
-import contextlib
 import io
 import signal
 import sys
+from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,14 @@ from hydra.core.utils import run_job
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, read_write
 
-from src.command import leave
+from src.command import exit_with
 from src.config.command_line import CommandLine, parse, quoted_override
 from src.config.compose import CHOICES, CONFIG_NAME, Plan, checked, help_text, make_plan, register_resolvers
 from src.errors import ConfigError, Interrupted, UserError
 from src.files import describe, write
-from src.launching.cluster import as_overrides, place, requeue, requeued, tell
-from src.launching.stop import raise_on_stop, received
+from src.launching.cluster import Place, as_overrides, place, requeue, requeued
+from src.launching.meeting import leave, meeting, report, speaks
+from src.launching.stop import end_on_stop, raise_on_stop, received
 from src.masking import conceal_words, is_masked, mask, reveal
 from src.paths import CONF, RUNS, SWEEPS
 from src.resume import changed, changed_sweep, check_unchanged, split_resume
@@ -62,39 +63,50 @@ def main(argv: list[str] | None = None) -> int:
     raise_on_stop()
     status = 1
     try:
-        here = place()
-        if here and here.rank:
-            return follow(here)
-        try:
-            status = _lead(sys.argv[1:] if argv is None else argv)
-        finally:
-            if here:
-                tell({"exit_status": status})  # where the others still wait for word of a run
+        status = _lead(sys.argv[1:] if argv is None else argv)
     except Interrupted as stop:
-        return stop.exit_status
+        end_on_stop()  # another signal has nothing left to interrupt
+        status = stop.exit_status
+        report(stop)
     except Exception as error:
-        if signum := received():
-            return Interrupted(signum).exit_status
-        if isinstance(error, UserError):
-            say(error)
-        elif isinstance(error, OSError):
-            say(describe(error))
-        else:
-            raise
-        return 2 if isinstance(error, ConfigError) else 1
+        report(error)
+        status = _explain(error)
+    finally:
+        with suppress(Interrupted):
+            leave(status)
     return status
+
+
+def _explain(error: Exception) -> int:
+    """Print a mistake of the user's and return the exit status; raise anything else."""
+    if signum := received():
+        return Interrupted(signum).exit_status
+    if isinstance(error, UserError):
+        message = str(error)
+    elif isinstance(error, OSError):
+        message = describe(error)
+    else:
+        raise error
+    if speaks(error):
+        say(message)
+    return 2 if isinstance(error, ConfigError) else 1
 
 
 def _lead(argv: list[str]) -> int:
     line = parse(conceal_words(argv))
-    if here := place():
+    here = place()
+    if here:
         if line.multirun:
             raise ConfigError("-m: under torchrun or srun the ranks train one run; start the sweep without them.")
         line = replace(line, overrides=[*line.overrides, *as_overrides(here, line.overrides)])
     word, changes = split_resume(line)
+    if here and here.rank:
+        return _as_another_rank(here, line, resumes=word is not None)
     if word is None and requeued() and not line.asks and (record := of_slurm_job(line.overrides)):
         word, changes = str(record.directory), []
     if word is not None:
+        if here:
+            meeting()  # from here on the others depend on what is found
         return _resume_sweep(find_sweep(word), changes) if line.multirun else _resume(find_to_resume(word), changes)
     if line.asks == "help":
         print(mask(help_text(line)), end="")
@@ -104,7 +116,7 @@ def _lead(argv: list[str]) -> int:
     if line.asks:
         answer = io.StringIO()
         try:
-            with contextlib.redirect_stdout(answer):
+            with redirect_stdout(answer):
                 _hand_to_hydra(line)
         finally:
             print(mask(answer.getvalue()), end="")
@@ -114,7 +126,18 @@ def _lead(argv: list[str]) -> int:
     _check_machine(plan.configs)
     if line.multirun:
         return _multirun(line, plan)
+    if here:
+        meeting().gather()
     return _single(plan, claim(RUNS, "r"))
+
+
+def _as_another_rank(here: Place, line: CommandLine, resumes: bool) -> int:
+    """Check the command line as rank 0 does, which alone answers it, and train what it publishes."""
+    if line.asks:
+        return 0
+    if not resumes:
+        _check_machine(make_plan(line).configs)
+    return follow(here)
 
 
 def _check_machine(configs: list[dict[str, Any]]) -> None:
@@ -273,4 +296,4 @@ if __name__ == "__main__":
     # Under its own name, so that what other processes are handed can be imported there.
     from src.train import main as imported_main
 
-    leave(imported_main())
+    exit_with(imported_main())

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +20,8 @@ import pytest
 from src.config.command_line import parse
 from src.config.compose import make_plan
 from src.errors import ConfigError, UserError
+from src.launching.cluster import Place
+from src.launching.meeting import Meeting
 from src.masking import conceal_words, mask, reveal
 from src.paths import ROOT
 from src.sweeps.study import open_study
@@ -227,10 +231,14 @@ def test_every_checkpoint_is_plain_data(train_here: Command):
 
 
 def spawn(
-    outputs: Path, *words: str, launcher: tuple[str, ...] = ("-m", "src.train"), **env: str
+    outputs: Path,
+    *words: str,
+    launcher: tuple[str, ...] = ("-m", "src.train"),
+    prefix: Sequence[str] = (),
+    **env: str,
 ) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, *launcher, *words],
+        [*prefix, sys.executable, *launcher, *words],
         cwd=ROOT,
         env={**os.environ, "OUTPUTS_DIR": str(outputs), "COLUMNS": "200", **env},
         stdin=subprocess.DEVNULL,
@@ -274,7 +282,6 @@ def test_a_mistake_under_torchrun_is_said_once(outputs: Path):
 def test_what_torchrun_decides_cannot_be_asked_for(
     train_here: Command, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
 ):
-    monkeypatch.setattr("src.train.tell", lambda message: None)
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
     done = train_here(*words)
@@ -310,19 +317,149 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def task(number: int, port: int, outputs: Path, *words: str) -> subprocess.Popen[str]:
+    """One of the two tasks of a step of SLURM's."""
+    step = {"SLURM_JOB_ID": "77", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NODEID": "0"}
+    where = {"SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_STEP_NODELIST": "localhost", "MASTER_PORT": str(port)}
+    return spawn(outputs, *words, **step, **where, SLURM_PROCID=str(number), SLURM_LOCALID=str(number))
+
+
 @pytest.mark.slow
 def test_slurms_tasks_are_the_ranks(outputs: Path, free_port: int):
-    def task(number: int) -> subprocess.Popen[str]:
-        step = {"SLURM_JOB_ID": "77", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NODEID": "0"}
-        where = {"SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_STEP_NODELIST": "localhost", "MASTER_PORT": str(free_port)}
-        return spawn(outputs, *SMALL, **step, **where, SLURM_PROCID=str(number), SLURM_LOCALID=str(number))
-
-    tasks = [task(0), task(1)]
+    tasks = [task(number, free_port, outputs, *SMALL) for number in range(2)]
     for done in [finish(one, outputs) for one in tasks]:
         assert done.status == 0, done.stdout
     [run] = done.runs
     assert run["environment"]["devices"] == 2
     assert run["environment"]["slurm_job"] == "77"
+
+
+def test_a_mistake_ends_each_rank_without_the_others(outputs: Path, free_port: int):
+    said = []
+    for number in range(2):
+        done = finish(task(number, free_port, outputs, "optimizer.lrr=1"), outputs)
+        assert done.status == 2
+        said.append(done.stdout)
+    assert said[0].startswith("error: optimizer.lrr")
+    assert not said[1]
+    assert not outputs.exists()
+
+
+@pytest.mark.parametrize(("number", "what"), [(0, "rank 1 to start"), (1, "rank 0 at 127.0.0.1")])
+def test_a_rank_says_whom_it_waits_for_and_can_be_stopped(outputs: Path, free_port: int, number: int, what: str):
+    waiting = task(number, free_port, outputs, *SMALL)
+    assert waiting.stdout is not None
+    assert f"waiting for {what}" in waiting.stdout.readline()
+    waiting.send_signal(signal.SIGTERM if number else signal.SIGINT)
+    done = finish(waiting, outputs)
+    assert (done.status, done.stdout) == (143 if number else 130, "")
+    assert not outputs.exists()
+
+
+def test_a_rank_that_does_not_come_or_fails_is_named(free_port: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(free_port))
+    one, two = (Place(n, world=2, local_world=2, local_rank=n, node=0) for n in range(2))
+    with pytest.raises(UserError, match=r"waited 0 s for rank 0 at 127.0.0.1:\d+ \(Connection refused\)"):
+        Meeting(two, patience=0.3)
+    leader = Meeting(one, patience=0.3)
+    with pytest.raises(UserError, match=r"waited 0 s for rank 1 to start, of 2 processes: .*torchrun"):
+        leader.gather()
+    other = Meeting(two, patience=0.3)
+    other.gather()
+    leader.gather()
+    leader.publish({"directory": "here"})
+    assert other.message() == {"directory": "here"}
+    assert leader.failure() is None
+    other.fail(UserError("no GPU."))
+    leader.fail(UserError("another rank has ended."))
+    assert re.fullmatch(r"rank 1 on .*: no GPU\.", str(leader.failure()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cause", ["a signal", "a killed rank", "a limit"])
+def test_ranks_that_wait_within_torch_end_with_their_record_closed(outputs: Path, free_port: int, cause: str):
+    words = [*SMALL, *(["trainer.max_minutes=0.001"] if cause == "a limit" else [])]
+    tasks = [task(number, free_port, outputs, *words) for number in range(2)]
+    wait_for(lambda: list(outputs.glob("runs/*/run.json")))
+    other = psutil.Process(tasks[1].pid)
+    wait_for(other.children)
+    [frozen] = other.children()
+    frozen.suspend()  # rank 0 waits for it, within gloo
+    if cause == "a signal":
+        time.sleep(2)
+        tasks[0].send_signal(signal.SIGTERM)
+    elif cause == "a killed rank":
+        frozen.kill()
+    done = finish(tasks[0], outputs)
+    if frozen.is_running():
+        frozen.kill()
+    finish(tasks[1], outputs)
+    [run] = done.runs
+    expected = {
+        "a signal": (143, "interrupted", "None"),
+        "a killed rank": (1, "failed", r"rank 1 on .*: the training process .* \(SIGKILL\).*"),
+        "a limit": (1, "failed", r"the run took longer than trainer.max_minutes=0.001: .*"),
+    }
+    status, ended, error = expected[cause]
+    assert (done.status, run["status"]) == (status, ended), done.stdout
+    assert re.fullmatch(error, str(run["error"]))
+
+
+@pytest.fixture
+def two_machines() -> Iterator[tuple[list[str], list[str]]]:
+    """Two network namespaces joined by a cable, as prefixes of commands; to each its own name is a loopback address."""
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+    one, two = (f"machine-{os.getpid()}-{n}" for n in range(2))
+    try:
+        ip("netns", "add", one)
+        ip("netns", "add", two)
+        ip("link", "add", "cable", "netns", one, "type", "veth", "peer", "name", "cable", "netns", two)
+        for n, name in enumerate((one, two)):
+            ip("-n", name, "address", "add", f"10.77.0.{n + 1}/24", "dev", "cable")
+            ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "link", "set", "cable", "up")
+        yield ["ip", "netns", "exec", one], ["ip", "netns", "exec", two]
+    except FileNotFoundError:
+        pytest.skip("network namespaces need iproute2's ip")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"network namespaces are not permitted here: {error.stderr.strip()}")
+    finally:
+        for name in (one, two):
+            if Path("/run/netns", name).exists():
+                ip("netns", "delete", name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("interface", [None, "lo"])
+def test_machines_meet_whose_own_names_are_loopback_addresses(
+    outputs: Path, two_machines: tuple[list[str], list[str]], free_port: int, interface: str | None
+):
+    env = {"GLOO_SOCKET_IFNAME": interface} if interface else {}
+    shape = ("--nnodes=2", "--nproc-per-node=1", "--master-addr=10.77.0.1", f"--master-port={free_port}")
+    agents = [
+        spawn(
+            outputs,
+            *SMALL,
+            launcher=("-m", "torch.distributed.run", *shape, f"--node-rank={node}", "-m", "src.train"),
+            prefix=machine,
+            **env,
+        )
+        for node, machine in enumerate(two_machines)
+    ]
+    done, other = (finish(agent, outputs) for agent in agents)
+    [run] = done.runs
+    if interface is None:
+        assert (done.status, other.status) == (0, 0), f"{done.stdout}\nand the other:\n{other.stdout}"
+        assert (run["status"], run["config"]["trainer"]["num_nodes"]) == ("done", 2)
+    else:  # the user's choice counts, and does not lead to the other machine
+        assert (done.status, other.status) == (1, 1)
+        assert run["status"] == "failed"
+        assert "cannot connect to the others through GLOO_SOCKET_IFNAME=lo: set it" in run["error"]
+        assert run["error"] in done.stdout
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.command import leave, status_of
+from src.command import exit_with, status_of
 from src.errors import Interrupted, UserError
 from src.launching.stop import raise_on_stop
 from src.terminal import survive_closed_output
@@ -117,4 +117,4 @@ def _has_browser() -> bool:
 
 
 if __name__ == "__main__":
-    leave(main())
+    exit_with(main())

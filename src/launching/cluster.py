@@ -1,23 +1,16 @@
 """Ranks that somebody else has started: torchrun, or SLURM's srun. Here they find out who they are.
 
-Both start the same command once for every rank; only rank 0 then makes a directory and a record, and tells the others.
+Both start the same command once for every rank. Each checks its command line by itself, so that a mistake ends them all at
+once; then they meet (``meeting``), and only rank 0 makes a directory and a record.
 """
 
-import json
 import os
+import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
 
-from src.errors import ConfigError, UserError
-
-_KEY = "what-rank-0-has-decided"
-_TOLD_WITHIN = timedelta(minutes=5)
-# Kept to the end: the others ask the process that made it.
-_store: object = None
-_told = False
+from src.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -28,32 +21,38 @@ class Place:
         rank: its number among all.
         world: how many there are.
         local_world: how many of them are on this machine.
+        local_rank: its number among those.
+        node: this machine's number; rank 0 is on machine 0.
     """
 
     rank: int
     world: int
     local_world: int
+    local_rank: int
+    node: int
 
     @property
     def nodes(self) -> int:
         """Machines."""
         return self.world // self.local_world
 
+    @property
+    def announces(self) -> bool:
+        """Whether it reports what it waits for: rank 0, and one rank on each machine for those that wait for rank 0."""
+        return self.local_rank == (1 if self.node == 0 and self.rank else 0)
+
 
 def place() -> Place | None:
-    """This process's place; None where it was started alone.
-
-    Raises:
-        ConfigError: the machines have not the same number of ranks.
-    """
+    """This process's place; None where it was started alone."""
     _adopt_slurm()
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return None
+    # Before torch is imported: it prints a stack for every connection that another rank closes, or that has no host name.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     local_world = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-    if world % local_world:
-        raise ConfigError(f"{world} processes are spread unevenly, {local_world} here: start as many on each machine.")
-    return Place(rank, world, local_world)
+    local_rank = int(os.environ.get("LOCAL_RANK", rank % local_world))
+    return Place(rank, world, local_world, local_rank, node=int(os.environ.get("GROUP_RANK", rank // local_world)))
 
 
 def _adopt_slurm() -> None:
@@ -61,58 +60,42 @@ def _adopt_slurm() -> None:
     slurm = os.environ
     if "RANK" in slurm or int(slurm.get("SLURM_STEP_NUM_TASKS", 1)) == 1:
         return
-    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-
-    tasks = slurm["SLURM_STEP_TASKS_PER_NODE"]  # such as 4(x2) for 4 on each of two nodes
-    if "," in tasks:
-        raise ConfigError(f"SLURM spreads the tasks unevenly over the nodes ({tasks}): use --ntasks-per-node.")
-    nodes = SLURMEnvironment.resolve_root_node_address(slurm["SLURM_STEP_NODELIST"])
+    tasks = slurm["SLURM_STEP_TASKS_PER_NODE"]  # such as 4(x2) for 4 on each of two nodes; 4,3 is refused later
     slurm["RANK"], slurm["LOCAL_RANK"] = slurm["SLURM_PROCID"], slurm["SLURM_LOCALID"]
-    slurm["WORLD_SIZE"], slurm["LOCAL_WORLD_SIZE"] = slurm["SLURM_STEP_NUM_TASKS"], tasks.partition("(")[0]
+    slurm["WORLD_SIZE"], slurm["LOCAL_WORLD_SIZE"] = slurm["SLURM_STEP_NUM_TASKS"], re.split("[(,]", tasks)[0]
     slurm["GROUP_RANK"] = slurm["SLURM_NODEID"]
-    slurm.setdefault("MASTER_ADDR", nodes)
+    if "MASTER_ADDR" not in slurm:
+        alone = tasks == slurm["SLURM_STEP_NUM_TASKS"]
+        slurm["MASTER_ADDR"] = "127.0.0.1" if alone else _first_node(slurm["SLURM_STEP_NODELIST"])
     # Steps of one job that run side by side must not meet: a port for each, out of the range that nobody is assigned.
     step = int(slurm["SLURM_JOB_ID"]) * 64 + int(slurm["SLURM_STEP_ID"])
     slurm.setdefault("MASTER_PORT", str(20_000 + step % 12_000))
 
 
-def tell(message: Mapping[str, Any]) -> None:
-    """Tell the other ranks what rank 0 has decided; only the first message counts."""
-    global _told
-    if not _told:
-        _told = True
-        _meet().set(_KEY, json.dumps(message))  # type: ignore[attr-defined]
+def _first_node(nodes: str) -> str:
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment  # takes long to import
+
+    return SLURMEnvironment.resolve_root_node_address(nodes)
 
 
-def told() -> dict[str, Any]:
-    """Wait for rank 0's message.
-
-    Raises:
-        UserError: it does not answer.
-    """
-    try:
-        return json.loads(_meet().get(_KEY))  # type: ignore[attr-defined]
-    except Exception as error:  # torch's own kinds for a time that ran out or a connection that broke
-        raise UserError(f"rank 0 does not answer ({str(error).splitlines()[0]}): see its output.") from error
-
-
-def _meet() -> object:
-    global _store
-    if _store is None:
-        from torch.distributed.rendezvous import rendezvous
-
-        here = place()
-        assert here is not None
-        _store, _, _ = next(iter(rendezvous("env://", here.rank, here.world, timeout=_TOLD_WITHIN)))
-    return _store
+def adopted_slurm() -> bool:
+    """Whether srun, and not torchrun, started this rank."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ and "SLURM_STEP_NUM_TASKS" in os.environ
 
 
 def as_overrides(here: Place, words: Iterable[str]) -> list[str]:
     """The devices that torchrun or SLURM gave, as settings to be added to the command line's.
 
     Raises:
-        ConfigError: the command line asks for something else.
+        ConfigError: the command line asks for something else, or the machines do not have the same number of ranks.
     """
+    tasks = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "") if adopted_slurm() else ""
+    if "," in tasks or here.world % here.local_world:
+        here_or_there = f"over the nodes ({tasks})" if tasks else f"({here.local_world} of {here.world} here)"
+        raise ConfigError(
+            f"the processes are spread unevenly {here_or_there}: start as many on each machine (srun --ntasks-per-node, "
+            "torchrun --nproc-per-node)."
+        )
     given = {"trainer.devices": str(here.local_world), "trainer.num_nodes": str(here.nodes)}
     for word in words:
         key, _, value = word.partition("=")

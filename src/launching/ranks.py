@@ -57,11 +57,11 @@ class RankFailed(Exception):
         return self.message
 
 
-def run_here(fit: Fit, config: dict[str, Any], directory: str, processes: int = 1) -> dict[str, Any]:
-    """Train in this process: a single run on one device, where a debugger should work, or one of ``processes`` ranks."""
+def run_here(fit: Fit, config: dict[str, Any], directory: str) -> dict[str, Any]:
+    """Train in this process: a single run on one device, where a debugger should work."""
     global _computed
     _computed = True
-    torch.set_num_threads(threads_per_process(processes))
+    torch.set_num_threads(threads_per_process(1))
     return fit(config, directory)
 
 

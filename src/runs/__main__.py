@@ -33,7 +33,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
-from src.command import leave, status_of
+from src.command import exit_with, status_of
 from src.config.schema import Word
 from src.errors import ConfigError, RunNotFound, UserError
 from src.files import replacing
@@ -413,4 +413,4 @@ def _shown(value: float | None) -> str:
 
 
 if __name__ == "__main__":
-    leave(main())
+    exit_with(main())
