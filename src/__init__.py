@@ -15,6 +15,7 @@
     run.py        one run: its record opened, trained, its record closed
     fit.py        one training as each process runs it: data, model, trainer, test
     unsupported.py classes that would be accepted and then ignored
+    terminal.py   output in any encoding, which may be closed at any time
     files.py      files that are whole at every moment
     masking.py    secrets kept out of everything that is written or displayed
     config/       from a command line to a checked, plain dict; never imports torch
