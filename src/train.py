@@ -48,7 +48,7 @@ from src.sweeps.storage import check_storage
 from src.sweeps.sweep import STORAGE, Sweep, find_sweep
 from src.sweeps.workers import prepare_workers
 from src.terminal import survive_closed_output
-from src.tracking.card import print_card
+from src.tracking.card import print_card, shown
 from src.tracking.environment import git
 from src.tracking.find import check_name, find_to_resume, of_slurm_job
 from src.tracking.ownership import owned
@@ -123,12 +123,28 @@ def _lead(argv: list[str]) -> int:
         return 0
     for config in plan.configs:
         check_name(config["name"])
+    _announce(_summary(plan), SWEEPS if line.multirun else RUNS)
     _check_machine(plan.configs)
     if line.multirun:
         return _multirun(line, plan)
     if here:
         meeting().gather()
     return _single(plan, claim(RUNS, "r"))
+
+
+def _announce(what: str, directory: Path) -> None:
+    """Print what begins, and where its files will be, before the seconds that importing torch takes."""
+    print(f"training {what}, in {shown(directory)}", flush=True)
+
+
+def _summary(plan: Plan) -> str:
+    """What a command line trains, in a line."""
+    choices, epochs = plan.composed.hydra.runtime.choices, plan.configs[0]["trainer"]["max_epochs"]
+    what = f"{choices['model']} on {choices['data']} with {choices['optimizer']}, {epochs} epochs, trainer={choices['trainer']}"
+    if plan.search:
+        return f"{plan.search['n_trials']} jobs of a search, such as {what}"
+    jobs = len(plan.jobs or [])
+    return what if jobs == 1 else f"{jobs} jobs, the first {what}"
 
 
 def _as_another_rank(here: Place, line: CommandLine, resumes: bool) -> int:
@@ -217,6 +233,7 @@ def _resume(record: Record, changes: list[str]) -> int:
             f"{run['id']} is finished, all {run['config']['trainer']['max_epochs']} epochs: there is nothing to resume."
         )
         return 0
+    _announce(f"{record.values['id']} from where it was cut off", record.directory)
     _check_machine([config])
     try:
         go_on(record.directory, config, changes)
@@ -259,6 +276,7 @@ def _resume_sweep(sweep: Sweep, changes: list[str]) -> int:
         print(f"{sweep.values['id']} is finished, all {sweep.values['trials']} jobs: there is nothing to resume.")
         return 0
     plan = make_plan(line)
+    _announce(f"what is left of {sweep.values['trials']} jobs", sweep.directory)
     _check_machine(plan.configs)
     if plan.search and plan.search["storage"]:
         check_storage(sweep.storage)

@@ -160,6 +160,19 @@ def _in_a_terminal(outputs: Path, command: Sequence[str], until: str | None = No
     return shown
 
 
+def test_the_first_line_says_what_is_trained_before_torch_is_imported(outputs: Path):
+    code = (
+        "import sys\n"
+        "sys.addaudithook(lambda event, args: event == 'import' and args[0] == 'torch' and print('importing torch'))\n"
+        f"from src.train import main\nsys.exit(main({[*SMALL, 'optimizer=sgd']}))\n"
+    )
+    with _start(outputs, sys.executable, "-c", code) as running:
+        said, _ = running.communicate(timeout=100)
+    assert said.splitlines()[0] == f"training mlp on mnist with sgd, 2 epochs, trainer=auto, in {outputs / 'runs'}"
+    assert said.splitlines()[1] == "importing torch"
+    assert said.splitlines()[2].startswith("r20")
+
+
 def test_output_in_an_encoding_that_lacks_characters(command: Command, train_here: Command):
     trained = train_here()
     for words in (["show", "latest"], ["note", "latest", "naïve ✓"], ["ls"]):
