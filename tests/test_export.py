@@ -32,6 +32,7 @@ from src.model.mlp import ACTIVATIONS, MLP, NORMS
 from src.paths import ROOT
 from src.runs.__main__ import main as runs
 from src.tracking.environment import environment
+from src.tracking.ownership import owned
 from src.tracking.record import Record
 from tests.conftest import SMALL
 
@@ -432,7 +433,8 @@ def test_a_run_at_work_is_left_alone(tmp_path: Path, compose: Callable[..., Any]
         git=None,
         environment=environment("cpu", 1, 1, 1),
     )
-    assert main([str(tmp_path), "--format", "pt2"]) == 1
+    with owned(tmp_path):
+        assert main([str(tmp_path), "--format", "pt2"]) == 1
     assert "is still running" in capfd.readouterr().err
 
 

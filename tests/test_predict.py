@@ -361,7 +361,13 @@ def test_a_run_on_other_data_than_pictures_is_refused(says: Says, tmp_path: Path
 
 def test_classes_go_by_their_names_in_predictions_and_in_results(says: Says, tmp_path: Path):
     root = small_images(tmp_path / "data", "FashionMNIST")
-    words = ["data=fashion_mnist", f"data.dir={root}", "data.train_size=2000", "trainer.max_epochs=3"]
+    words = [
+        "data=fashion_mnist",
+        f"data.dir={root}",
+        "data.val_size=1000",
+        "data.train_size=2000",
+        "trainer.max_epochs=3",
+    ]
     run = make(tmp_path / "run", *words)
     data = FashionMNIST(dir=str(root), val_size=0)
     images, labels = data.load(train=False)
