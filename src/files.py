@@ -21,7 +21,11 @@ def describe(error: OSError) -> str:
     if is_full(error):
         return f"the disk is full ({error.strerror}): free some space."
     reason = error.strerror or str(error) or type(error).__name__
-    return f"{os.fsdecode(error.filename)}: {reason}." if error.filename else f"{reason}."
+    if not error.filename:
+        return f"{reason}."
+    path = Path(os.fsdecode(error.filename))
+    # A lock, or a file that is not whole yet: what is meant is where it lies.
+    return f"{path.parent if path.name.startswith('.') else path}: {reason}."
 
 
 @contextmanager

@@ -16,12 +16,12 @@ from src.errors import ConfigError
 _MASK = "***"
 _REFERENCE = re.compile(r"\$\{oc\.env:(\w+)\}")
 _MASKED = re.compile(r"(?::|//)\*\*\*@|=\*\*\*")
-# The name of a setting, its last part.
-_SETTING = re.compile(
-    r"(?:\w+_)?(?:(?:api|access|secret|private|auth)_?key|(?:api|access|auth|hf)_?token|secret|password|passwd|passphrase)"
-    r"|token|credentials?",
-    re.IGNORECASE,
+# Names of what is secret wherever it stands; the name of a setting, its last part; of an environment variable.
+_NAME = (
+    r"(?:\w+_)?(?:(?:api|access|secret|private|auth)_?key|(?:api|access|auth|hf|github)_?token|secret|password|passwd"
+    r"|passphrase)"
 )
+_SETTING = re.compile(rf"{_NAME}|token|credentials?", re.IGNORECASE)
 _VARIABLE = re.compile(
     r"(?:^|_)(?:(?:API)?KEY|\w*TOKEN|PASS|PASSWD|PASSPHRASE|CREDENTIALS?)$|SECRET|PASSWORD", re.IGNORECASE
 )
@@ -34,6 +34,10 @@ _PLACES = (
         rf"""([?&](?:(?:ssl)?password|passwd|pwd|secret|sig(?:nature)?|(?:\w+_)?(?:token|key))=){_PLACEHOLDER}([^\s&#'"]+)""",
         re.IGNORECASE,
     ),
+    # In code, YAML and environment files.
+    re.compile(rf"""(?<![\w.])((?i:{_NAME})["']?\s*[:=]\s*["'])(?!\*\*\*|\$\{{|\{{|<)([^"'\s]{{4,}})(?=["'])"""),
+    # Without quotes only a word that holds a digit, and nothing that an expression would.
+    re.compile(rf"""(?m)(^[+-]?\s*(?:export\s+)?(?i:{_NAME})\s*[:=]\s*)((?=\S*\d)[\w+/=~-]{{8,}})(?=\s*$)"""),
 )
 _NOT_SECRET = ("", "null", "true", "false", "???")
 # A shorter value of a variable that somebody else has set may be an ordinary word.
@@ -50,7 +54,7 @@ def is_secret(variable: str) -> bool:
 
 
 def has_credentials(text: str) -> bool:
-    """Whether a URL in a text holds a password or a token."""
+    """Whether a text holds a password or a token, in a URL or assigned to a name that says so."""
     return any(place.search(text) for place in _PLACES)
 
 

@@ -1,6 +1,7 @@
 """Where things are: on the project's root, never on the current directory."""
 
 import os
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -12,7 +13,18 @@ def user_path(text: str) -> Path:
     return Path(os.path.expanduser(text))  # Path.expanduser raises for a user that does not exist
 
 
-OUTPUTS = user_path(os.environ.get("OUTPUTS_DIR") or str(ROOT / "outputs")).absolute()
+def _outputs() -> Path:
+    folder = user_path(os.environ.get("OUTPUTS_DIR") or str(ROOT / "outputs"))
+    if folder.parts[:1] and folder.parts[0].startswith("~"):
+        print(
+            f"error: OUTPUTS_DIR={folder}: there is no user {folder.parts[0][1:]!r}; write the full path.",
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
+    return folder.absolute()
+
+
+OUTPUTS = _outputs()
 RUNS = OUTPUTS / "runs"
 SWEEPS = OUTPUTS / "sweeps"
 

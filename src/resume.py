@@ -87,7 +87,7 @@ def changed(record: Record, overrides: list[str]) -> dict[str, Any] | None:
 
 def _has_changed(record: Record, overrides: list[str]) -> bool:
     """Whether settings that matter to the training, or the code, are known to differ from those a run began with."""
-    if any(not word.startswith("tags=") for word in overrides):
+    if any(not word.startswith(("tags=", "trainer.max_epochs=")) for word in overrides):
         return True
     here, there = git(), record.values["git"]
     if here is None or there is None:

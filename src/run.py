@@ -220,9 +220,10 @@ def _carry_out(record: Record, checkpoint: Path | None) -> None:
             _close(record, "failed", started, error=str(error), error_type=type(error).__name__)
             return
         cause = str(error) if isinstance(error, RankFailed) else f"{type(error).__name__}: {error}"
+        cause = cause.splitlines()[0]  # torch explains some of its errors over a page, which is in the log
         log.error("the run failed\n%s", error.details if isinstance(error, RankFailed) else traceback.format_exc())
         print(f"error: {mask(cause)} (the traceback is in {shown(record.directory / LOG_NAME)})", file=sys.stderr)
-        _close(record, "failed", started, error=cause.splitlines()[-1], error_type=type(error).__name__)
+        _close(record, "failed", started, error=cause, error_type=type(error).__name__)
     else:
         _close(record, "done", started, **result)
 

@@ -9,9 +9,16 @@ log = logging.getLogger(__name__)
 
 
 def accept_any_text() -> None:
-    """Escape characters that the output's encoding lacks, as in ``PYTHONIOENCODING=latin-1``, instead of raising."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    """Escape characters that the output's encoding lacks, as in ``PYTHONIOENCODING=latin-1``, instead of raising.
+
+    An output that the parent process closed is /dev/null.
+    """
+    _open_standard_descriptors()
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
@@ -21,13 +28,9 @@ def survive_closed_output() -> None:
     The reader of a pipe may exit (``| head -1``), a terminal may be closed, a disk may be full: the training goes on, and
     its lines are in the run's log.
     """
-    _open_standard_descriptors()
     accept_any_text()
     for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:  # closed by the parent process
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-        elif type(stream) is io.TextIOWrapper:
+        if type(stream := getattr(sys, name)) is io.TextIOWrapper:
             setattr(sys, name, _Output(stream))
 
 

@@ -234,6 +234,9 @@ def test_a_tilde_in_a_path_is_the_home_directory(make_run: MakeRun, command: Com
     assert done.status == 0, done.stderr
     assert "of 1 runs" in done.stdout
     assert (tmp_path / "points.csv").is_file()
+    unknown = command("runs", "ls", OUTPUTS_DIR="~nobody-here/x")
+    assert (unknown.status, unknown.stderr.count("\n")) == (2, 1)
+    assert "there is no user 'nobody-here'" in unknown.stderr
 
 
 @pytest.mark.parametrize(

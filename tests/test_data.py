@@ -235,6 +235,7 @@ FAULTS: list[tuple[Callable[..., Any], str]] = [
     (lambda x, y: (one(x, (6, 0), -torch.inf), y), "the first of them sample 6"),
     (lambda x, y: (one(x.double(), (6, 0), 1e39), y), "beyond float32's 3.4e\\+38, the first of them sample 6"),
     (lambda x, y: (x.to(torch.complex64), y), "complex"),
+    (lambda x, y: (x.to_sparse(), y), "a tensor is sparse"),
     (lambda x, y: (x[:0], y[:0]), "no samples"),
     (lambda x, y: (x.numpy(), y), r"returned ndarray, Tensor: it must return two tensors"),
     (lambda x, y: x, r"returned Tensor: it must return two tensors"),

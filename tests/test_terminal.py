@@ -183,6 +183,15 @@ def test_output_in_an_encoding_that_lacks_characters(command: Command, train_her
     assert done.status == 0, done.stderr
 
 
+def test_a_command_whose_output_is_closed(outputs: Path, make_run: MakeRun):
+    make_run()
+    for words in ("runs note latest text", "runs ls"):
+        script = f"{sys.executable} -m src.{words} >&-"
+        with _start(outputs, "bash", "-c", script) as running:
+            said, _ = running.communicate(timeout=100)
+        assert (running.returncode, said) == (0, "")
+
+
 def test_a_note_that_is_not_utf_8_is_kept_as_text(command: Command, make_run: MakeRun):
     record = make_run()
     assert command("runs", "note", "latest", "caf\udce9").status == 0

@@ -757,6 +757,26 @@ def test_no_setting_attribute_or_hook_changes_the_patch(tmp_path: Path, monkeypa
     assert git.__wrapped__(project) == plain
 
 
+def test_a_patch_holds_staged_deletions_and_renames_and_all_else(tmp_path: Path):
+    project = repository(tmp_path / "project")
+    for name in ("removed.py", "renamed.py", "kept.py"):
+        (project / name).write_text(f"# {name}\n" * 20)
+    for words in (["add", "."], ["commit", "-qm", "more"], ["rm", "-q", "removed.py"], ["mv", "renamed.py", "new.py"]):
+        subprocess.run(["git", *words], cwd=project, check=True)
+    subprocess.run(["git", "rm", "-q", "--cached", "kept.py"], cwd=project, check=True)
+    (project / "code.py").write_text("two\n")
+    found = git.__wrapped__(project)
+    assert found["problem"] is None
+    subprocess.run(["git", "worktree", "add", "-q", "--detach", tmp_path / "again"], cwd=project, check=True)
+    subprocess.run(["git", "apply", "-"], cwd=tmp_path / "again", input=found["patch"], check=True)
+    trees = [
+        {path.name: path.read_text() for path in folder.iterdir() if path.is_file() and path.name != ".git"}
+        for folder in (project, tmp_path / "again")
+    ]
+    assert trees[0] == trees[1]
+    assert set(trees[0]) >= {"new.py", "kept.py", "code.py"}
+
+
 def test_the_commit_is_known_where_the_patch_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     project = repository(tmp_path / "project")
     (project / "code.py").write_text("two\n")
@@ -928,6 +948,19 @@ def test_secrets_are_used_and_written_nowhere(command: Command, outputs: Path, t
         ('f"postgresql://{user}:{password}@{host}"', 'f"postgresql://{user}:{password}@{host}"'),
         ("hunter2hunter2hunter2 is a word, and PWD none", "hunter2hunter2hunter2 is a word, and PWD none"),
         ("postgresql://u:${oc.env:PASSWORD}@h/x", "postgresql://u:${oc.env:PASSWORD}@h/x"),
+        ('+api_key = "sk-123"', '+api_key = "***"'),
+        ("+  'password': 'hunter2',", "+  'password': '***',"),
+        ("+api_key: sk-123456", "+api_key: ***"),
+        (
+            "AWS_SECRET_ACCESS_KEY=abcd12345678\nexport HF_TOKEN=hf_12345678",
+            "AWS_SECRET_ACCESS_KEY=***\nexport HF_TOKEN=***",
+        ),
+        (
+            'password = ask("password2")\ntoken = tokens[123456789]',
+            'password = ask("password2")\ntoken = tokens[123456789]',
+        ),
+        ("secret: str = os.environ['SECRET_12345678']", "secret: str = os.environ['SECRET_12345678']"),
+        ("_KEY = 'books', token = 'a word'", "_KEY = 'books', token = 'a word'"),
     ],
 )
 def test_secrets_are_masked_in_text_and_nothing_else_is(text: str, without: str, monkeypatch: pytest.MonkeyPatch):

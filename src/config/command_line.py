@@ -44,7 +44,9 @@ def parse(argv: list[str]) -> CommandLine:
         try:
             word.encode()
         except UnicodeEncodeError:  # neither YAML nor an event file could hold it
-            raise ConfigError(f"{word!a} is not UTF-8 text: give files and folders a name that is.") from None
+            raise ConfigError(
+                f"{word!a} is not UTF-8 text, as all that is recorded must be: type it in UTF-8, or rename the file or folder."
+            ) from None
     if not __debug__:  # Hydra advances its parser within assertions, so functions and dictionaries cannot be read
         raise ConfigError(
             "Hydra cannot read command lines in Python's optimized mode: leave out -O and unset PYTHONOPTIMIZE."

@@ -249,7 +249,9 @@ def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str
             return f"{key}: it is chosen by name, as in {key}={next((CONF / key).glob('*.yaml')).stem}."
         return f"{key}: there is no such setting or group{suggest_key(key, known)}"
     if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key} is missing: a file leaves it open (???); set it, as in {error.full_key}=..."
+        return f"{error.full_key} is missing (???): set it, as in {error.full_key}=..."
+    if found := re.search(r"Multiple values for (\w+)\. To override", text):
+        return f"{found.group(1)} is chosen already: write {found.group(1)}= without +."
     if found := re.search(r"Interpolation key '([^']+)' not found", text):
         name = found.group(1)
         return f"{name} is missing, and {_key_of(error)} refers to it: set it in its file in conf/, or as +{name}=..."

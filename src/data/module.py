@@ -44,9 +44,11 @@ class TensorData(pl.LightningDataModule):
         """Call classes by their numbers where a data set says how many there are, but not what they are called.
 
         Raises:
-            TypeError: there are more of one than of the other.
+            TypeError: ``classes`` is no number of classes, or there are more of one than of the other.
         """
         super().__init_subclass__(**kwargs)
+        if "classes" in vars(cls) and not (isinstance(cls.classes, int) and cls.classes > 0):
+            raise TypeError(f"{cls.__name__}.classes={cls.classes!r} must be an integer of at least 1")
         if "classes" in vars(cls) and "class_names" not in vars(cls):
             cls.class_names = tuple(str(number) for number in range(cls.classes))
         if "class_names" in vars(cls) and len(cls.class_names) != cls.classes:

@@ -29,6 +29,8 @@ def validated(loaded: object, *, name: str, input_shape: tuple[int, ...], classe
             raise DataError(
                 f"{name}: load() returned {', '.join(found)}: it must return two tensors, samples and labels."
             )
+    if inputs.layout != torch.strided or labels.layout != torch.strided:
+        raise DataError(f"{name}: a tensor is sparse: return dense ones, as by to_dense().")
     if inputs.ndim == 0 or tuple(inputs.shape[1:]) != tuple(input_shape):
         raise DataError(
             f"{name}: a sample is of shape {tuple(inputs.shape[1:])}, and input_shape is {tuple(input_shape)}: reshape the "

@@ -157,7 +157,7 @@ class _Repository:
         return {**_NO_CONFIG, **variables, "GIT_DIR": str(folder), "GIT_WORK_TREE": str(self.top)}
 
     def _changed(self, own: Mapping[str, str]) -> list[Path]:
-        """What differs from the commit below the directory, new files too, whatever the index hides."""
+        """Files that differ from the commit below the directory, new ones too, whatever the index hides."""
         marked = run_git("ls-files", "-v", "-z", cwd=self.root, variables=own).stdout.split(b"\0")
         entries = [(entry[:1], entry[2:]) for entry in marked if entry]
         unchanged = [path for mark, path in entries if mark.islower()]
@@ -172,7 +172,10 @@ class _Repository:
                 )
         options = ("--porcelain", "--untracked-files=all", "--no-renames", "--ignore-submodules=none", "-z")
         listing = run_git("status", *options, "--", *_code(self.root), cwd=self.root, variables=own).stdout
-        return [Path(self.top, os.fsdecode(entry[3:])) for entry in listing.split(b"\0") if entry]
+        # A staged deletion is in the copied index already, and ``git add`` would not find the name anywhere.
+        return [
+            Path(self.top, os.fsdecode(entry[3:])) for entry in listing.split(b"\0") if entry and entry[:2] != b"D "
+        ]
 
     def _patch(self, own: Mapping[str, str], files: list[Path]) -> tuple[bytes, str | None]:
         """The difference between the commit and the files on disk, and what could not be read."""

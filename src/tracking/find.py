@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from src.errors import ConfigError, RunNotFound, suggest
+from src.files import describe
 from src.paths import RUNS, SWEEPS
 from src.tracking.record import RECORD, Record
 from src.tracking.settings import comparable
@@ -49,7 +50,7 @@ def read_all() -> tuple[list[Record], list[str]]:
         except FileNotFoundError:  # being removed
             continue
         except (OSError, ValueError) as error:
-            damaged.append(str(error))
+            damaged.append(describe(error) if isinstance(error, OSError) else str(error))
     return sorted(records, key=lambda record: (record.started, record.values["id"])), damaged
 
 

@@ -78,4 +78,5 @@ def quiet_lightning() -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")  # of a resumed run
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # an epoch's end is logged too
+    warnings.filterwarnings("ignore", message=".*srun.*command is available on your system.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # within Lightning itself

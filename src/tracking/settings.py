@@ -26,7 +26,14 @@ def settings_of(record: Record) -> dict[str, Any]:
 
 def flat_settings(config: Mapping[str, Any], choices: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Every setting of a configuration by its dotted name; ``choices`` are the names of the groups' choices."""
-    return {key: value for key, value in {**_flat(config), **(choices or {})}.items() if key not in _NOT_SETTINGS}
+
+    def is_repeated(key: str, value: Any) -> bool:
+        # A callback's monitor is usually the run's, and its mode follows from it.
+        last = key.rpartition(".")[2] if key.startswith("callbacks.") else ""
+        return last == "mode" or (last == "monitor" and value in (None, config.get("monitor")))
+
+    flat = {**_flat(config), **(choices or {})}
+    return {key: value for key, value in flat.items() if key not in _NOT_SETTINGS and not is_repeated(key, value)}
 
 
 def data_of(record: Record) -> str:

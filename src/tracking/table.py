@@ -42,7 +42,8 @@ def make_table(
         apart = told | {"settings": [" ".join(row) for row in words]}
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
     for number, (heading, cells) in enumerate(apart.items()):
-        is_word = number == len(apart) - 1 or max(map(len, cells), default=0) > width // 4
+        # The first column names the row, to be copied or searched for.
+        is_word = number == len(apart) - 1 or (number and max(map(len, cells), default=0) > width // 4)
         table.add_column(heading, overflow="fold", no_wrap=not is_word)
     for row in zip(*apart.values(), strict=True):
         table.add_row(*(Text(cell, style=STATUS_STYLE.get(cell.split(" ")[0], "")) for cell in row))
