@@ -349,6 +349,8 @@ def test_a_mistake_ends_each_rank_without_the_others(outputs: Path, free_port: i
 def test_a_rank_says_whom_it_waits_for_and_can_be_stopped(outputs: Path, free_port: int, number: int, what: str):
     waiting = task(number, free_port, outputs, *SMALL)
     assert waiting.stdout is not None
+    if number == 0:
+        assert waiting.stdout.readline().startswith("training ")
     assert f"waiting for {what}" in waiting.stdout.readline()
     waiting.send_signal(signal.SIGTERM if number else signal.SIGINT)
     done = finish(waiting, outputs)
