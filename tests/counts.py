@@ -21,13 +21,13 @@ from src.targets import build
 
 
 def count(config: dict[str, Any], directory: str) -> dict[str, Any]:
-    whole = MNIST._read
+    whole = MNIST.load
 
     def cut(self: MNIST, train: bool) -> Any:
         images, labels = whole(self, train)
         return images[:9999], labels[:9999]
 
-    MNIST._read = cut  # type: ignore[method-assign]
+    MNIST.load = cut  # type: ignore[method-assign]
     torch.manual_seed(0)
     data = build(config["data"], "data", seed=0)
     model = make_classifier(config, data)

@@ -53,7 +53,7 @@ def check_storage(address: str) -> None:
 def _check_file(url: "sqlalchemy.URL") -> None:
     if url.database in (None, "", ":memory:"):
         raise ConfigError(f"{_shown(url)} is in memory, where jobs cannot see it: leave it out, or name a file.")
-    path = Path(url.database or "")
+    path = Path((url.database or "").removeprefix("file:"))  # a URI, where uri=true says so
     if not path.is_absolute():
         raise ConfigError(
             f"{_shown(url)} depends on the current directory, and a resume from another would not find it: write "
