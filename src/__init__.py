@@ -15,6 +15,7 @@
     run.py        one run: its record opened, trained, its record closed
     fit.py        one training as each process runs it: data, model, trainer, test
     unsupported.py classes that would be accepted and then ignored
+    numerics.py   floating-point and thread settings, in place before torch is imported
     terminal.py   output in any encoding, which may be closed at any time
     files.py      files that are whole at every moment
     masking.py    secrets kept out of everything that is written or displayed
@@ -31,6 +32,9 @@ Dependencies point downwards. data/ and model/ know nothing of Hydra, of run dir
 
 import gc
 
+from src.numerics import set_environment
+
+set_environment()
 # Importing torch and Lightning makes some hundred thousand objects and hardly any garbage; looking through them for it
 # again and again would take a tenth of the start of a run.
 gc.set_threshold(50_000)

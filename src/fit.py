@@ -19,6 +19,7 @@ from src.launching.hardware import choose
 from src.launching.signals import StopOnSignal
 from src.model.classifier import Classifier
 from src.model.losses import outputs_for
+from src.numerics import flush_subnormals
 from src.sweeps.pruning import pruning
 from src.targets import build, check_call, resolve
 from src.tracking.bookkeeping import Bookkeeper
@@ -96,11 +97,13 @@ def fit(
 def _fit(
     config: dict[str, Any], directory: Path, extra: Sequence[pl.Callback], checkpoint: str | None
 ) -> dict[str, Any]:
+    flush_subnormals()
     pl.seed_everything(config["seed"], verbose=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it has not written
     resumed_at = load(Path(checkpoint), "meta")["global_step"] if checkpoint else None
     data: TensorData = build(config["data"], "data", seed=config["seed"])
     model = make_classifier(config, data)
+    model.varies_threads = config["trainer"]["threads"] == "auto"
     loggers = [
         build(node, "logger", directory=str(directory), resumed_at=resumed_at) for node in config["logger"].values()
     ]
@@ -131,6 +134,7 @@ def _fit(
         "rank %d of %d: pid %d, %s", trainer.global_rank, trainer.world_size, os.getpid(), trainer.strategy.root_device
     )
 
+    threads = torch.get_num_threads()
     try:
         trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         books.note(trainer)
@@ -143,6 +147,7 @@ def _fit(
         trainer.test(model, datamodule=data, ckpt_path=weights, verbose=False, weights_only=True)
         books.note(trainer)
     finally:
+        torch.set_num_threads(threads)  # the last epoch may have chosen fewer
         for logger in loggers:
             logger.close()
     return books.results(best)

@@ -18,7 +18,7 @@ from src.sweeps.sweep import STORAGE, Sweep
 from src.tracking.environment import PATCH, git
 from src.tracking.record import Record
 
-_MAY_DIFFER = ("trainer.max_epochs", "trainer.devices", "trainer.num_nodes", "tags")
+_MAY_DIFFER = ("trainer.max_epochs", "trainer.devices", "trainer.num_nodes", "trainer.threads", "tags")
 # The others reach their end with the last epoch: a run of another length would have had other rates from the start.
 _SCHEDULES_OF_ANY_LENGTH = {f"src.model.schedules.{name}" for name in ("constant", "step", "exponential", "plateau")}
 

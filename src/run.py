@@ -194,11 +194,18 @@ def follow(here: Place) -> int:
 
 
 def _environment(config: dict[str, Any]) -> dict[str, Any]:
-    from src.launching.hardware import choose, threads_per_process
+    from src.launching.hardware import choose
+    from src.numerics import strict_mode
 
     hardware = choose(config["trainer"])
-    threads = threads_per_process(hardware.devices)
-    return environment(hardware.accelerator, hardware.devices, hardware.num_nodes, threads)
+    return {
+        **environment(),
+        "accelerator": hardware.accelerator,
+        "devices": hardware.devices,
+        "num_nodes": hardware.num_nodes,
+        "threads": hardware.threads,
+        "mkl_cbwr": strict_mode(),
+    }
 
 
 def _carry_out(record: Record, checkpoint: Path | None) -> None:
@@ -249,7 +256,7 @@ def _train(record: Record, checkpoint: Path | None) -> dict[str, Any]:
     if record.values["sweep"] or hardware.devices > 1 or limit is not None:
         with gpus_of_a_job(record.directory.parent, visible_gpus(hardware), hardware.devices):
             return launch(train, config, directory, hardware, limit)
-    return run_here(train, config, directory)
+    return run_here(train, config, directory, hardware.threads)
 
 
 def _close(record: Record, status: str, started: float, **values: Any) -> None:

@@ -43,6 +43,16 @@ for signum in (signal.SIGINT, signal.SIGHUP):
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.load_profile("here")
 
+# What a run on one thread records about where it was made.
+ENVIRONMENT = {
+    **environment(),
+    "accelerator": "cpu",
+    "devices": 1,
+    "num_nodes": 1,
+    "threads": 1,
+    "mkl_cbwr": "off",
+}
+
 # A training of a second: 512 of MNIST's images, two epochs, a small network.
 SMALL = ["data.train_size=512", "data.val_size=500", "trainer.max_epochs=2", "model.hidden=[16]"]
 
@@ -211,7 +221,7 @@ def make_run(outputs: Path, compose: Callable[..., dict[str, Any]]) -> Iterator[
             overrides=list(words),
             command=f"python -m src.train {' '.join(words)}",
             git=None,
-            environment=environment("cpu", 1, 1, 1),
+            environment=ENVIRONMENT,
             choices={"optimizer": "adam"} | dict(word.split("=") for word in words if word.startswith("optimizer=")),
         )
         metrics = (

@@ -56,7 +56,7 @@ def _run(directory: Path, *words: str) -> Record:
         overrides=list(words),
         command="",
         git=None,
-        environment=environment("cpu", 1, 1, 1),
+        environment=environment(),
     )
     found = fit(config, str(directory))
     record.update(status="done", duration_s=1.0, metrics=found["metrics"], best=found["best"])
@@ -431,7 +431,7 @@ def test_a_run_at_work_is_left_alone(tmp_path: Path, compose: Callable[..., Any]
         overrides=[],
         command="",
         git=None,
-        environment=environment("cpu", 1, 1, 1),
+        environment=environment(),
     )
     with owned(tmp_path):
         assert main([str(tmp_path), "--format", "pt2"]) == 1

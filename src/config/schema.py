@@ -330,6 +330,7 @@ class Trainer(Settings):
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
     max_epochs: Count
     max_minutes: Positive | None = None
+    threads: Literal["auto"] | Count = "auto"  # runs of earlier versions did not record it
 
 
 class Run(Settings):

@@ -10,8 +10,8 @@ import torch
 from src.errors import ConfigError
 from src.launching.share import threads_a_job
 
-# More processes than this on a core would only wait for each other.
-_PROCESSES_PER_CORE = 4
+# More processes or threads than this on a core would only wait for each other.
+_PER_CORE = 4
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,13 @@ class Hardware:
         accelerator: ``cuda``, ``mps`` or ``cpu``.
         devices: processes on this machine, one a device.
         num_nodes: machines.
+        threads: CPU threads that each process may use.
     """
 
     accelerator: str
     devices: int
     num_nodes: int
+    threads: int
 
     @property
     def world(self) -> int:
@@ -40,7 +42,7 @@ def choose(trainer: Mapping[str, Any]) -> Hardware:
     Raises:
         ConfigError: this machine has not got what is asked for.
     """
-    threads_per_process(1)
+    _threads_of_environment()
     if "RANK" not in os.environ and trainer["num_nodes"] > 1:
         raise ConfigError(
             f"trainer.num_nodes={trainer['num_nodes']}: a command by itself trains on one machine; start it by torchrun or "
@@ -50,7 +52,8 @@ def choose(trainer: Mapping[str, Any]) -> Hardware:
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     gpus = torch.cuda.device_count()
     mps = torch.backends.mps.is_available()
-    wanted, devices = trainer["accelerator"], trainer["devices"]
+    wanted, devices, threads = trainer["accelerator"], trainer["devices"], trainer["threads"]
+    room = _PER_CORE * (os.cpu_count() or 1)
     if wanted == "gpu" and not gpus:
         raise ConfigError(
             "trainer.accelerator=gpu: this machine has no GPU that torch can use; set trainer=auto or cpu."
@@ -62,7 +65,7 @@ def choose(trainer: Mapping[str, Any]) -> Hardware:
     elif wanted == "mps" or (wanted == "auto" and mps and devices == 1):
         accelerator, available = "mps", 1
     else:
-        accelerator, available = "cpu", _PROCESSES_PER_CORE * (os.cpu_count() or 1)
+        accelerator, available = "cpu", room
     if devices == "auto":
         devices = 2 if accelerator == "cpu" else available
     if devices > available:
@@ -72,7 +75,14 @@ def choose(trainer: Mapping[str, Any]) -> Hardware:
         raise ConfigError("trainer.precision=16-mixed needs a GPU; bf16-mixed works on a CPU.")
     if trainer["precision"] == "64-true" and accelerator == "mps":
         raise ConfigError("trainer.precision=64-true: Apple GPUs have no float64; set trainer=cpu.")
-    return Hardware(accelerator, devices, trainer["num_nodes"])
+    if threads == "auto":
+        threads = _share_of_threads(devices)
+    elif threads * devices > room:
+        raise ConfigError(
+            f"trainer.threads={threads}, each of {devices} processes: this machine has room for {room} threads; set at most "
+            f"{max(1, room // devices)}, or auto."
+        )
+    return Hardware(accelerator, devices, trainer["num_nodes"], threads)
 
 
 def visible_gpus(hardware: Hardware) -> list[str]:
@@ -83,11 +93,16 @@ def visible_gpus(hardware: Hardware) -> list[str]:
     return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
 
 
-def threads_per_process(processes: int) -> int:
-    """OpenMP threads for each of ``processes`` on this machine: the cores shared out, or what OMP_NUM_THREADS says."""
+def _share_of_threads(processes: int) -> int:
+    """CPU threads for each of ``processes`` on this machine: the cores shared out, or what OMP_NUM_THREADS says."""
     if (shared := threads_a_job()) is not None:
         return max(1, shared // processes)
+    return _threads_of_environment() or max(1, torch.get_num_threads() // processes)
+
+
+def _threads_of_environment() -> int | None:
+    """What OMP_NUM_THREADS says, if it is set."""
     wish = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # further numbers are for nested regions
     if wish and not (wish.isdigit() and int(wish)):
         raise ConfigError(f"OMP_NUM_THREADS={wish!r} must be a whole number of at least 1; or leave it unset.")
-    return int(wish) if wish else max(1, torch.get_num_threads() // processes)
+    return int(wish) if wish else None

@@ -23,7 +23,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from src.errors import Interrupted, UserError
-from src.launching.hardware import Hardware, threads_per_process
+from src.launching.hardware import Hardware
 from src.launching.rendezvous import BACKEND
 from src.launching.stop import STOP, note
 from src.tracking.logs import log_to
@@ -57,11 +57,11 @@ class RankFailed(Exception):
         return self.message
 
 
-def run_here(fit: Fit, config: dict[str, Any], directory: str) -> dict[str, Any]:
+def run_here(fit: Fit, config: dict[str, Any], directory: str, threads: int) -> dict[str, Any]:
     """Train in this process: a single run on one device, where a debugger should work."""
     global _computed
     _computed = True
-    torch.set_num_threads(threads_per_process(1))
+    torch.set_num_threads(threads)
     return fit(config, directory)
 
 
@@ -103,9 +103,7 @@ def launch(
         clock = _Clock(max_minutes, Path(replies))
         clock.start()
         try:
-            answers = elastic_launch(launcher, _rank)(
-                fit, config, directory, threads_per_process(hardware.devices), replies
-            )
+            answers = elastic_launch(launcher, _rank)(fit, config, directory, hardware.threads, replies)
             return answers[0]
         except SignalException as stop:
             note(stop.sigval)  # the launcher's handlers had it

@@ -20,7 +20,7 @@ from torch.multiprocessing.spawn import start_processes
 
 from src.errors import Interrupted, UserError
 from src.launching.cluster import Place
-from src.launching.hardware import Hardware, threads_per_process
+from src.launching.hardware import Hardware
 from src.launching.meeting import Meeting
 from src.launching.ranks import Fit, RankFailed, stay_on_this_machine
 from src.launching.stop import STOP
@@ -72,7 +72,9 @@ def _watch(
     # A forked process keeps what this one has imported and starts in half a second; CUDA cannot be forked.
     method = "fork" if hardware.accelerator == "cpu" and sys.platform == "linux" else "spawn"
     answers, replies = get_context(method).Pipe(duplex=False)
-    context = start_processes(_train, (replies, fit, config, directory, here), join=False, start_method=method)
+    context = start_processes(
+        _train, (replies, fit, config, directory, here, hardware.threads), join=False, start_method=method
+    )
     [child] = context.processes
     replies.close()
     try:
@@ -127,13 +129,15 @@ def _stop(child: BaseProcess, signum: int) -> None:
         child.join(_GRACE_S)
 
 
-def _train(index: int, replies: Connection, fit: Fit, config: dict[str, Any], directory: str, here: Place) -> None:
+def _train(
+    index: int, replies: Connection, fit: Fit, config: dict[str, Any], directory: str, here: Place, threads: int
+) -> None:
     """What the watched process runs; it sends its result or its error, and whether that seems to come from another rank."""
     # While there is nothing to save a signal ends it at once, even where it waits, deep in torch, for another rank.
     for signum in STOP:
         signal.signal(signum, signal.SIG_DFL)
     os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"  # torch's name for a store that another process serves
-    torch.set_num_threads(threads_per_process(here.local_world))
+    torch.set_num_threads(threads)
     log_to(Path(directory), here.rank, alone=True)
     try:
         replies.send((fit(config, directory), False))

@@ -37,8 +37,8 @@ def squared_error(logits: Tensor, labels: Tensor, reduction: Reduction = "sum") 
     """Half the summed square of sigmoid outputs against one-hot targets, or against the label where there is one output."""
     outputs = logits.shape[1]
     target = labels.unsqueeze(1) if outputs == 1 else F.one_hot(labels, outputs)
-    squares = (torch.sigmoid(logits) - target.to(logits.dtype)).square()
-    return (squares.sum() if reduction == "sum" else squares.sum(1)) / 2
+    losses = (torch.sigmoid(logits) - target.to(logits.dtype)).square().sum(1) / 2
+    return losses.sum() if reduction == "sum" else losses
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor, reduction: Reduction = "sum") -> Tensor:

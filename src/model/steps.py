@@ -18,6 +18,7 @@ from src.model.backprop import Backprop
 from src.model.flat import FlatAdam
 from src.model.graph import ChunkGraph
 from src.model.shared_sum import SharedSum
+from src.model.threads import ThreadTrial, independent_of_threads
 from src.randomness import MODEL, seed_step, step_seeds
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Steps:
         exact = type(precision) in (Precision, DoublePrecision)
         self._written_out = self._alone and exact and not torch.is_anomaly_enabled()
         self._shared_sum = self._share()
+        self._threads = torch.get_num_threads()
+        self._thread_trial: ThreadTrial | None = None
         self.learning_rates: list[float] = []  # of each parameter group, at the last step
         self._prepare()
 
@@ -125,7 +128,15 @@ class Steps:
         """
         if not self._holds():
             self._prepare()
+        if chunk.first_step == 0:
+            self._thread_trial = ThreadTrial(self._threads) if self._may_vary_threads() else None
         return self._by_hand(chunk) if self._backprop else self._by_autograd(chunk)
+
+    def _may_vary_threads(self) -> bool:
+        """Whether the number of CPU threads may change: the user leaves it to us, and results stay the same."""
+        model, optimizer = self._model, self._optimizer.optimizer
+        varies = model.varies_threads and self._threads > 1 and model.device.type == "cpu"
+        return varies and independent_of_threads(model.net, optimizer, model.trainer.precision_plugin)
 
     @torch.no_grad()
     def _by_hand(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
@@ -212,6 +223,8 @@ class Steps:
         self.learning_rates = [group["lr"] for group in self._optimizer.param_groups]
         if self._schedule is not None:
             self._schedule.step()
+        if self._thread_trial:
+            self._thread_trial.after_step()
 
     def clip(self) -> None:
         """Clip the gradients, all together, where that is asked for."""

@@ -18,7 +18,7 @@ from src.tracking.card import shown
 from src.tracking.environment import PATCH
 from src.tracking.find import labels
 from src.tracking.record import Record
-from src.tracking.settings import as_word, metrics_of, settings_of
+from src.tracking.settings import as_word, metrics_of, settings_of, threads_used
 from src.tracking.table import STATUS_STYLE
 
 # What of the environment is a person's business rather than a process's.
@@ -43,6 +43,7 @@ def show(record: Record, console: Console) -> None:
             "warnings": "\n".join(warning["text"] for warning in run.get("warnings", [])),
             "started": f"{run['started']}, {age(run['started'])} ago",
             "took": length(run["duration_s"]),
+            "threads": threads_used(record),
             "resumed": ", ".join(one["at"] for one in run.get("resumed", [])),
             "command": run["command"],
             "sweep": run["sweep"],

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ class Bookkeeper(pl.Callback):
         self.metrics: dict[str, float | None] = {}  # None: not a finite number
         self._written = 0.0
         self._stop_early = False
-        self._seconds, self._samples, self._chunk_began = 0.0, 0, 0.0
+        self._seconds, self._chunk_began = 0.0, 0.0
+        self._samples: Counter[str] = Counter()  # by the number of threads
 
     @property
     def samples_per_s(self) -> float:
@@ -47,11 +49,16 @@ class Bookkeeper(pl.Callback):
         The time is that of the training steps, without validation and checkpoints. Steps that a killed session took after
         its last checkpoint count neither with their samples nor with their time, since they are taken again.
         """
-        return round(self._samples / self._seconds, 1) if self._seconds else 0.0
+        return round(self._samples.total() / self._seconds, 1) if self._seconds else 0.0
 
     def results(self, best: dict[str, Any]) -> dict[str, Any]:
         """What goes into the record at the end."""
-        return {"metrics": self.metrics, "best": best, "samples_per_s": self.samples_per_s}
+        return {
+            "metrics": self.metrics,
+            "best": best,
+            "samples_per_s": self.samples_per_s,
+            "samples_by_threads": dict(self._samples),
+        }
 
     def best(self, trainer: pl.Trainer) -> dict[str, Any]:
         """The best checkpoint so far: value of the monitored metric, epoch, and path below the run's directory."""
@@ -82,7 +89,7 @@ class Bookkeeper(pl.Callback):
         checkpoint[_KEY] = {
             "metrics": self.metrics | _logged(trainer),
             "should_stop": trainer.should_stop,
-            "samples": self._samples,
+            "samples": dict(self._samples),
             "seconds": self._seconds,
         }
         for logger in trainer.loggers:
@@ -95,8 +102,9 @@ class Bookkeeper(pl.Callback):
         if trainer.state.fn == TrainerFn.FITTING:
             books = checkpoint[_KEY]
             self.metrics, self._stop_early = books["metrics"], books["should_stop"]
-            # Checkpoints of earlier versions lack these.
-            self._samples, self._seconds = books.get("samples", 0), books.get("seconds", 0.0)
+            # Checkpoints of earlier versions lack these, or the threads.
+            samples, self._seconds = books.get("samples", 0), books.get("seconds", 0.0)
+            self._samples = Counter(samples if isinstance(samples, dict) else {str(torch.get_num_threads()): samples})
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop a training that was cut off after it had decided to stop."""
@@ -113,7 +121,7 @@ class Bookkeeper(pl.Callback):
     ) -> None:
         """Stop the clock."""
         self._seconds += time.perf_counter() - self._chunk_began
-        self._samples += sum(batch.totals)
+        self._samples[str(torch.get_num_threads())] += sum(batch.totals)  # those in force at the end of the chunk
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write what the epoch before gave, once its checkpoints are saved; at most once a second."""

@@ -15,7 +15,7 @@ from src.paths import ROOT
 from src.tracking.find import find_before
 from src.tracking.logs import LOG_NAME
 from src.tracking.record import Record
-from src.tracking.settings import as_word, data_of, differing, metrics_of, settings_of
+from src.tracking.settings import as_word, data_of, differing, metrics_of, settings_of, threads_used
 from src.tracking.table import STATUS_STYLE
 
 # Of what was changed since the run before, so many settings are named.
@@ -53,6 +53,8 @@ def print_card(record: Record, console: Console | None = None) -> None:
         )
     if run.get("samples_per_s"):
         rows.add_row("speed", f"{run['samples_per_s']:,.0f} samples/s, {run['duration_s']:.1f} s in all")
+    if threads := threads_used(record):
+        rows.add_row("threads", threads)
     if run["status"] == "done" and (earlier := find_before(record)):
         rows.add_row(f"beside {earlier.values['name'] or earlier.values['id']}", Text(_compared(earlier, record)))
     for warning in run.get("warnings", []):

@@ -224,8 +224,8 @@ def _head(root: Path) -> str | None:
         return None
 
 
-def environment(accelerator: str, devices: int, num_nodes: int, threads: int) -> dict[str, Any]:
-    """The machine, the versions, and what of the machine the run uses."""
+def environment() -> dict[str, Any]:
+    """The machine, the versions, and the process that works."""
     return {
         **owner(),
         "platform": platform.platform(),
@@ -235,10 +235,6 @@ def environment(accelerator: str, devices: int, num_nodes: int, threads: int) ->
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},
         "requirements_sha256": hashlib.sha256(_LOCK_FILE.read_bytes()).hexdigest() if _LOCK_FILE.exists() else None,
-        "accelerator": accelerator,
-        "devices": devices,
-        "num_nodes": num_nodes,
-        "threads": threads,
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
 

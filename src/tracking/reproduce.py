@@ -1,4 +1,4 @@
-"""Making a recorded run again: with its code, its command line and its number of threads, and comparing what comes out."""
+"""Making a recorded run again: with its code, its command line, threads and arithmetic, and comparing what comes out."""
 
 import contextlib
 import os
@@ -17,6 +17,7 @@ import yaml
 from src.config.check import check
 from src.errors import ConfigError, UserError
 from src.masking import is_masked
+from src.numerics import OFF
 from src.paths import OUTPUTS, ROOT, from_root
 from src.tracking.card import shown
 from src.tracking.environment import PATCH, environment, git, run_git, why_git_failed
@@ -51,7 +52,8 @@ class Recipe:
     def __init__(self, record: Record) -> None:
         run = record.values
         self.record, self.id = record, run["id"]
-        self.threads: int = run["environment"].get("threads", 1)
+        threads, strict = run["environment"].get("threads", 1), run["environment"].get("mkl_cbwr", OFF)
+        self.variables = {"OMP_NUM_THREADS": str(threads), "MKL_CBWR": "" if strict == OFF else strict}
         self.overrides: list[str] = run.get("overrides", [])
         code = run.get("git") or {}
         self.in_git, self.dirty = bool(code), code.get("dirty")
@@ -70,7 +72,8 @@ class Recipe:
 
     def steps(self, folder: str = "../reproduced") -> list[str]:
         """The commands that make the run again."""
-        train = shlex.join([f"OMP_NUM_THREADS={self.threads}", "python", "-m", "src.train", *self.overrides])
+        variables = [f"{name}={value}" for name, value in self.variables.items()]
+        train = shlex.join([*variables, "python", "-m", "src.train", *self.overrides])
         if self.commit is None or self.code_is_here:
             return [train]
         apply = [f"git -C {folder} apply --whitespace=nowarn {shlex.quote(str(self.patch))}"] if self.patch else []
@@ -92,7 +95,7 @@ class Recipe:
             found.append(f"It was trained on {nodes} machines: start the command by torchrun on each.")
         if len(self.record.values.get("resumed", [])) and any("devices" in word for word in self.overrides):
             found.append("It was resumed, perhaps on another number of devices, which rounds differently.")
-        there, here = self.record.values["environment"], environment("", 1, 1, 1)
+        there, here = self.record.values["environment"], environment()
         return found + [
             f"{key}: {_short(there.get(key), here[key])} there, {_short(here[key], there.get(key))} here."
             for key in _COUNTS
@@ -115,7 +118,7 @@ class Recipe:
             folder = self.record.values["config"]["data"].get("dir")
             if project != ROOT and folder is not None:
                 words.append(f"data.dir='{from_root(folder)}'")  # what was fetched is not in git
-            variables = {"OUTPUTS_DIR": str(OUTPUTS), "OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": str(project)}
+            variables = {**self.variables, "OUTPUTS_DIR": str(OUTPUTS), "PYTHONPATH": str(project)}
             command = [sys.executable, "-m", "src.train", *words]
             surroundings = {**os.environ, **variables}
             self._check_settings(command, project, surroundings)

@@ -32,7 +32,8 @@ def flat_settings(config: Mapping[str, Any], choices: Mapping[str, Any] | None =
         last = key.rpartition(".")[2] if key.startswith("callbacks.") else ""
         return last == "mode" or (last == "monitor" and value in (None, config.get("monitor")))
 
-    flat = {**_flat(config), **(choices or {})}
+    # Runs of earlier versions did not record their threads.
+    flat = {**_flat(config), "trainer.threads": config["trainer"].get("threads", "auto"), **(choices or {})}
     return {key: value for key, value in flat.items() if key not in _NOT_SETTINGS and not is_repeated(key, value)}
 
 
@@ -77,6 +78,18 @@ def metrics_of(record: Record) -> dict[str, float]:
     if run["best"]["value"] is not None:
         found[run["best"]["metric"]] = run["best"]["value"]
     return found
+
+
+def threads_used(record: Record) -> str:
+    """With how many CPU threads a process of a run trained: ``2``, or ``2 for 90% of the samples, 1 for 10%``."""
+    samples: Mapping[str, int] = record.values.get("samples_by_threads") or {}
+    if record.values["environment"].get("accelerator") != "cpu" or not samples:
+        return ""
+    shares = {threads: f"{count / sum(samples.values()):.0%}" for threads, count in samples.items()}
+    (most, share), *others = sorted(shares.items(), key=lambda item: -samples[item[0]])
+    if not others:
+        return most
+    return ", ".join([f"{most} for {share} of the samples", *(f"{threads} for {share}" for threads, share in others)])
 
 
 def as_word(value: Any) -> str:

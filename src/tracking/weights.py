@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.config.check import check
 from src.errors import ConfigError, UserError
+from src.numerics import flush_subnormals
 from src.tracking.record import Record
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ def trained(record: Record, checkpoint: str = "best") -> "tuple[Classifier, dict
         checkpoint: best or last.
 
     Returns:
-        The model, on the CPU and set to evaluation, and the run's configuration.
+        The model, on the CPU and set to evaluation, and the run's configuration. From here on this process computes as in
+        training, with subnormal numbers taken for zero.
 
     Raises:
         UserError: the run is at work or of another version of this project, or the checkpoint is missing or damaged.
@@ -33,6 +35,7 @@ def trained(record: Record, checkpoint: str = "best") -> "tuple[Classifier, dict
     if record.status == "running":
         raise UserError(f"{record.values['id']} is still running: its weights can be used when it has ended.")
     path = record.directory / FOLDER / f"{checkpoint}.ckpt"
+    flush_subnormals()
     load(path)  # says what is wrong with a missing, damaged or foreign file
     try:
         return Classifier.load_from_checkpoint(path).eval(), config
