@@ -26,21 +26,28 @@ def set_environment() -> None:
     """
     if "torch" in sys.modules:
         return
-    if "MKL_CBWR" not in os.environ and (branch := _branch()):
+    if "MKL_CBWR" not in os.environ and (branch := branch_for(_cpuinfo())):
         os.environ["MKL_CBWR"] = f"{branch},STRICT"
     if not any(name in os.environ for name in _WAIT_POLICIES):
         os.environ |= {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}  # loops; milliseconds, the least that it takes
 
 
-def _branch() -> str | None:
-    """The instructions that MKL should use; None where its strict mode has not been seen to work, as on AMD's processors."""
+def _cpuinfo() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return Path("/proc/cpuinfo").read_text()
     except OSError:  # not Linux
-        return None
-    about = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
-    flags = about.get("flags", "").split()
-    if about.get("vendor_id", "").strip() != "GenuineIntel":
+        return ""
+
+
+def branch_for(cpuinfo: str) -> str | None:
+    """The instructions that MKL should use; None where its strict mode has not been tried, as on real processors of AMD's.
+
+    Args:
+        cpuinfo: what Linux tells about the processors.
+    """
+    about = {key.strip(): value.split() for key, _, value in (line.partition(":") for line in cpuinfo.splitlines())}
+    flags = about.get("flags", [])
+    if about.get("vendor_id") != ["GenuineIntel"]:
         return None
     return "AVX512" if "avx512f" in flags else "AVX2" if "avx2" in flags else None
 
@@ -80,6 +87,6 @@ def all_threads_flush() -> bool:
     """Whether all of torch's threads take subnormal numbers for zero; those started before ``flush_subnormals`` do not."""
     import torch
 
-    sizes = torch.get_num_threads() * 2**16  # torch gives a thread 2**15 numbers at least
-    flushed = torch.full((sizes,), 1e-40).mul_(1)
+    numbers = torch.get_num_threads() * 2**16  # torch gives each thread 2**15 of them or more
+    flushed = torch.full((numbers,), 1e-40).mul_(1)
     return not flushed.view(torch.int32).any()

@@ -134,9 +134,9 @@ class Steps:
 
     def _may_vary_threads(self) -> bool:
         """Whether the number of CPU threads may change: the user leaves it to us, and results stay the same."""
-        model, optimizer = self._model, self._optimizer.optimizer
+        model, optimizer, precision = self._model, self._optimizer.optimizer, self._model.trainer.precision_plugin
         varies = model.varies_threads and self._threads > 1 and model.device.type == "cpu"
-        return varies and independent_of_threads(model.net, optimizer, model.trainer.precision_plugin)
+        return varies and independent_of_threads(model.net, model.loss, optimizer, precision, self._data.batch_size)
 
     @torch.no_grad()
     def _by_hand(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
