@@ -9,7 +9,6 @@ measures and saves nothing. The contenders take turns.
 
 import argparse
 import json
-import os
 import statistics
 import time
 
@@ -18,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from torchvision import datasets
 
-from benchmarks.epoch import DATA, ours
-from benchmarks.loops import scaled
+from benchmarks.loops import DATA, scaled
+from benchmarks.turns import take_turn
 from src.config.command_line import parse
 from src.config.compose import preflight
 from src.data.mnist import MNIST
@@ -45,7 +44,7 @@ CHOICES = (
 
 
 def by_hand(epochs: int, choice: str) -> list[float]:
-    """Seconds of each epoch of the plain loop."""
+    """Seconds of each epoch of the plain loop; with torch as people have it, since here it is imported before ``src``."""
     [config] = preflight(parse(["experiment=article", "trainer=cpu", f"trainer.max_epochs={epochs}", choice]))
     images, digits = scaled(datasets.MNIST(DATA, train=True))
     model = make_classifier(config, MNIST(dir=str(DATA)))
@@ -76,15 +75,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)  # see src/fit.py
     MNIST(dir=str(DATA)).prepare_data()
     rounds = [
         {
-            choice: (
-                statistics.mean(ours(args.epochs + 1, choice)[1:]),
-                statistics.mean(by_hand(args.epochs + 1, choice)[1:]),
-            )
+            choice: [
+                statistics.mean(take_turn(function, args.epochs + 1, choice, threads=args.threads)[1:])
+                for function in ("benchmarks.ours:ours", "benchmarks.choices:by_hand")
+            ]
             for choice in CHOICES
         }
         for _ in range(args.rounds)

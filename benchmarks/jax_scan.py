@@ -4,20 +4,19 @@ Needs the extra ``bench``. The last batch of an epoch, half as large as the othe
 """
 
 import time
-from pathlib import Path
 from typing import Any
 
-from benchmarks.loops import BATCH, scaled
+from benchmarks.loops import BATCH, DATA, scaled
 
 
-def by_scan(root: Path, epochs: int) -> list[float]:
+def by_scan(epochs: int) -> list[float]:
     """784-128-64-10 with ReLU, optax's Adam, batches of 64. Seconds of each epoch, the first with the compilation."""
     import jax
     import jax.numpy as jnp
     import optax
     from torchvision import datasets
 
-    images, digits = (jnp.asarray(tensor.numpy()) for tensor in scaled(datasets.MNIST(root, train=True)))
+    images, digits = (jnp.asarray(tensor.numpy()) for tensor in scaled(datasets.MNIST(DATA, train=True)))
     steps = len(images) // BATCH
     widths = (784, 128, 64, 10)
     keys = jax.random.split(jax.random.key(0), len(widths))

@@ -1,0 +1,98 @@
+"""Samples a second while another process keeps one core busy.
+
+    python -m benchmarks.busy                     five rounds, about four minutes on two cores
+    python -m benchmarks.busy --rounds 3 --json
+
+The contenders take turns: this project on all threads, on one, and choosing; the loop written by hand, as everybody has it.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.turns import take_turn
+
+IMAGES = 60_000
+OURS, BY_HAND = "benchmarks.ours:ours", "benchmarks.loops:by_hand"
+# Name, whether a core is busy, function, threads, and what the function takes beside the number of epochs.
+CONTENDERS = [
+    ("one thread, idle machine", False, OURS, 1, ()),
+    ("all threads, idle machine", False, OURS, None, ("trainer.threads=ALL",)),
+    ("trainer.threads=auto, idle machine", False, OURS, None, ()),
+    ("one thread", True, OURS, 1, ()),
+    ("all threads", True, OURS, None, ("trainer.threads=ALL",)),
+    ("trainer.threads=auto", True, OURS, None, ()),
+    ("by hand", True, BY_HAND, None, ()),
+    ("by hand, idle machine", False, BY_HAND, None, ()),
+]
+FIRST = CONTENDERS[0][0]
+
+
+@contextmanager
+def another_process() -> Iterator[None]:
+    """Keep a core busy."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def samples_per_s(is_busy: bool, function: str, threads: int | None, words: tuple[str, ...], epochs: int) -> float:
+    """Of all epochs but the first."""
+    cores = torch.get_num_threads()
+    words = tuple(word.replace("ALL", str(cores)) for word in words)
+    if is_busy:
+        with another_process():
+            seconds = take_turn(function, epochs + 1, *words, threads=threads or cores)
+    else:
+        seconds = take_turn(function, epochs + 1, *words, threads=threads or cores)
+    return IMAGES / statistics.mean(seconds[1:])
+
+
+def take_turns(rounds: int, epochs: int) -> list[dict[str, float]]:
+    """Samples a second of each contender in each round; every second round goes the other way round."""
+    orders = [CONTENDERS, CONTENDERS[::-1]]
+    return [
+        {
+            name: samples_per_s(is_busy, function, threads, words, epochs)
+            for name, is_busy, function, threads, words in orders[number % 2]
+        }
+        for number in range(rounds)
+    ]
+
+
+def main() -> None:
+    """Run the rounds and print the medians."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.busy", description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=3, help="counted in each turn, after one that is not")
+    parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
+    args = parser.parse_args()
+    rounds = take_turns(args.rounds, args.epochs)
+    if args.json:
+        print(json.dumps(rounds))
+        return
+    title = f"{args.rounds} rounds, {torch.get_num_threads()} cores, torch {torch.__version__}"
+    table = Table("samples a second", "median", "min", "max", title=title, title_justify="left")
+    for heading in (f"to {FIRST}", "min", "max"):
+        table.add_column(heading)
+    for name, *_ in CONTENDERS:
+        values = [one[name] for one in rounds]
+        ratios = [one[name] / one[FIRST] for one in rounds]
+        figures = [f"{f(values):,.0f}" for f in (statistics.median, min, max)]
+        table.add_row(name, *figures, *(f"{f(ratios):.2f}" for f in (statistics.median, min, max)))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""A contender's turn, in a process of its own.
+
+What one sets for its process (threads, floating-point mode, the environment that MKL and OpenMP read when they are loaded)
+would otherwise hold for those after it.
+"""
+
+import importlib
+import json
+import subprocess
+import sys
+from typing import Any
+
+from benchmarks import ENVIRONMENT
+
+
+def take_turn(function: str, *args: Any, threads: int) -> list[float]:
+    """Call a function in a new process.
+
+    Args:
+        function: ``module:name``; returns seconds of each epoch.
+        args: what it takes, plain data.
+        threads: what OMP_NUM_THREADS says there.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.turns", function, json.dumps(args)],
+        env={**ENVIRONMENT, "OMP_NUM_THREADS": str(threads)},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return list(json.loads(done.stdout.splitlines()[-1]))
+
+
+if __name__ == "__main__":
+    module, _, name = sys.argv[1].partition(":")
+    print(json.dumps(getattr(importlib.import_module(module), name)(*json.loads(sys.argv[2]))))
