@@ -1,7 +1,7 @@
-"""A contender's turn, in a process of its own.
+"""One contender's turn, in a separate process.
 
-What one sets for its process (threads, floating-point mode, the environment that MKL and OpenMP read when they are loaded)
-would otherwise hold for those after it.
+Threads, floating-point mode and the variables that MKL and OpenMP read apply to a whole process, so contenders must not
+share one.
 """
 
 import importlib

@@ -15,7 +15,7 @@
     run.py        one run: its record opened, trained, its record closed
     fit.py        one training as each process runs it: data, model, trainer, test
     unsupported.py classes that would be accepted and then ignored
-    numerics.py   floating-point and thread settings, in place before torch is imported
+    numerics.py   floating-point and threading settings, set before torch is imported
     terminal.py   output in any encoding, which may be closed at any time
     files.py      files that are whole at every moment
     masking.py    secrets kept out of everything that is written or displayed

@@ -147,7 +147,7 @@ def _fit(
         trainer.test(model, datamodule=data, ckpt_path=weights, verbose=False, weights_only=True)
         books.note(trainer)
     finally:
-        torch.set_num_threads(threads)  # the last epoch may have chosen fewer
+        torch.set_num_threads(threads)  # the last epoch may have used fewer
         for logger in loggers:
             logger.close()
     return books.results(best)

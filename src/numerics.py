@@ -1,7 +1,7 @@
-"""How this process computes: the floating-point and thread settings under which results and speed can be relied on.
+"""Floating-point and threading settings of this process: reproducible matrix products, wait policy, flushed subnormals.
 
-MKL and OpenMP read theirs from the environment when torch is loaded, so ``set_environment`` is called by the package itself,
-before anything imports torch. What a user has set in the environment is left as it is.
+MKL and OpenMP read the environment when torch is loaded, so the package calls ``set_environment`` before anything imports
+torch. Variables that the user has set are left unchanged.
 """
 
 import ctypes
@@ -9,27 +9,26 @@ import os
 import sys
 from pathlib import Path
 
-# What decides how long OpenMP's threads wait actively, of the standard, of GCC's library and of LLVM's and Intel's.
+# How long waiting OpenMP threads spin: the standard's variable, GCC's, and that of LLVM and Intel.
 _WAIT_POLICIES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-# MKL's codes of instruction sets (``MKL_CBWR`` in its reference), and the bit that stands for "strict".
+# MKL's codes for the instruction sets of conditional numerical reproducibility (CNR), and the flag for strict mode.
 _BRANCHES = {2: "AUTO", 3: "COMPATIBLE", 9: "AVX", 10: "AVX2", 12: "AVX512", 14: "AVX512_E1"}
 _STRICT, _SETTINGS_IN_FORCE = 0x10000, -1
 OFF = "off"
 
 
 def set_environment() -> None:
-    """Choose MKL's and OpenMP's settings, for this process and for those it starts, unless torch has been imported.
+    """Set MKL's and OpenMP's variables for this process and its children, unless torch is already imported.
 
-    Matrix products of MKL's strict conditional numerical reproducibility do not depend on the number of threads. Threads that
-    spin for a few microseconds only, in place of milliseconds, lose no time on an idle machine, and leave the core to the
-    thread they wait for on a busy one.
+    In MKL's strict CNR mode, matrix products do not depend on the number of threads. Threads that spin for microseconds
+    instead of milliseconds cost nothing on an idle machine; on a busy one they yield the core to the thread they wait for.
     """
     if "torch" in sys.modules:
         return
     if "MKL_CBWR" not in os.environ and (branch := branch_for(_cpuinfo())):
         os.environ["MKL_CBWR"] = f"{branch},STRICT"
     if not any(name in os.environ for name in _WAIT_POLICIES):
-        os.environ |= {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}  # loops; milliseconds, the least that it takes
+        os.environ |= {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}  # iterations; milliseconds, its minimum
 
 
 def _cpuinfo() -> str:
@@ -40,10 +39,10 @@ def _cpuinfo() -> str:
 
 
 def branch_for(cpuinfo: str) -> str | None:
-    """The instructions that MKL should use; None where its strict mode has not been tried, as on real processors of AMD's.
+    """The instruction set for MKL's strict mode; None where that mode has not been verified, as on AMD.
 
     Args:
-        cpuinfo: what Linux tells about the processors.
+        cpuinfo: the content of ``/proc/cpuinfo``.
     """
     about = {key.strip(): value.split() for key, _, value in (line.partition(":") for line in cpuinfo.splitlines())}
     flags = about.get("flags", [])
@@ -53,9 +52,9 @@ def branch_for(cpuinfo: str) -> str | None:
 
 
 def strict_mode() -> str:
-    """The mode in which MKL's matrix products do not depend on the number of threads, such as ``AVX512,STRICT``, or ``off``.
+    """MKL's current strict CNR mode, such as ``AVX512,STRICT``, or ``off``.
 
-    MKL itself is asked, since it ignores what it does not know.
+    The value comes from MKL itself, which ignores variables it does not support.
     """
     import torch
 
@@ -73,20 +72,20 @@ def strict_mode() -> str:
 
 
 def flush_subnormals() -> None:
-    """Have this thread, and the threads it starts from now on, take numbers below the smallest normal float for zero.
+    """Flush subnormal floats to zero in this thread and in the threads it starts; call it before torch starts any.
 
-    A processor takes a hundred times longer to compute with them, and Adam's running means of a unit that is never active
-    decay until they are such numbers and stay that. To be called before torch starts its threads.
+    Arithmetic on subnormals is many times slower. With ReLU, Adam's moments of a unit that is never active decay into that
+    range and stay there.
     """
     import torch
 
-    torch.set_flush_denormal(True)  # False where the processor cannot; ``all_threads_flush`` tells
+    torch.set_flush_denormal(True)  # has no effect on some processors, see ``all_threads_flush``
 
 
 def all_threads_flush() -> bool:
-    """Whether all of torch's threads take subnormal numbers for zero; those started before ``flush_subnormals`` do not."""
+    """Whether all of torch's CPU threads flush subnormals; threads started before ``flush_subnormals`` might not."""
     import torch
 
-    numbers = torch.get_num_threads() * 2**16  # torch gives each thread 2**15 of them or more
+    numbers = torch.get_num_threads() * 2**16  # at least 2**15 for each thread, torch's grain size
     flushed = torch.full((numbers,), 1e-40).mul_(1)
     return not flushed.view(torch.int32).any()

@@ -69,7 +69,7 @@ class Classifier(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.automatic_optimization = False
-        self.varies_threads = False  # whether each epoch may choose its number of CPU threads, see src.model.threads
+        self.varies_threads = False  # whether each epoch may select its number of CPU threads, see src.model.threads
         self.optimizer_node, self.schedule_node = optimizer, schedule
         self.gradient_clip_norm, self.mean, self.std, self.seed = gradient_clip_norm, mean, std, seed
         self.net: nn.Module = build(net, "model")

@@ -133,7 +133,7 @@ class Steps:
         return self._by_hand(chunk) if self._backprop else self._by_autograd(chunk)
 
     def _may_vary_threads(self) -> bool:
-        """Whether the number of CPU threads may change: the user leaves it to us, and results stay the same."""
+        """Whether the number of CPU threads may change: ``trainer.threads=auto``, and the results do not depend on it."""
         model, optimizer, precision = self._model, self._optimizer.optimizer, self._model.trainer.precision_plugin
         varies = model.varies_threads and self._threads > 1 and model.device.type == "cpu"
         return varies and independent_of_threads(model.net, model.loss, optimizer, precision, self._data.batch_size)

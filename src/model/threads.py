@@ -1,4 +1,4 @@
-"""How many CPU threads take the steps of an epoch."""
+"""The number of CPU threads of each epoch."""
 
 import time
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from src.model.mlp import ACTIVATIONS, MLP
 from src.model.optimizers import Muon
 from src.numerics import OFF, all_threads_flush, strict_mode
 
-# Steps timed with each number of threads, and steps before them that are not: the first of an epoch, and those after a change.
+# Steps timed with each number of threads, and warm-up steps before them.
 _TIMED, _SETTLING = 8, 2
 _HALF = _TIMED + _SETTLING
-# Modules and optimizers whose results have been compared between thread counts, bit for bit (tests/test_threads.py).
-# Normalisation and convolutions are not among them: they sum up each thread's part by itself.
+# Modules and optimizers tested to be bit-identical across thread counts (tests/test_numerics.py). Normalisation and
+# convolutions are not: they reduce per thread.
 _MODULES = (MLP, nn.Linear, nn.Sequential, nn.Flatten, nn.Identity, nn.Dropout, *ACTIVATIONS.values())
 _SIGMOIDS = (nn.Sigmoid, nn.SiLU)
-_SHARED_OUT = 2**15  # numbers from which on torch shares an elementwise operation out among threads
+_GRAIN_SIZE = 2**15  # torch's grain size: smaller elementwise operations use one thread
 _OPTIMIZERS = (
     torch.optim.Adagrad,
     torch.optim.Adam,
@@ -33,11 +33,11 @@ _OPTIMIZERS = (
 def independent_of_threads(
     net: nn.Module, loss: Loss, optimizer: torch.optim.Optimizer, precision: Precision, batch_size: int
 ) -> bool:
-    """Whether training on this machine gives the same weights with any number of CPU threads, bit for bit.
+    """Whether training on this machine gives bit-identical weights with any number of CPU threads.
 
-    It does with linear layers, activations and dropout in float32 and float64, where MKL's strict mode is in force. In
-    bfloat16 products are oneDNN's, which has no such mode. Where threads share out a sigmoid, they round what is left over
-    at the end of each part differently; smaller batches are computed by one thread in any case.
+    This holds for linear layers, activations and dropout in float32 and float64 if MKL's strict mode is active. bfloat16
+    products are computed by oneDNN, which has no such mode. A sigmoid split among threads is rounded differently at the end
+    of each part, where vector instructions do not apply; below torch's grain size it is not split.
 
     Args:
         net: the network; types are compared exactly, since a subclass may compute anything.
@@ -51,7 +51,7 @@ def independent_of_threads(
     has_sigmoid = type(loss) is not CrossEntropy or any(isinstance(module, _SIGMOIDS) for module in modules)
     return (
         all(type(module) in _MODULES and "forward" not in vars(module) for module in modules)
-        and not (has_sigmoid and batch_size * widest >= _SHARED_OUT)
+        and not (has_sigmoid and batch_size * widest >= _GRAIN_SIZE)
         and type(optimizer) in _OPTIMIZERS
         and type(precision) in (Precision, DoublePrecision)
         and strict_mode() != OFF
@@ -60,14 +60,14 @@ def independent_of_threads(
 
 
 class ThreadTrial:
-    """Takes the first steps of an epoch with all threads and with one, and leaves the faster number in force.
+    """Times the first steps of an epoch with all threads and with one, and keeps the faster number for the rest.
 
-    Which it is depends on the network and on what else the machine does: beside another busy process two threads can be
-    ten times slower than one, since each waits for the other.
+    The steps are ordinary training. Which number is faster depends on the network and on the load of the machine: while
+    another process uses a core, two threads can be ten times slower than one, because each waits for the other.
 
     Args:
-        threads: all that this process may use.
-        clock: seconds.
+        threads: the maximum.
+        clock: returns seconds.
     """
 
     def __init__(self, threads: int, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -76,7 +76,7 @@ class ThreadTrial:
         torch.set_num_threads(threads)
 
     def after_step(self) -> None:
-        """Count a step, and change the number of threads when its time has come."""
+        """Count a step, and switch the number of threads where a measurement begins or ends."""
         self._steps += 1
         if self._steps in (_SETTLING, _HALF + _SETTLING):
             self._began = self._clock()

@@ -81,7 +81,7 @@ def metrics_of(record: Record) -> dict[str, float]:
 
 
 def threads_used(record: Record) -> str:
-    """With how many CPU threads a process of a run trained: ``2``, or ``2 for 90% of the samples, 1 for 10%``."""
+    """The number of CPU threads of a run's processes: ``2``, or ``2 for 90% of the samples, 1 for 10%``."""
     samples: Mapping[str, int] = record.values.get("samples_by_threads") or {}
     if record.values["environment"].get("accelerator") != "cpu" or not samples:
         return ""

@@ -19,8 +19,8 @@ def trained(record: Record, checkpoint: str = "best") -> "tuple[Classifier, dict
         checkpoint: best or last.
 
     Returns:
-        The model, on the CPU and set to evaluation, and the run's configuration. From here on this process computes as in
-        training, with subnormal numbers taken for zero.
+        The model, on the CPU and set to evaluation, and the run's configuration. From then on this process flushes subnormals,
+        as in training.
 
     Raises:
         UserError: the run is at work or of another version of this project, or the checkpoint is missing or damaged.
