@@ -21,6 +21,7 @@ from src.config.compose import make_plan, preflight
 from src.config.schema import GROUPS
 from src.errors import ConfigError
 from src.paths import CONF, ROOT
+from src.tracking.find import check_name
 from tests.conftest import Command, MakeRun, copy_of_the_project
 
 
@@ -64,7 +65,8 @@ def test_the_default_configuration_composes_and_passes():
     ),
 )
 def test_every_choice_of_every_group_composes(choice: str):
-    assert preflight(parse([choice]))
+    [config] = preflight(parse([choice]))
+    check_name(config["name"])
 
 
 @pytest.mark.parametrize("key", KEYS)
