@@ -44,6 +44,7 @@ lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy src hydra_plugins/optuna_sweeper.py benchmarks
+	$(BIN)/lint-imports --no-cache
 
 .PHONY: format
 format: $(READY) ## Put the code into the house style

@@ -21,9 +21,9 @@ from benchmarks.loops import DATA, scaled
 from benchmarks.turns import take_turn
 from src.config.command_line import parse
 from src.config.compose import preflight
+from src.config.targets import build
 from src.data.mnist import MNIST
-from src.fit import make_classifier
-from src.targets import build
+from src.training.fit import make_classifier
 
 CHOICES = (
     "optimizer=adam",

@@ -14,8 +14,8 @@ import lightning.pytorch as pl
 
 from src.config.command_line import parse
 from src.config.compose import preflight
-from src.fit import fit
-from src.tracking.record import Record
+from src.records.record import Record
+from src.training.fit import fit
 
 
 class EpochClock(pl.Callback):

@@ -28,12 +28,12 @@ from src.callbacks.progress import Progress
 from src.config.command_line import parse
 from src.config.compose import preflight
 from src.data.chunks import ChunkLoader
-from src.fit import fit
-from src.model.backprop import Backprop
-from src.model.classifier import Classifier
-from src.model.steps import Steps
-from src.tracking.bookkeeping import Bookkeeper
-from src.tracking.record import Record
+from src.fast.backprop import Backprop
+from src.fast.steps import Steps
+from src.records.record import Record
+from src.tasks.classification import Classifier
+from src.training.fit import fit
+from src.training.recorder import Bookkeeper
 
 # Name, owner, method; a name that begins with another's lies within it.
 PARTS: list[tuple[str, type, str]] = [

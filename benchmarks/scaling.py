@@ -29,7 +29,7 @@ BATCHES = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
 PARAMETERS = 784 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10
 _ADD_UP = """
 import sys, time, torch, torch.distributed as dist
-from src.model.shared_sum import SharedSum
+from src.fast.shared_memory import SharedSum
 torch.set_num_threads(1)
 dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=int(sys.argv[2]), world_size=2)
 gradient, work = torch.ones(int(sys.argv[3])), torch.rand(300, 300)

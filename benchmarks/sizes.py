@@ -22,9 +22,9 @@ from torch import nn
 from src.callbacks.pruning import sparsity
 from src.errors import RunNotFound
 from src.paths import SWEEPS
-from src.tracking.find import find
-from src.tracking.record import Record
-from src.tracking.weights import trained
+from src.records.find import find
+from src.records.record import Record
+from src.training.weights import trained
 
 BATCHES = (1, 256)
 

@@ -24,10 +24,10 @@ from src.paths import ROOT
 _MB = 1024**2
 # What a single run has imported by its first step, and nothing else.
 _IMPORTS = """
-import src.run, src.train, hydra.core.hydra_config, antlr4.LL1Analyzer
+import src.training.run, src.train, hydra.core.hydra_config, antlr4.LL1Analyzer
 from hydra.core.plugins import Plugins
 Plugins.instance()  # imports those that are installed
-import src.fit, src.launching.ranks, src.data.mnist, src.model.schedules, src.tracking.tensorboard
+import src.training.fit, src.launching.ranks, src.data.mnist, src.optim.schedules, src.loggers.tensorboard
 import src.callbacks.curves, src.callbacks.gradients, src.callbacks.progress, src.callbacks.results, src.callbacks.system
 import src.callbacks.watch
 import os
@@ -36,12 +36,12 @@ os._exit(0)
 # A run, up to the end of its first step.
 _FIRST_STEP = """
 import os, sys
-import src.run, src.train
+import src.training.run, src.train
 
-train = src.run._train
+train = src.training.run._train
 
 def stopping(*args):
-    from src.model.steps import Steps  # imported by now
+    from src.fast.steps import Steps  # imported by now
     step = Steps._step
 
     def first(self):
@@ -51,7 +51,7 @@ def stopping(*args):
     Steps._step = first
     return train(*args)
 
-src.run._train = stopping
+src.training.run._train = stopping
 sys.exit(src.train.main([]))
 """
 COMMANDS = {

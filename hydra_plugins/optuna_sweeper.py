@@ -69,12 +69,12 @@ class OptunaSweeper(Sweeper):
         from optuna.exceptions import StorageInternalError
         from sqlalchemy.exc import SQLAlchemyError
 
+        from src.config.space import split_space
         from src.launching.share import jobs_at_once
-        from src.run import say
-        from src.sweeps.space import split_space
+        from src.records.sweep import Sweep
         from src.sweeps.storage import reason
         from src.sweeps.study import search
-        from src.sweeps.sweep import Sweep
+        from src.training.run import say
 
         directory = Path(self.config.hydra.sweep.dir)
         params = OmegaConf.to_container(self.params, resolve=True)

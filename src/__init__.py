@@ -1,33 +1,24 @@
-"""Experiment tracking on PyTorch Lightning, Hydra and TensorBoard. The rooms, and what flows through them:
+"""Experiment tracking on PyTorch Lightning, Hydra and TensorBoard. The packages, from top to bottom:
 
-    train.py      compose -> check -> claim a directory -> run; the way in
-    resume.py     what may be said about a run that goes on
-    evaluate.py   test a finished run again
-    predict.py    let a finished run say what is in pictures
-    robustness.py how its model bears corrupted and attacked images
-    calibration.py a temperature that makes its confidence believable
-    explain.py    which pixels speak for what it says
-    export.py     a finished run's model as a file that runs without this project
-    exporting/    how: as programs of their own, checked against the original
-    command.py    what the commands on finished runs have in common
-    runs/         the runs that have been made: find, compare, tag, clear away, report, reproduce
-    dashboard/    TensorBoard over them
-    run.py        one run: its record opened, trained, its record closed
-    fit.py        one training as each process runs it: data, model, trainer, test
-    unsupported.py classes that would be accepted and then ignored
-    numerics.py   floating-point and threading settings, set before torch is imported
-    terminal.py   output in any encoding, which may be closed at any time
-    files.py      files that are whole at every moment
-    masking.py    secrets kept out of everything that is written or displayed
-    config/       from a command line to a checked, plain dict; never imports torch
-    launching/    which devices there are; the processes that train, and where they meet; signals
-    sweeps/       a sweep's record, the search, the leaderboard
-    tracking/     the run's directory and record, TensorBoard, the card at the end
-    callbacks/    what watches a training
-    data/         data sets as tensors on the device, cut into chunks of batches
-    model/        networks, the LightningModule that trains them, how it takes its steps, on many ranks too, schedules
+    train, evaluate, predict, export, explain    entry points
+    runs/         entry point: list, compare, tag, remove, report and reproduce recorded runs
+    dashboard/    entry point: TensorBoard for selected runs
+    command       what the entry points for finished runs share
+    analysis/     robustness, calibration, export, image files
+    views/        tables, cards, leaderboards, reports of records
+    sweeps/       the jobs of a sweep, searches with Optuna, trial pruning
+    training/     one run: its record, its training and test, checkpoints, resuming, reproducing
+    callbacks/, loggers/    Lightning callbacks, TensorBoard and CSV
+    fast/         optimizer steps without the overhead of Lightning and autograd; selected in training/fit.py
+    tasks/        the LightningModule, losses, attacks
+    launching/    devices, the processes that train, rendezvous, signals, logs
+    config/       from a command line to a validated, plain dict; never imports torch
+    data/, models/, optim/    data sets as tensors on the device, networks, optimizers and schedules
+    records/      run.json and sweep.json, finding them, locks, git; no framework
+    errors, paths, files, randomness, masking, terminal, numerics    imported by all of the above
 
-Dependencies point downwards. data/ and model/ know nothing of Hydra, of run directories or of the command line.
+Imports point downwards only; ``make lint`` enforces it, also for imports inside functions (``[tool.importlinter]`` in
+pyproject.toml).
 """
 
 import gc

@@ -18,9 +18,9 @@ from typing import Any
 
 from src.command import exit_with, settings_in, status_of, storing
 from src.errors import UserError
-from src.tracking.find import find
-from src.tracking.record import Record
-from src.tracking.weights import trained
+from src.records.find import find
+from src.records.record import Record
+from src.training.weights import trained
 
 _NOT_STORED = "the result is not in the run's record"
 _CHOICES = {"checkpoint": ("best", "last"), "split": ("test", "val")}
@@ -60,7 +60,7 @@ def _print(record: Record, entry: dict[str, Any], as_json: bool) -> None:
     if "robustness" in entry:
         from rich.console import Console
 
-        from src.robustness import table
+        from src.analysis.robustness import table
 
         Console().print(table(entry["robustness"]))
 
@@ -68,7 +68,7 @@ def _print(record: Record, entry: dict[str, Any], as_json: bool) -> None:
 def _calibrate(args: argparse.Namespace) -> None:
     settings = settings_in(args.settings, {"checkpoint": _CHOICES["checkpoint"]})  # it is about both splits
     record = find(args.run)
-    from src import calibration
+    from src.analysis import calibration
 
     entry, curves = calibration.measure(record, **settings)
     if args.json:
@@ -86,7 +86,7 @@ def measure(record: Record, checkpoint: str = "best", split: str = "test", robus
         record: the run.
         checkpoint: best or last.
         split: test, or val for the held-out samples.
-        robustness: also measure on corrupted and attacked images, see ``src.robustness``.
+        robustness: also measure on corrupted and attacked images, see ``src.analysis.robustness``.
 
     Returns:
         An entry for the record: ``at``, ``checkpoint``, ``metrics`` (``test/loss`` and ``test/acc``, or their ``val``
@@ -95,8 +95,8 @@ def measure(record: Record, checkpoint: str = "best", split: str = "test", robus
     Raises:
         UserError: the run has no such checkpoint, or no held-out samples, or no images where robustness is asked for.
     """
-    from src.fit import make_trainer
-    from src.targets import build
+    from src.config.targets import build
+    from src.training.fit import make_trainer
 
     model, config = trained(record, checkpoint)
     data = build(config["data"], "data", seed=config["seed"])
@@ -114,7 +114,7 @@ def measure(record: Record, checkpoint: str = "best", split: str = "test", robus
         "metrics": dict(metrics),
     }
     if robustness:
-        from src import robustness as images
+        from src.analysis import robustness as images
 
         loader = data.test_dataloader() if split == "test" else data.val_dataloader()
         entry["robustness"] = images.measure(model, loader, trainer, config["seed"])
@@ -129,7 +129,7 @@ def store(record: Record, entry: dict[str, Any]) -> None:
     """
     record.change(lambda run: {"evaluations": [*run.get("evaluations", []), entry]})
     if "robustness" in entry:
-        from src.robustness import show
+        from src.analysis.robustness import show
 
         split = "test" if "test/acc" in entry["metrics"] else "val"
         show(record, entry["robustness"], f"{record.values['id']}, {entry['checkpoint']} weights, {split} set")

@@ -19,18 +19,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from src.command import exit_with, needs, settings_in, status_of, storing
 from src.errors import ConfigError, UserError
 from src.files import is_full, replacing
-from src.paths import user_path
-from src.tracking.card import shown
-from src.tracking.find import find
-from src.tracking.record import Record
-from src.tracking.weights import trained
+from src.paths import shown, user_path
+from src.records.find import find
+from src.records.record import Record
+from src.training.weights import trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
     from src.callbacks.after_test import Outcome
-    from src.model.classifier import Classifier
+    from src.tasks.classification import Classifier
 
 FOLDER = "explanations"
 _CHOICES = {"method": ("integrated_gradients", "saliency"), "checkpoint": ("best", "last")}
@@ -150,8 +149,8 @@ def explain(
     import torch
 
     from src.callbacks.after_test import Outcome
-    from src.model.losses import columns, probabilities
-    from src.targets import build
+    from src.config.targets import build
+    from src.tasks.losses import columns, probabilities
 
     model, config = trained(record, checkpoint)
     data = build(config["data"], "data", seed=config["seed"])
@@ -218,7 +217,7 @@ def attribute(model: "Classifier", images: "Tensor", classes: "Tensor", method: 
     import torch
     from captum.attr import IntegratedGradients, Saliency  # type: ignore[import-untyped]
 
-    from src.model.losses import columns
+    from src.tasks.losses import columns
 
     def score(inputs: "Tensor") -> "Tensor":
         return columns(model(inputs))
@@ -264,7 +263,7 @@ def keep(record: Record, found: Sequence[Explanation], folder: Path, method: str
     from matplotlib.image import imsave
 
     from src.callbacks.figures import drawn
-    from src.tracking.tensorboard import add_pictures, has_tensorboard
+    from src.loggers.tensorboard import add_pictures, has_tensorboard
 
     pictures = {one.number: drawn(draw(one, method, checkpoint)) for one in found}
     try:

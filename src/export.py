@@ -19,15 +19,14 @@ from typing import TYPE_CHECKING, Any
 from src.command import exit_with, needs, settings_in, status_of, storing
 from src.errors import ConfigError, UserError
 from src.files import replacing
-from src.paths import ROOT, user_path
-from src.tracking.card import shown
-from src.tracking.find import find
-from src.tracking.record import Record
-from src.tracking.weights import trained
+from src.paths import ROOT, shown, user_path
+from src.records.find import find
+from src.records.record import Record
+from src.training.weights import trained
 
 if TYPE_CHECKING:
+    from src.analysis.export.product import Product
     from src.data.module import TensorData
-    from src.exporting.product import Product
 
 FORMATS = ("onnx", "pt2")
 _CHOICES = {"checkpoint": ("best", "last")}
@@ -87,9 +86,9 @@ def export(record: Record, path: Path, form: str, checkpoint: str = "best") -> "
         UserError: the run has no such checkpoint, its network cannot be exported, what was exported answers differently,
             or the file cannot be written.
     """
-    from src.exporting.product import in_float, in_int8
-    from src.exporting.programs import Predictor
-    from src.targets import build
+    from src.analysis.export.product import in_float, in_int8
+    from src.analysis.export.programs import Predictor
+    from src.config.targets import build
 
     model, config = trained(record, checkpoint)
     data: TensorData = build(config["data"], "data", seed=config["seed"])

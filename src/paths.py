@@ -32,3 +32,13 @@ SWEEPS = OUTPUTS / "sweeps"
 def from_root(path: str) -> Path:
     """``path`` as it is when absolute, else below the project's root."""
     return ROOT / user_path(path)
+
+
+def shown(path: Path, base: Path | None = None) -> str:
+    """A path as short as it can be used from ``base``, or from here."""
+    base = base or Path.cwd()
+    real = path.parent.resolve() / path.name  # a program's own link stays: it may lead out of its environment
+    for one, other in ((path, base), (real, base.resolve())):
+        if one.is_relative_to(other):
+            return str(one.relative_to(other))
+    return str(path)

@@ -29,14 +29,14 @@ from rich.table import Table
 
 from src.command import exit_with, settings_in, status_of
 from src.errors import ConfigError, DataError, UserError
-from src.tracking.find import find
-from src.tracking.weights import trained
+from src.records.find import find
+from src.training.weights import trained
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from src.model.classifier import Classifier
+    from src.tasks.classification import Classifier
 
 _CHOICES = {"checkpoint": ("best", "last")}
 _STDIN = "-"
@@ -129,7 +129,7 @@ def _sorted_out(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
 def _sources(places: Iterable[str], leave_out: Callable[[str], None]) -> Iterator[Source]:
     """The pictures that were named, in that order, those in a folder by name."""
-    from src.data.pictures import is_picture, picture_files
+    from src.analysis.image_files import is_picture, picture_files
 
     for place in places:
         if place == _STDIN:
@@ -172,7 +172,7 @@ def _class_names(run: str, model: "Classifier", data: str) -> tuple[str, ...]:
     Raises:
         UserError: its model takes no pictures of 28 x 28.
     """
-    from src.targets import resolve
+    from src.config.targets import resolve
 
     shape = tuple(model.hparams["net"]["input_shape"])
     if shape != (28, 28):
@@ -197,7 +197,7 @@ def predictions(
     import numpy as np
     import torch
 
-    from src.model.losses import probabilities
+    from src.tasks.losses import probabilities
 
     readable = _readable(sources, leave_out)
     while batch := list(islice(readable, _BATCH)):
@@ -209,7 +209,7 @@ def predictions(
 
 
 def _readable(sources: Iterable[Source], leave_out: Callable[[str], None]) -> "Iterator[tuple[str, NDArray[np.uint8]]]":
-    from src.data.pictures import read_picture
+    from src.analysis.image_files import read_picture
 
     for source in sources:
         name = os.fsencode(source.name).decode(errors="replace")  # a name may hold bytes that no terminal shows

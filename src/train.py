@@ -11,7 +11,7 @@
     python -m src.train --help                                everything that can be set
 
 From top to bottom: ``main`` composes and checks the command line, claims a directory and hands over to Hydra; Hydra calls
-``job`` once, or once for each point of a multirun; ``src.run`` trains and keeps the record. A run that is resumed goes round
+``job`` once, or once for each point of a multirun; ``src.training.run`` trains and keeps the record. A run that is resumed goes round
 Hydra: its configuration is in its record.
 """
 
@@ -39,20 +39,22 @@ from src.launching.cluster import Place, as_overrides, place, requeue, requeued
 from src.launching.meeting import leave, meeting, report, speaks
 from src.launching.stop import end_on_stop, raise_on_stop, received
 from src.masking import conceal_words, is_masked, mask, reveal
-from src.paths import CONF, RUNS, SWEEPS
-from src.resume import changed, changed_sweep, check_unchanged, split_resume
-from src.run import begin, carry_out_job, follow, go_on, say
-from src.sweeps.leaderboard import leave_leaderboard
-from src.sweeps.overview import print_overview
+from src.paths import CONF, RUNS, SWEEPS, shown
+from src.records.environment import git
+from src.records.find import check_name, find_to_resume, of_slurm_job
+from src.records.lock import owned
+from src.records.record import RECORD, Record, claim
+from src.records.sweep import STORAGE, Sweep, find_sweep
+from src.sweeps.jobs import callbacks_of_trial, carry_out_job
+from src.sweeps.resume import changed_sweep, check_unchanged
 from src.sweeps.storage import check_storage
-from src.sweeps.sweep import STORAGE, Sweep, find_sweep
 from src.sweeps.workers import prepare_workers
 from src.terminal import survive_closed_output
-from src.tracking.card import print_card, shown
-from src.tracking.environment import git
-from src.tracking.find import check_name, find_to_resume, of_slurm_job
-from src.tracking.ownership import owned
-from src.tracking.record import RECORD, Record, claim
+from src.training.resume import changed, split_resume
+from src.training.run import begin, follow, go_on, say
+from src.views.card import print_card
+from src.views.leaderboard import leave_leaderboard
+from src.views.overview import print_overview
 
 register_resolvers()
 
@@ -153,13 +155,13 @@ def _as_another_rank(here: Place, line: CommandLine, resumes: bool) -> int:
         return 0
     if not resumes:
         _check_machine(make_plan(line).configs)
-    return follow(here)
+    return follow(here, callbacks_of_trial)
 
 
 def _check_machine(configs: list[dict[str, Any]]) -> None:
     """The checks that need torch, once the others have passed; still before anything is written."""
-    from src.fit import check_targets
     from src.launching.hardware import choose
+    from src.training.fit import check_targets
 
     for config in configs:
         hardware = choose(config["trainer"])
@@ -236,7 +238,7 @@ def _resume(record: Record, changes: list[str]) -> int:
     _announce(f"{record.values['id']} from where it was cut off", record.directory)
     _check_machine([config])
     try:
-        go_on(record.directory, config, changes)
+        go_on(record.directory, config, changes, callbacks_of_trial(record.directory, config))
     except Interrupted as stop:
         return _sum_up(record.directory, stop)
     return _sum_up(record.directory)
@@ -266,7 +268,9 @@ def _multirun(line: CommandLine, plan: Plan) -> int:
     trials = plan.search["n_trials"] if plan.search else len(plan.jobs or [])
     directory = claim(SWEEPS, "s")
     # A sweep's jobs run the code as it is now, whatever is committed while they do.
-    sweep = Sweep.start(directory, line, jobs=plan.jobs, trials=trials, mode=mode, search=plan.search, git=git())
+    sweep = Sweep.start(
+        directory, line.flags, line.overrides, jobs=plan.jobs, trials=trials, mode=mode, search=plan.search, git=git()
+    )
     return _sweep(sweep, line, plan)
 
 

@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from src.paths import ROOT
-from src.tracking.record import Record
+from src.records.record import Record
 from tests.conftest import SMALL
 
 SUCCESS, FAILURE, RUNNING, UNKNOWN = "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING", "STATUS_UNKNOWN"

@@ -12,11 +12,11 @@ import torch
 
 from src.config.command_line import parse
 from src.config.compose import preflight
-from src.fit import fit
+from src.fast.shared_memory import SharedSum
 from src.launching.hardware import choose
 from src.launching.ranks import launch
-from src.model.shared_sum import SharedSum
-from src.tracking.record import Record
+from src.records.record import Record
+from src.training.fit import fit
 
 
 class Collectives(pl.Callback):

@@ -20,19 +20,19 @@ import pytest
 # Before torch is imported: beside another busy process two OpenMP threads can be fifty times slower than one.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import src.tracking.find
+import src.records.find
 import src.train
 from src.config.command_line import parse
 from src.config.compose import preflight
-from src.fit import fit
 from src.launching.stop import STOP
+from src.loggers.tensorboard import close_session
 from src.paths import ROOT
-from src.run import _clear
-from src.tracking.checkpoints import newest
-from src.tracking.environment import environment
-from src.tracking.ownership import owned
-from src.tracking.record import Record
-from src.tracking.tensorboard import close_session
+from src.records.environment import environment
+from src.records.lock import owned
+from src.records.record import Record
+from src.training.checkpoints import newest
+from src.training.fit import fit
+from src.training.run import _clear
 
 # Commands started here stop by signals, even where this process was started as a background job that ignores them.
 for signum in (signal.SIGINT, signal.SIGHUP):
@@ -137,7 +137,7 @@ def train(command: Command) -> Command:
 @pytest.fixture
 def train_here(outputs: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Command]:
     """Like ``train``, but in this process, which spares it the imports: for single runs on one device."""
-    for module in (src.train, src.tracking.find):
+    for module in (src.train, src.records.find):
         monkeypatch.setattr(module, "RUNS", outputs / "runs")
         monkeypatch.setattr(module, "SWEEPS", outputs / "sweeps")
     monkeypatch.setattr(sys, "argv", ["src.train"])

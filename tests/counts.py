@@ -13,11 +13,11 @@ import torch
 
 from src.config.command_line import parse
 from src.config.compose import preflight
+from src.config.targets import build
 from src.data.mnist import MNIST
-from src.fit import make_classifier, make_trainer
 from src.launching.hardware import choose
 from src.launching.ranks import launch
-from src.targets import build
+from src.training.fit import make_classifier, make_trainer
 
 
 def count(config: dict[str, Any], directory: str) -> dict[str, Any]:

@@ -17,10 +17,10 @@ import torch
 
 from src.config.command_line import parse
 from src.config.compose import preflight
-from src.fit import fit
-from src.model.threads import independent_of_threads
+from src.fast.threads import independent_of_threads
 from src.numerics import OFF, strict_mode
-from src.tracking.record import Record
+from src.records.record import Record
+from src.training.fit import fit
 
 # Some hundred steps each. More threads than one take part from 2**15 numbers on, so some batches and layers are large.
 CHOICES = [

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import multiprocessing
 
+from src.fast import shared_memory as shared_sum
+from src.fast.shared_memory import SharedSum
 from src.launching.ranks import stay_on_this_machine
-from src.model import shared_sum
-from src.model.shared_sum import SharedSum
 
 RANKS, NUMBERS, ROUNDS = 3, 1000, 50
 

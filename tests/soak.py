@@ -36,16 +36,16 @@ from typing import Any
 
 import psutil
 
-import src.fit  # before anything is forked
 import src.train
+import src.training.fit  # before anything is forked
 from src.errors import Interrupted
 from src.launching.stop import raise_on_stop
-from src.model.classifier import Classifier
+from src.loggers.tensorboard import TensorBoard
 from src.paths import ROOT
-from src.tracking.checkpoints import DurableCheckpointIO, load, newest
-from src.tracking.environment import _cpu
-from src.tracking.record import Record
-from src.tracking.tensorboard import TensorBoard
+from src.records.environment import _cpu
+from src.records.record import Record
+from src.tasks.classification import Classifier
+from src.training.checkpoints import DurableCheckpointIO, load, newest
 from tests.outcome import differences, outcome
 
 # A run of about a second: 63 steps an epoch, dropout, augmentation, a schedule of its own for every step.
@@ -240,7 +240,7 @@ def kill(soak: Soak, tally: Tally, times: int, devices: int) -> None:
 def kill_in_checkpoint(soak: Soak, tally: Tally, times: int) -> None:
     """kill -9 while checkpoints are written one after the other."""
     folder = soak.folder / "written"
-    checkpoint = {"epoch": 0, "weights": src.fit.torch.arange(250_000)}
+    checkpoint = {"epoch": 0, "weights": src.training.fit.torch.arange(250_000)}
 
     def write() -> None:
         writer = DurableCheckpointIO()

@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.modules.module import register_module_forward_hook
 
-from src.model.backprop import Backprop
-from src.model.losses import CrossEntropy, make_loss, outputs_for, squared_error
-from src.model.mlp import MLP
+from src.fast.backprop import Backprop
+from src.models.mlp import MLP
+from src.tasks.losses import CrossEntropy, make_loss, outputs_for, squared_error
 
 
 @given(

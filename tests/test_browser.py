@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Frame, Page, sync_playwright
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from src.tracking.record import Record
+from src.records.record import Record
 from tests.boards import FAILURE, SUCCESS, Dashboard, dashboard, eventually, records, trained, wait_for
 
 __all__ = ["trained"]  # a fixture

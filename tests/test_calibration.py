@@ -9,13 +9,13 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from src.calibration import fit_temperature
+from src.analysis.calibration import fit_temperature
 from src.callbacks.after_test import Outcome
 from src.callbacks.results import calibration
 from src.errors import UserError
 from src.evaluate import main
-from src.model.losses import columns, predicted, probabilities
-from src.tracking.record import Record
+from src.records.record import Record
+from src.tasks.losses import columns, predicted, probabilities
 from tests.conftest import Command, MakeRun
 
 CALIBRATION = "events.out.tfevents.*.calibration"

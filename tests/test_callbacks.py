@@ -21,8 +21,8 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from torchvision.utils import make_grid
 
 from src.data.mnist import MNIST
-from src.model.classifier import Classifier
 from src.paths import ROOT
+from src.tasks.classification import Classifier
 from tests.conftest import SMALL, Command
 
 

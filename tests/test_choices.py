@@ -20,11 +20,11 @@ from src.data.augment import Augmentation
 from src.data.mnist import KMNIST, MNIST, QMNIST, FashionMNIST
 from src.data.points import Points
 from src.errors import ConfigError, DataError
-from src.fit import check_targets
-from src.model.classifier import Classifier
-from src.model.losses import binary_cross_entropy, make_loss, outputs_for, predicted, squared_error
-from src.model.optimizers import Muon, orthogonalised
+from src.optim.optimizers import Muon, orthogonalised
 from src.paths import CONF
+from src.tasks.classification import Classifier
+from src.tasks.losses import binary_cross_entropy, make_loss, outputs_for, predicted, squared_error
+from src.training.fit import check_targets
 from tests.conftest import Command
 from tests.idx import small_images
 from tests.losses import Losses
@@ -203,7 +203,7 @@ def test_one_step_of_the_articles_second_example_follows_the_chain_rule():
     data.setup("fit")
     x, y = (tensor.numpy().astype(np.float64) for tensor in data.train_set)
     torch.manual_seed(0)
-    net = {"_target_": "src.model.mlp.MLP", "input_shape": [2], "outputs": 1, "hidden": [1], "activation": "sigmoid"}
+    net = {"_target_": "src.models.mlp.MLP", "input_shape": [2], "outputs": 1, "hidden": [1], "activation": "sigmoid"}
     model = Classifier(net=net, loss="binary_cross_entropy").double()
     first, second = model.net.layers[0], model.net.layers[2]
     w1, b1 = first.weight.detach().numpy().copy(), first.bias.detach().numpy().copy()

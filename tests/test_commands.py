@@ -125,13 +125,13 @@ def test_a_failed_job_leaves_the_others_alone_and_the_sweep_does_not_end_well(tr
 
 def test_an_error_of_ours_is_one_line_on_the_terminal_and_a_traceback_in_the_log(train: Command, tmp_path: Path):
     project = copy_of_the_project(tmp_path)
-    (project / "src" / "model" / "broken.py").write_text(
+    (project / "src" / "models" / "broken.py").write_text(
         "from torch import nn\n\n\nclass Broken(nn.Module):\n"
         "    def __init__(self, *, input_shape, outputs):\n        super().__init__()\n        self.layer = nn.Linear(1, 1)\n\n"
         "    def forward(self, x):\n        raise RuntimeError('no way through')\n"
     )
     (project / "conf" / "model" / "broken.yaml").write_text(
-        "_target_: src.model.broken.Broken\nloss: cross_entropy\ngradient_clip_norm: null\n"
+        "_target_: src.models.broken.Broken\nloss: cross_entropy\ngradient_clip_norm: null\n"
     )
     words = [word for word in SMALL if not word.startswith("model.")]
     for devices in (1, 2):
@@ -148,7 +148,7 @@ def test_an_error_of_ours_is_one_line_on_the_terminal_and_a_traceback_in_the_log
 @pytest.mark.parametrize("flag", [["-m"], pytest.param(["--multirun"], marks=pytest.mark.slow)])
 def test_a_rank_that_fails_in_the_middle_of_a_sweep_costs_that_job_alone(flag: list[str], tmp_path: Path):
     project = copy_of_the_project(tmp_path)
-    (project / "src" / "model" / "trap.py").write_text(
+    (project / "src" / "models" / "trap.py").write_text(
         "import os\n\nfrom torch import nn\n\n\nclass Trap(nn.Module):\n"
         "    def __init__(self, *, input_shape, outputs, armed):\n        super().__init__()\n"
         "        self.armed, self.layer = armed, nn.Linear(784, outputs)\n\n"
@@ -156,7 +156,7 @@ def test_a_rank_that_fails_in_the_middle_of_a_sweep_costs_that_job_alone(flag: l
         "            raise RuntimeError('the trap')\n        return self.layer(x.flatten(1))\n"
     )
     (project / "conf" / "model" / "trap.yaml").write_text(
-        "_target_: src.model.trap.Trap\narmed: false\nloss: cross_entropy\ngradient_clip_norm: null\n"
+        "_target_: src.models.trap.Trap\narmed: false\nloss: cross_entropy\ngradient_clip_norm: null\n"
     )
     words = [word for word in SMALL if not word.startswith("model.")]
     # The flag stands last or in the middle, where Hydra itself would not take it.

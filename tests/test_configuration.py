@@ -21,7 +21,7 @@ from src.config.compose import make_plan, preflight
 from src.config.schema import GROUPS
 from src.errors import ConfigError
 from src.paths import CONF, ROOT
-from src.tracking.find import check_name
+from src.records.find import check_name
 from tests.conftest import Command, MakeRun, copy_of_the_project
 
 
@@ -204,7 +204,7 @@ def test_a_setting_that_a_file_lacks_is_named_by_its_dotted_key(
 ):
     conf = tmp_path / "conf"
     shutil.copytree(CONF, conf)
-    target = {"data": "src.data.points.Points", "model": "src.model.mlp.MLP"}[group]
+    target = {"data": "src.data.points.Points", "model": "src.models.mlp.MLP"}[group]
     (conf / group / "mine.yaml").write_text(f"_target_: {target}\n{text}\n")
     monkeypatch.setattr(composing, "CONF", conf)
     sentence = refusal(f"{group}=mine", "schedule=plateau", *words)
@@ -344,7 +344,7 @@ def test_any_directory_name_survives_hydras_grammar(name: str):
     assert OverridesParser.create().parse_override(quoted_override("hydra.run.dir", path)).value() == str(path)
 
 
-@given(st.floats() | st.integers() | st.text(max_size=8) | st.none() | st.booleans())
+@given(st.floats(allow_subnormal=False) | st.integers() | st.text(max_size=8) | st.none() | st.booleans())
 def test_a_rate_is_accepted_exactly_when_it_is_a_finite_number_above_zero(compose: Callable[..., Any], value: object):
     from src.config.check import check
 

@@ -20,8 +20,8 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from src.dashboard.names import readable_names
 from src.dashboard.view import View
 from src.paths import ROOT
-from src.runs.scalars import curves
-from src.tracking.ownership import owned
+from src.records.lock import owned
+from src.views.scalars import curves
 from tests.boards import FAILURE, SUCCESS, dashboard, eventually, records, trained, wait_for
 from tests.conftest import Command, MakeRun
 

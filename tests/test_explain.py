@@ -16,10 +16,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from src.callbacks.after_test import Outcome
 from src.errors import UserError
 from src.explain import _chosen, attribute, main
-from src.model.classifier import Classifier
 from src.paths import ROOT
-from src.runs.scalars import curves
-from src.tracking.record import Record
+from src.records.record import Record
+from src.tasks.classification import Classifier
+from src.views.scalars import curves
 from tests.conftest import SMALL, Command, MakeRun
 
 
@@ -50,7 +50,7 @@ def images(directory: Path) -> set[str]:
 def model(activation: str = "relu", outputs: int = 10) -> Classifier:
     torch.manual_seed(0)
     shape = {"input_shape": [28, 28], "outputs": outputs, "hidden": [32, 16], "activation": activation}
-    return Classifier(net={"_target_": "src.model.mlp.MLP", **shape}, mean=127.5, std=127.5).eval()
+    return Classifier(net={"_target_": "src.models.mlp.MLP", **shape}, mean=127.5, std=127.5).eval()
 
 
 def pictures(count: int) -> torch.Tensor:

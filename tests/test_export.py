@@ -17,23 +17,23 @@ import onnxruntime
 import pytest
 import torch
 
+from src.analysis.export.int8 import SETTINGS
+from src.analysis.export.product import in_float, in_int8
+from src.analysis.export.programs import Predictor
 from src.config.command_line import parse
 from src.config.compose import preflight
 from src.data.mnist import MNIST
 from src.data.points import Points
 from src.export import main
-from src.exporting.int8 import SETTINGS
-from src.exporting.product import in_float, in_int8
-from src.exporting.programs import Predictor
-from src.fit import fit
-from src.model.classifier import Classifier
-from src.model.losses import probabilities
-from src.model.mlp import ACTIVATIONS, MLP, NORMS
+from src.models.mlp import ACTIVATIONS, MLP, NORMS
 from src.paths import ROOT
+from src.records.environment import environment
+from src.records.lock import owned
+from src.records.record import Record
 from src.runs.__main__ import main as runs
-from src.tracking.environment import environment
-from src.tracking.ownership import owned
-from src.tracking.record import Record
+from src.tasks.classification import Classifier
+from src.tasks.losses import probabilities
+from src.training.fit import fit
 from tests.conftest import SMALL
 
 # Forgetting and normalising while it trains, and averaging: all that must be settled in what is exported.
@@ -304,7 +304,7 @@ def _exports_well(activation: str, norm: str | None, form: str) -> None:
     data = Points(val_size=0)
     data.setup("test")
     net = {
-        "_target_": "src.model.mlp.MLP",
+        "_target_": "src.models.mlp.MLP",
         "input_shape": [2],
         "outputs": 2,
         "hidden": [8, 6],

@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim.lr_scheduler import StepLR
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from src.model.flat import FlatAdam
+from src.fast.flat import FlatAdam
 
 KINDS = [(torch.optim.Adam, {}), (torch.optim.Adam, {"weight_decay": 0.1}), (torch.optim.AdamW, {"betas": (0.8, 0.9)})]
 

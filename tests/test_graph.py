@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from src.model.graph import Capture, ChunkGraph
-from src.model.steps import Steps, _changes_lr_only
+from src.fast.graph import Capture, ChunkGraph
+from src.fast.steps import Steps, _changes_lr_only
 from tests.outcome import curves
 from tests.test_training import weights
 

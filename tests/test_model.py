@@ -14,13 +14,13 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 
 from src.errors import UserError
-from src.model import schedules
-from src.model.classifier import Classifier
-from src.model.mlp import MLP
-from src.model.optimizers import Muon
+from src.models.mlp import MLP
+from src.optim import schedules
+from src.optim.optimizers import Muon
 from src.paths import ROOT
+from src.tasks.classification import Classifier
 
-NET = {"_target_": "src.model.mlp.MLP", "input_shape": [28, 28], "outputs": 10, "hidden": [128, 64]}
+NET = {"_target_": "src.models.mlp.MLP", "input_shape": [28, 28], "outputs": 10, "hidden": [128, 64]}
 
 
 def test_the_default_network_is_784_128_64_10_with_109386_parameters():

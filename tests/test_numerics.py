@@ -14,11 +14,11 @@ import torch
 from lightning.pytorch.plugins.precision import HalfPrecision, MixedPrecision, Precision
 from torch import nn
 
-from src.model.losses import make_loss
-from src.model.mlp import MLP
-from src.model.threads import ThreadTrial, independent_of_threads
+from src.fast.threads import ThreadTrial, independent_of_threads
+from src.models.mlp import MLP
 from src.numerics import OFF, branch_for, strict_mode
 from src.paths import ROOT
+from src.tasks.losses import make_loss
 from tests.conftest import Command
 
 Fit = Callable[..., dict[str, Any]]

@@ -17,18 +17,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from src.analysis.image_files import read_picture
 from src.callbacks.results import RESULTS
 from src.config.command_line import parse
 from src.config.compose import preflight
 from src.data.mnist import KMNIST, MNIST, QMNIST, FashionMNIST
 from src.data.module import TensorData
-from src.data.pictures import read_picture
 from src.errors import DataError
-from src.fit import fit
-from src.model.classifier import Classifier
 from src.paths import ROOT
 from src.predict import main
-from src.tracking.record import Record
+from src.records.record import Record
+from src.tasks.classification import Classifier
+from src.training.fit import fit
 from tests.idx import small_images
 
 COUNT = 200

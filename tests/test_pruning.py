@@ -13,7 +13,7 @@ from src.callbacks.pruning import sparsity
 from src.config.command_line import parse
 from src.config.compose import preflight
 from src.errors import ConfigError, Interrupted, UserError
-from src.model.classifier import Classifier
+from src.tasks.classification import Classifier
 from tests.conftest import SMALL, Command
 from tests.outcome import curves, differences, outcome
 from tests.test_resume import Cut

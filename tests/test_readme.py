@@ -28,7 +28,7 @@ def project(tmp_path: Path) -> Path:
 def test_readme_shows_one_of_each_kind():
     assert set(FILES) == {
         "conf/optimizer/radam.yaml",
-        "src/model/cnn.py",
+        "src/models/cnn.py",
         "conf/model/cnn.yaml",
         "src/data/stripes.py",
         "conf/data/stripes.yaml",
@@ -82,7 +82,7 @@ def test_settings_of_ones_own_objects_are_checked_too(project: Path, tmp_path: P
 def test_the_commands_of_readme_are_understood():
     from src.config.command_line import parse
     from src.config.compose import preflight
-    from src.resume import split_resume
+    from src.training.resume import split_resume
 
     commands = re.findall(r"^python -m src\.train\b([^\n#]*)", README, re.MULTILINE)
     assert len(commands) >= 6

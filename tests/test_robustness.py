@@ -12,12 +12,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.nn import functional as F
 
 import src.evaluate
-from src.data import corruptions
+from src.analysis import corruptions
 from src.data.mnist import MNIST
 from src.errors import ConfigError, Interrupted, UserError
-from src.model.attacks import fgsm, input_gradient, pgd
-from src.model.classifier import Classifier
-from src.tracking.record import Record
+from src.records.record import Record
+from src.tasks.attacks import fgsm, input_gradient, pgd
+from src.tasks.classification import Classifier
 from tests.conftest import SMALL, Command
 from tests.outcome import differences, outcome
 from tests.test_resume import Cut
@@ -37,7 +37,7 @@ def images() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.fixture(scope="module", params=["cross_entropy", "squared_error"])
 def model(request: pytest.FixtureRequest) -> Classifier:
     torch.manual_seed(0)
-    net = {"_target_": "src.model.mlp.MLP", "input_shape": [28, 28], "outputs": 10, "hidden": [16]}
+    net = {"_target_": "src.models.mlp.MLP", "input_shape": [28, 28], "outputs": 10, "hidden": [16]}
     return Classifier(net=net, loss=request.param, mean=127.5, std=127.5).eval()
 
 
@@ -64,7 +64,7 @@ def test_an_attack_stays_within_epsilon_and_the_range_and_raises_the_loss(model,
 
 def test_the_gradient_is_that_of_the_loss_written_out(images):
     torch.manual_seed(0)
-    net = {"_target_": "src.model.mlp.MLP", "input_shape": [28, 28], "outputs": 10, "hidden": []}
+    net = {"_target_": "src.models.mlp.MLP", "input_shape": [28, 28], "outputs": 10, "hidden": []}
     linear = Classifier(net=net, mean=100.0, std=50.0).eval()
     inputs, labels = images[0].float(), images[1]
     weight = linear.net.get_parameter("layers.0.weight").detach()

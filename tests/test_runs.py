@@ -23,14 +23,14 @@ from rich.console import Console
 from src.dashboard.names import readable_names
 from src.errors import ConfigError
 from src.paths import ROOT
-from src.runs.filters import Filter
-from src.runs.listing import best, order
-from src.sweeps.leaderboard import make_leaderboard
-from src.sweeps.sweep import Sweep
-from src.tracking.card import print_card
-from src.tracking.find import find_before
-from src.tracking.record import Record
-from src.tracking.settings import data_of, differing, settings_of
+from src.records.filters import Filter
+from src.records.find import find_before
+from src.records.record import Record
+from src.records.settings import data_of, differing, settings_of
+from src.records.sweep import Sweep
+from src.views.card import print_card
+from src.views.leaderboard import make_leaderboard
+from src.views.listing import best, order
 from tests.conftest import SMALL, Command, Finished, MakeRun
 
 
@@ -559,7 +559,7 @@ def test_a_foreign_archive_in_the_trash_writes_nowhere_else(runs, outputs: Path,
 
 
 def test_every_point_is_exported(train_here: Command, runs, tmp_path: Path):
-    from src.runs.scalars import curves
+    from src.views.scalars import curves
 
     [directory] = train_here("seed=3").directories
     file = tmp_path / "curves.csv"

@@ -21,17 +21,17 @@ import pytest
 
 from src.config.command_line import CommandLine, parse
 from src.config.compose import make_plan
+from src.config.space import split_space
 from src.errors import ConfigError, UserError
 from src.launching.share import gpus_of_a_job
 from src.launching.stop import received
 from src.paths import ROOT
-from src.resume import check_unchanged
-from src.sweeps.leaderboard import make_leaderboard
-from src.sweeps.space import split_space
+from src.records.record import Record
+from src.records.sweep import Sweep
+from src.sweeps.resume import check_unchanged
 from src.sweeps.storage import check_storage
 from src.sweeps.study import open_study, search, trial_of
-from src.sweeps.sweep import Sweep
-from src.tracking.record import Record
+from src.views.leaderboard import make_leaderboard
 from tests.conftest import SMALL, Command, Finished, copy_of_the_project
 
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
@@ -66,9 +66,9 @@ NO_MODEL = [word for word in SMALL if not word.startswith("model.")]
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     folder = copy_of_the_project(tmp_path / "project")
-    (folder / "src" / "model" / "faulty.py").write_text(FAULTY)
+    (folder / "src" / "models" / "faulty.py").write_text(FAULTY)
     (folder / "conf" / "model" / "faulty.yaml").write_text(
-        "_target_: src.model.faulty.Faulty\nwidth: 8\nloss: cross_entropy\ngradient_clip_norm: null\n"
+        "_target_: src.models.faulty.Faulty\nwidth: 8\nloss: cross_entropy\ngradient_clip_norm: null\n"
     )
     return folder
 
@@ -332,7 +332,9 @@ def a_sweep(folder: Path, trials: int, **settings: Any) -> Sweep:
     folder.mkdir(parents=True, exist_ok=True)
     usual = {"sampler": "tpe", "pruner": "none", "startup_trials": 2, "seed": 0, "storage": None}
     line = CommandLine(["--multirun"], [], True, None)
-    return Sweep.start(folder, line, jobs=None, trials=trials, mode="max", search={**usual, **settings}, git=None)
+    return Sweep.start(
+        folder, line.flags, line.overrides, jobs=None, trials=trials, mode="max", search={**usual, **settings}, git=None
+    )
 
 
 def answer(folder: Path, answers: Callable[[int], dict[str, Any]]) -> Callable[[Sequence[Sequence[str]], int], None]:
@@ -468,7 +470,9 @@ def a_grid(folder: Path, jobs: list[list[str]], values: Sequence[float | None]) 
     """A grid whose jobs have ended with these values; None failed."""
     folder.mkdir(parents=True)
     line = CommandLine(["--multirun"], [], True, None)
-    sweep = Sweep.start(folder, line, jobs=jobs, trials=len(jobs), mode="max", search=None, git=None)
+    sweep = Sweep.start(
+        folder, line.flags, line.overrides, jobs=jobs, trials=len(jobs), mode="max", search=None, git=None
+    )
     answer(folder, lambda n: {"value": values[n], "status": "failed" if values[n] is None else "done"})(jobs, 0)
     return sweep
 
@@ -610,7 +614,9 @@ def test_a_storage_is_checked_before_a_sweep_writes_anything(train: Command, tmp
 def test_a_sweep_resumes_only_with_the_jobs_it_began_with(tmp_path: Path, sweeper: str):
     line = parse(["-m", f"hydra/sweeper={sweeper}", "optimizer=glob(ada*)", "hydra/launcher=joblib"])
     plan = make_plan(line)
-    sweep = Sweep.start(tmp_path, line, jobs=plan.jobs, trials=2, mode="max", search=plan.search, git=None)
+    sweep = Sweep.start(
+        tmp_path, line.flags, line.overrides, jobs=plan.jobs, trials=2, mode="max", search=plan.search, git=None
+    )
     check_unchanged(sweep, make_plan(parse(["-m", f"hydra/sweeper={sweeper}", "optimizer=glob(ada*)"])))
     if plan.search:
         search(sweep, plan.space, [], answer(tmp_path, lambda n: {"value": 0.5}), at_once=2, max_epochs=3)

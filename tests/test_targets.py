@@ -18,11 +18,11 @@ from torch import nn
 from src.config.check import check
 from src.config.command_line import parse
 from src.config.compose import preflight
+from src.config.targets import build, check_call, check_name, resolve
 from src.errors import ConfigError
-from src.fit import check_targets
 from src.paths import ROOT
-from src.targets import build, check_call, check_name, resolve
-from src.unsupported import check_callback, check_network, check_optimizer
+from src.training.fit import check_targets
+from src.training.unsupported import check_callback, check_network, check_optimizer
 from tests.conftest import SMALL, Command, copy_of_the_project
 
 GROUPS = ("data", "model", "optimizer", "schedule", "callbacks", "logger")
@@ -35,21 +35,21 @@ HOSTILE = [
     "torch.optim.sgd.torch.load",
     "torch.optim.lr_scheduler",
     "torch.optim.optimizer.torch",
-    "src.model.mlp.nn",
-    "src.model.mlp.math.prod",
-    "src.model.classifier.build",
-    "src.model..mlp.MLP",
-    "src.model.mlp.MLP.__init__",
-    "src.model.mlp.MLP.load_state_dict",
-    "src.model.mlp.__loader__",
+    "src.models.mlp.nn",
+    "src.models.mlp.math.prod",
+    "src.tasks.classification.build",
+    "src.models..mlp.MLP",
+    "src.models.mlp.MLP.__init__",
+    "src.models.mlp.MLP.load_state_dict",
+    "src.models.mlp.__loader__",
     "src.train.main",
-    "src.targets.build",
+    "src.config.targets.build",
     "lightning.pytorch.callbacks.LambdaCallback",
     "hydra.utils.get_method",
     "SRC.model.mlp.MLP",
-    " src.model.mlp.MLP",
-    "src/model/mlp.MLP",
-    "../src.model.mlp.MLP",
+    " src.models.mlp.MLP",
+    "src/models/mlp.MLP",
+    "../src.models.mlp.MLP",
     "",
     None,
     7,
@@ -84,7 +84,7 @@ def test_names_off_the_list_are_refused_before_anything_is_imported(target: str)
         ["+callbacks.evil={_target_:os.system,command:true}"],
         ["+callbacks.evil={_target_:lightning.pytorch.callbacks.LambdaCallback,setup:{_target_:os.system}}"],
         ["model._target_=${oc.env:HOME}"],
-        ["optimizer._target_=src.model.mlp.MLP"],
+        ["optimizer._target_=src.models.mlp.MLP"],
         ["logger.tensorboard._target_=src.callbacks.progress.Progress"],
     ],
 )
@@ -102,7 +102,7 @@ SPELLINGS = [
     "./{}",
     "${{oc.env:HOME,{}}}",
     "${{{}}}",
-    "src.model.mlp.{}",
+    "src.models.mlp.{}",
     "torch.optim.{}",
     "src.{}",
 ]
@@ -119,7 +119,7 @@ def hostile_nodes(draw: st.DrawFn) -> object:
         st.sampled_from([{}, {"_partial_": True}, {"_args_": ["x"]}, {"_recursive_": True}, {"_convert_": "all"}])
     )
     for _ in range(draw(st.integers(0, 2))):
-        node = draw(st.sampled_from([{"inner": node}, [node], {"_target_": "src.model.mlp.MLP", "hidden": node}]))
+        node = draw(st.sampled_from([{"inner": node}, [node], {"_target_": "src.models.mlp.MLP", "hidden": node}]))
     return draw(st.sampled_from([node, target]))
 
 
@@ -145,13 +145,12 @@ def test_nothing_hostile_is_reached_wherever_it_stands_in_a_configuration(node: 
     [
         ("data", "src.data.archives.unpack", "derived from src.data.module.TensorData"),
         ("data", "src.data.module.TensorData", "derived from"),
-        ("model", "src.model.classifier.build", "defines no 'build'"),
-        ("model", "src.model.schedules.cosine", "derived from torch.nn.Module"),
-        ("logger", "src.tracking.record.claim", "derived from lightning.pytorch.loggers.Logger"),
-        ("logger", "src.tracking.logs.log_to", "derived from"),
+        ("model", "src.models.mlp.pairwise", "defines no 'pairwise'"),
+        ("callbacks", "src.callbacks.curves.point_is_due", "derived from lightning.pytorch.Callback"),
+        ("logger", "src.loggers.tensorboard.close_session", "derived from lightning.pytorch.loggers.Logger"),
         ("callbacks", "src.callbacks.progress.Bar", "defines no 'Bar'"),
         ("optimizer", "torch.optim.Adagradd", "did you mean 'Adagrad'"),
-        ("model", "src.model.mlp.MLPP", "did you mean 'MLP'"),
+        ("model", "src.models.mlp.MLPP", "did you mean 'MLP'"),
     ],
 )
 def test_a_name_must_lead_to_the_right_kind_of_thing(group: str, target: str, said: str):
@@ -161,9 +160,9 @@ def test_a_name_must_lead_to_the_right_kind_of_thing(group: str, target: str, sa
 
 def test_an_argument_the_program_adds_must_be_taken_and_cannot_be_set():
     with pytest.raises(ConfigError, match="must take an argument 'colour'"):
-        check_call({"_target_": "src.model.mlp.MLP"}, "model", ["input_shape", "outputs", "colour"])
+        check_call({"_target_": "src.models.mlp.MLP"}, "model", ["input_shape", "outputs", "colour"])
     with pytest.raises(ConfigError, match=r"model.outputs cannot be set"):
-        check_call({"_target_": "src.model.mlp.MLP", "outputs": 3}, "model", ["input_shape", "outputs"])
+        check_call({"_target_": "src.models.mlp.MLP", "outputs": 3}, "model", ["input_shape", "outputs"])
 
 
 def test_an_argument_the_target_does_not_take_is_named_with_the_nearest():
@@ -173,7 +172,7 @@ def test_an_argument_the_target_does_not_take_is_named_with_the_nearest():
 
 def test_a_missing_argument_is_named():
     with pytest.raises(ConfigError, match=r"model.outputs is missing"):
-        check_call({"_target_": "src.model.mlp.MLP"}, "model", ["input_shape"])
+        check_call({"_target_": "src.models.mlp.MLP"}, "model", ["input_shape"])
 
 
 def test_an_optimizer_of_torch_needs_no_code_here():
@@ -183,7 +182,7 @@ def test_an_optimizer_of_torch_needs_no_code_here():
 
 def test_a_name_is_refused_without_importing_its_module():
     code = (
-        "import sys\nfrom src.targets import check_name\nfrom src.errors import ConfigError\n"
+        "import sys\nfrom src.config.targets import check_name\nfrom src.errors import ConfigError\n"
         "try:\n    check_name('antigravity.fly', 'model')\nexcept ConfigError:\n    sys.exit('antigravity' in sys.modules)\n"
         "sys.exit('accepted')"
     )
@@ -204,8 +203,8 @@ def test_a_network_that_trains_itself_or_expects_a_setting_of_the_training_is_re
 
     for network, message in ((pl.LightningModule, "training_step"), (Trains, "training_step"), (Reserved, "'loss'")):
         with pytest.raises(ConfigError, match=message):
-            check_network(network, "src.model.mine.Mine", ["loss"])
-    check_network(nn.Module, "src.model.mine.Mine", ["loss"])
+            check_network(network, "src.models.mine.Mine", ["loss"])
+    check_network(nn.Module, "src.models.mine.Mine", ["loss"])
 
 
 def test_an_optimizer_that_must_compute_the_loss_itself_is_refused():
@@ -260,21 +259,21 @@ def test_callbacks_of_lightning_that_work_are_accepted(fit_here):
 def test_what_would_be_ignored_is_refused_by_the_command(command: Command, tmp_path: Path):
     project = copy_of_the_project(tmp_path / "project")
     files = {
-        "src/model/mine.py": "import lightning.pytorch as pl\n\n\nclass Mine(pl.LightningModule):\n"
+        "src/models/mine.py": "import lightning.pytorch as pl\n\n\nclass Mine(pl.LightningModule):\n"
         "    def __init__(self, *, input_shape, outputs):\n        super().__init__()\n",
-        "conf/model/mine.yaml": "_target_: src.model.mine.Mine\nloss: cross_entropy\ngradient_clip_norm: null\n",
+        "conf/model/mine.yaml": "_target_: src.models.mine.Mine\nloss: cross_entropy\ngradient_clip_norm: null\n",
         "src/callbacks/swa.py": "from lightning.pytorch.callbacks import StochasticWeightAveraging\n\n\n"
         "class SWA(StochasticWeightAveraging):\n    pass\n",
         "conf/callbacks/swa.yaml": "swa:\n  _target_: src.callbacks.swa.SWA\n  swa_lrs: 0.1\n",
-        "src/tracking/mine.py": "from lightning.pytorch.loggers import CSVLogger\n\n\nclass Mine(CSVLogger):\n    pass\n",
-        "conf/logger/mine.yaml": "mine:\n  _target_: src.tracking.mine.Mine\n",
+        "src/loggers/mine.py": "from lightning.pytorch.loggers import CSVLogger\n\n\nclass Mine(CSVLogger):\n    pass\n",
+        "conf/logger/mine.yaml": "mine:\n  _target_: src.loggers.mine.Mine\n",
     }
     for name, text in files.items():
         (project / name).write_text(text)
     for word, message in (
-        ("model=mine", "error: model._target_='src.model.mine.Mine' has a method training_step"),
+        ("model=mine", "error: model._target_='src.models.mine.Mine' has a method training_step"),
         ("callbacks=swa", "error: callbacks.swa is a StochasticWeightAveraging of Lightning's"),
-        ("logger=mine", "derived from src.tracking.loggers.OnOptimizerStep"),
+        ("logger=mine", "derived from src.loggers.csv.OnOptimizerStep"),
     ):
         done = command("train", word, cwd=project)
         assert done.status == 2
@@ -282,11 +281,11 @@ def test_what_would_be_ignored_is_refused_by_the_command(command: Command, tmp_p
         assert len(done.stderr.splitlines()) == 1
         assert not done.outputs.exists()
 
-    with (project / "src/model/schedules.py").open("a") as file:
+    with (project / "src/optim/schedules.py").open("a") as file:
         file.write(
             "\n\ndef mine(optimizer, *, steps_per_epoch, max_epochs):\n    return {'scheduler': StepLR(optimizer, 1)}\n"
         )
-    (project / "conf/schedule/mine.yaml").write_text("_target_: src.model.schedules.mine\n")
+    (project / "conf/schedule/mine.yaml").write_text("_target_: src.optim.schedules.mine\n")
     done = command("train", *SMALL, "schedule=mine", cwd=project)
     assert done.status == 1
-    assert "error: src.model.schedules.mine returned a dict: it must return one scheduler" in done.stderr
+    assert "error: src.optim.schedules.mine returned a dict: it must return one scheduler" in done.stderr

@@ -24,13 +24,13 @@ from tensorboard.util.tensor_util import make_ndarray
 
 from src.config.command_line import CommandLine
 from src.files import write
+from src.loggers.hparams import hparams
+from src.loggers.tensorboard import TensorBoard, close_session
 from src.paths import ROOT
-from src.sweeps.sweep import Sweep
-from src.tracking.checkpoints import DurableCheckpointIO
-from src.tracking.hparams import hparams
-from src.tracking.ownership import owned
-from src.tracking.record import Record, claim
-from src.tracking.tensorboard import TensorBoard, close_session
+from src.records.lock import owned
+from src.records.record import Record, claim
+from src.records.sweep import Sweep
+from src.training.checkpoints import DurableCheckpointIO
 from tests.conftest import Command, MakeRun
 
 Fit = Callable[..., dict[str, Any]]
@@ -62,12 +62,12 @@ def test_ids_tell_the_time_everywhere_alike(tmp_path: Path, monkeypatch: pytest.
     assert abs(times[0] - datetime.now(UTC)) < timedelta(minutes=1)
 
 
-# Work on a run, in a process of its own, as src.run does; with "leave" the process dies and one it has forked lives on.
+# Work on a run, in a process of its own, as src.training.run does; with "leave" the process dies and one it has forked lives on.
 WORK = """
 import os, signal, sys, time
 from pathlib import Path
-from src.tracking.ownership import owned, owner
-from src.tracking.record import Record
+from src.records.lock import owned, owner
+from src.records.record import Record
 directory = Path(sys.argv[1])
 with owned(directory):
     record = Record.load(directory)
@@ -165,7 +165,16 @@ def test_the_latest_sweep_is_the_last_that_began(outputs: Path, command: Command
         ("s20260101-003000-bbbb", "2026-01-01T00:30:00"),
     ):
         make_run("seed=1", sweep=name)
-        sweep = Sweep.start(outputs / "sweeps" / name, line, jobs=None, trials=1, mode="max", search=None, git=None)
+        sweep = Sweep.start(
+            outputs / "sweeps" / name,
+            line.flags,
+            line.overrides,
+            jobs=None,
+            trials=1,
+            mode="max",
+            search=None,
+            git=None,
+        )
         sweep.values["started"] = f"{started}+00:00"
         sweep.save()
     (outputs / "sweeps" / "s20270101-000000-cccc").mkdir()

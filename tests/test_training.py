@@ -18,9 +18,9 @@ from torch.nn import functional as F
 
 from src.data.mnist import MNIST
 from src.errors import NonFiniteLoss
-from src.model.classifier import Classifier
 from src.paths import ROOT
 from src.randomness import epoch_order
+from src.tasks.classification import Classifier
 from tests.losses import Losses
 from tests.outcome import curves
 

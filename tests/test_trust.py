@@ -24,12 +24,12 @@ from src.launching.cluster import Place
 from src.launching.meeting import Meeting
 from src.masking import conceal_words, mask, reveal
 from src.paths import ROOT
+from src.records.environment import git
+from src.records.lock import is_alive, owned, owner
+from src.records.record import Record
+from src.records.sweep import Sweep
 from src.sweeps.study import open_study
-from src.sweeps.sweep import Sweep
-from src.tracking.checkpoints import is_whole, load, newest
-from src.tracking.environment import git
-from src.tracking.ownership import is_alive, owned, owner
-from src.tracking.record import Record
+from src.training.checkpoints import is_whole, load, newest
 from tests.boards import wait_for
 from tests.conftest import SMALL, Command, Finished, MakeRun, copy_of_the_project
 from tests.outcome import curves, differences, outcome
@@ -124,14 +124,14 @@ def test_a_run_at_work_is_not_resumed_and_a_killed_one_is(train_here: Command):
 
 def test_a_lock_holds_while_its_process_lives(tmp_path: Path):
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom src.tracking.ownership import owned\n"
+        "import sys, time\nfrom pathlib import Path\nfrom src.records.lock import owned\n"
         "with owned(Path(sys.argv[1])):\n    print('mine', flush=True)\n    time.sleep(100)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"mine\n"
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("src.tracking.ownership._PATIENCE_S", 0.2)
+            patch.setattr("src.records.lock._PATIENCE_S", 0.2)
             with pytest.raises(UserError, match="another command"), owned(tmp_path):
                 pass
         other.kill()
@@ -208,7 +208,7 @@ def test_another_versions_record_and_a_foreign_checkpoint_run_nothing(train_here
     done = train_here("resume=latest", small=False)
     assert done.status == 1
     assert "model._target_='os.system' is not allowed" in done.stderr
-    record.update(config={**config, "model": record.values["config"]["model"] | {"_target_": "src.model.mlp.MLP"}})
+    record.update(config={**config, "model": record.values["config"]["model"] | {"_target_": "src.models.mlp.MLP"}})
     torch.save({"state_dict": {}, "code": torch.nn.Linear(1, 1)}, directory / "checkpoints" / "last.ckpt")
     assert train_here("resume=latest", small=False).status == 1
 
@@ -650,7 +650,7 @@ def test_runs_are_no_code_even_where_outputs_is_a_link(tmp_path: Path):
     found = git.__wrapped__(project)
     assert b"code.py" in found["patch"]
     assert b"outputs" not in found["patch"]
-    code = "import json; from pathlib import Path; from src.tracking.environment import git; "
+    code = "import json; from pathlib import Path; from src.records.environment import git; "
     code += f"found = git(Path({str(project)!r})); print(found['dirty'], found['patch'])"
     (project / "results").mkdir()
     (project / "results" / "new").touch()
@@ -665,7 +665,7 @@ def test_a_run_is_reproduced_to_the_last_digit(train: Command, command: Command)
     train("name=first", "model.dropout=0.1")
     told = command("runs", "reproduce", "first")
     assert told.status == 0, told.stderr
-    assert "OMP_NUM_THREADS=1 python -m src.train" in told.stdout
+    assert "OMP_NUM_THREADS=1 MKL_CBWR=" in told.stdout
     done = command("runs", "reproduce", "first", "--run")
     assert done.status == 0, done.stdout + done.stderr
     assert "equal, to the last digit" in done.stdout
@@ -831,7 +831,7 @@ def test_a_run_is_reproduced_under_any_configuration_of_git_and_only_with_its_se
     (project / ".gitignore").write_text("__pycache__/\n/data\n")
     for words in (["init", "-q"], ["add", "."], ["-c", "user.name=n", "-c", "user.email=a@b", "commit", "-qm", "one"]):
         subprocess.run(["git", *words], cwd=project, check=True)
-    code = project / "src" / "model" / "mlp.py"
+    code = project / "src" / "models" / "mlp.py"
     committed = code.read_text()
     code.write_text(f"{committed}\n# changed  \n")
     user = unusual(project, tmp_path / "user")
@@ -839,7 +839,7 @@ def test_a_run_is_reproduced_under_any_configuration_of_git_and_only_with_its_se
     first = command("train", *words, cwd=project, RUN_SEED="3", **user)
     assert first.status == 0, first.stderr
     [directory] = first.directories
-    assert "--- a/src/model/mlp.py" in (directory / "code.patch").read_text()
+    assert "--- a/src/models/mlp.py" in (directory / "code.patch").read_text()
     code.write_text(committed)
     other = command("runs", "reproduce", "latest", "--run", cwd=project, RUN_SEED="4", **user)
     assert other.status == 1
@@ -1011,7 +1011,7 @@ def test_the_password_of_a_searchs_storage_is_in_no_file(
     folder = outputs / "sweeps" / "s20260101-000000-0000"
     folder.mkdir(parents=True)
     search = make_plan(line).search
-    sweep = Sweep.start(folder, line, jobs=None, trials=2, mode="max", search=search, git=None)
+    sweep = Sweep.start(folder, line.flags, line.overrides, jobs=None, trials=2, mode="max", search=search, git=None)
     assert Sweep.load(folder).storage == sweep.storage == address
     open_study(Sweep.load(folder))
     assert (outputs.parent / "study.db").exists()

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from src.data.chunks import Chunk
 from src.errors import ConfigError
-from src.model.attacks import fgsm, pgd
-from src.model.classifier import Classifier
 from src.randomness import ATTACK, step_seeds
+from src.tasks.attacks import fgsm, pgd
+from src.tasks.classification import Classifier
 
 
 class AdversarialTraining(pl.Callback):
@@ -24,7 +24,7 @@ class AdversarialTraining(pl.Callback):
     changes neither.
 
     Args:
-        attack: fgsm or pgd, see ``src.model.attacks``.
+        attack: fgsm or pgd, see ``src.tasks.attacks``.
         epsilon: how far a grey value may be moved, as a share of their range.
         steps: of pgd.
         step_size: of pgd, a share of the range like ``epsilon``.

@@ -10,7 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from src.data.chunks import Chunk, ChunkLoader
 from src.data.module import TensorData
-from src.model.losses import probabilities
+from src.tasks.losses import probabilities
 
 
 class Outcome(NamedTuple):

@@ -14,7 +14,7 @@ from torchvision.utils import make_grid
 
 from src.callbacks.after_test import AfterTest, Outcome, writers
 from src.data.chunks import Chunk
-from src.model.classifier import Classifier
+from src.tasks.classification import Classifier
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from src.data.chunks import Chunk, ChunkLoader
-from src.model.classifier import Classifier
+from src.tasks.classification import Classifier
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from torch.nn.utils import prune
 
 from src.callbacks.curves import point_is_due
 from src.errors import ConfigError
-from src.model.classifier import Classifier
-from src.model.mlp import MLP
+from src.models.mlp import MLP
+from src.tasks.classification import Classifier
 
 # Optimizer steps from one pruning to the next, as in Zhu & Gupta.
 _EVERY_STEPS = 100

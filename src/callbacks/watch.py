@@ -9,8 +9,8 @@ from typing import Any
 import lightning.pytorch as pl
 from torch import Tensor
 
-from src.model.classifier import Classifier
-from src.tracking.record import Record
+from src.records.record import Record
+from src.tasks.classification import Classifier
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from src.config.schema import GROUPS, KNOWN, MANY, ONE, Node, OfTheUser, Run, Settings, Trainer
+from src.config.targets import check_name
 from src.errors import ConfigError, suggest, suggest_key
-from src.targets import check_name
 
 
 def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> dict[str, Any]:

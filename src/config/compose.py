@@ -21,10 +21,10 @@ from src.config.check import check
 from src.config.command_line import CommandLine, fixed_words, points, typed_values
 from src.config.hydra import EXTRAS, OPTUNA, check_hydra, hydra_node, known_choices
 from src.config.schema import GROUPS
+from src.config.space import Dimension, split_space
 from src.errors import ConfigError, suggest, suggest_key
 from src.masking import conceal_config, is_secret, reference
 from src.paths import CONF
-from src.sweeps.space import Dimension, split_space
 
 CONFIG_NAME = "train"
 # Every group of conf/: the choices among them are kept in the record.

@@ -1,7 +1,7 @@
 """The keys, types and limits of every setting, in one place.
 
 A group's keys are those of the object it names in ``_target_``. For the objects known here they are checked at once (``src.config.check``);
-an object of the user's own is checked against its signature as soon as it has been imported (``src.targets``).
+an object of the user's own is checked against its signature as soon as it has been imported (``src.config.targets``).
 """
 
 from typing import Annotated, Literal
@@ -27,7 +27,7 @@ class Settings(BaseModel):
 
 
 class Node(Settings):
-    """Settings of an object that a configuration names; ``_target_`` itself is checked by ``src.targets``."""
+    """Settings of an object that a configuration names; ``_target_`` itself is checked by ``src.config.targets``."""
 
     target: str = Field(alias="_target_")
 
@@ -107,7 +107,7 @@ class Classifier(OfTheUser):
 
 
 class MLP(Classifier):
-    """``src.model.mlp.MLP``."""
+    """``src.models.mlp.MLP``."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -156,7 +156,7 @@ class Adagrad(Node):
 
 
 class Muon(Node):
-    """``src.model.optimizers.Muon``."""
+    """``src.optim.optimizers.Muon``."""
 
     lr: Positive
     momentum: Share
@@ -181,20 +181,20 @@ class SGD(Node):
 
 
 class Constant(Node):
-    """``src.model.schedules.constant``."""
+    """``src.optim.schedules.constant``."""
 
     warmup_epochs: NotNegative
 
 
 class Cosine(Node):
-    """``src.model.schedules.cosine``."""
+    """``src.optim.schedules.cosine``."""
 
     warmup_epochs: NotNegative
     final_ratio: Ratio
 
 
 class Step(Node):
-    """``src.model.schedules.step``."""
+    """``src.optim.schedules.step``."""
 
     warmup_epochs: NotNegative
     every_epochs: Positive
@@ -202,14 +202,14 @@ class Step(Node):
 
 
 class Exponential(Node):
-    """``src.model.schedules.exponential``."""
+    """``src.optim.schedules.exponential``."""
 
     warmup_epochs: NotNegative
     factor: PositiveShare
 
 
 class OneCycle(Node):
-    """``src.model.schedules.one_cycle``."""
+    """``src.optim.schedules.one_cycle``."""
 
     rise: PositiveShare
     start_ratio: PositiveShare
@@ -217,7 +217,7 @@ class OneCycle(Node):
 
 
 class Plateau(Node):
-    """``src.model.schedules.plateau``."""
+    """``src.optim.schedules.plateau``."""
 
     watch: Metric
     factor: PositiveShare
@@ -350,19 +350,19 @@ KNOWN: dict[str, type[Node]] = {
     "src.data.mnist.KMNIST": MNIST,
     "src.data.mnist.QMNIST": MNIST,
     "src.data.points.Points": Points,
-    "src.model.mlp.MLP": MLP,
+    "src.models.mlp.MLP": MLP,
     "torch.optim.Adam": Adam,
     "torch.optim.AdamW": Adam,
     "torch.optim.SGD": SGD,
-    "src.model.optimizers.Muon": Muon,
+    "src.optim.optimizers.Muon": Muon,
     "torch.optim.RMSprop": RMSprop,
     "torch.optim.Adagrad": Adagrad,
-    "src.model.schedules.constant": Constant,
-    "src.model.schedules.step": Step,
-    "src.model.schedules.exponential": Exponential,
-    "src.model.schedules.cosine": Cosine,
-    "src.model.schedules.one_cycle": OneCycle,
-    "src.model.schedules.plateau": Plateau,
+    "src.optim.schedules.constant": Constant,
+    "src.optim.schedules.step": Step,
+    "src.optim.schedules.exponential": Exponential,
+    "src.optim.schedules.cosine": Cosine,
+    "src.optim.schedules.one_cycle": OneCycle,
+    "src.optim.schedules.plateau": Plateau,
     "lightning.pytorch.callbacks.ModelCheckpoint": ModelCheckpoint,
     "lightning.pytorch.callbacks.EarlyStopping": EarlyStopping,
     "src.callbacks.averaging.EMA": EMA,
@@ -385,8 +385,8 @@ KNOWN: dict[str, type[Node]] = {
     "src.callbacks.gradients.GradientNorm": NoSettings,
     "src.callbacks.progress.Progress": NoSettings,
     "src.callbacks.curves.Curves": NoSettings,
-    "src.tracking.tensorboard.TensorBoard": NoSettings,
-    "src.tracking.loggers.CSV": NoSettings,
+    "src.loggers.tensorboard.TensorBoard": NoSettings,
+    "src.loggers.csv.CSV": NoSettings,
 }
 # Groups that hold one object, with what an object of the user's own must at least say; groups that hold several.
 ONE: dict[str, type[Node]] = {"data": Data, "model": Classifier, "optimizer": Optimizer, "schedule": OfTheUser}

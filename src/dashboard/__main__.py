@@ -61,10 +61,10 @@ def _port(word: str) -> int:
 
 def _serve(args: argparse.Namespace) -> None:
     from src.dashboard.view import View
-    from src.runs.listing import choose
-    from src.sweeps.sweep import find_sweep
-    from src.tracking.find import read_all
-    from src.tracking.record import Record
+    from src.records.find import read_all
+    from src.records.record import Record
+    from src.records.sweep import find_sweep
+    from src.views.listing import choose
 
     text = " ".join(args.filter) or None
     sweep = find_sweep(args.sweep) if args.sweep else None

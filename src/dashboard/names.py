@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from src.tracking import find
-from src.tracking.record import Record
-from src.tracking.settings import as_word, differing, settings_of
+from src.records import find
+from src.records.record import Record
+from src.records.settings import as_word, differing, settings_of
 
 # A name is a folder's; a file system takes 255 bytes, and a person fewer.
 _LONGEST = 100

@@ -12,10 +12,10 @@ import psutil
 
 from src.dashboard.copies import Change, Copy, by_samples, in_group, write_events
 from src.dashboard.names import readable_names
-from src.runs.scalars import curves
-from src.tracking.event_files import EVENTS, in_order
-from src.tracking.hparams import END_SUFFIX, START_SUFFIX, columns, hparams, session_end, session_start
-from src.tracking.record import Record
+from src.loggers.event_files import EVENTS, in_order
+from src.loggers.hparams import END_SUFFIX, START_SUFFIX, columns, hparams, session_end, session_start
+from src.records.record import Record
+from src.views.scalars import curves
 
 _PREFIX = "runs-dashboard-"
 # In this order in HParams; what else was measured comes after them.

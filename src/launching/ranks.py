@@ -24,9 +24,9 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from src.errors import Interrupted, UserError
 from src.launching.hardware import Hardware
+from src.launching.logs import log_to
 from src.launching.rendezvous import BACKEND
 from src.launching.stop import STOP, note
-from src.tracking.logs import log_to
 
 Fit = Callable[[dict[str, Any], str], dict[str, Any]]
 

@@ -21,10 +21,10 @@ from torch.multiprocessing.spawn import start_processes
 from src.errors import Interrupted, UserError
 from src.launching.cluster import Place
 from src.launching.hardware import Hardware
+from src.launching.logs import log_to
 from src.launching.meeting import Meeting
 from src.launching.ranks import Fit, RankFailed, stay_on_this_machine
 from src.launching.stop import STOP
-from src.tracking.logs import log_to
 
 # A process that outlives the order to stop is killed after so many seconds.
 _GRACE_S = 20

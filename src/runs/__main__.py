@@ -37,16 +37,16 @@ from src.command import exit_with, status_of
 from src.config.schema import Word
 from src.errors import ConfigError, RunNotFound, UserError
 from src.files import replacing
-from src.paths import user_path
-from src.runs import listing, scalars, showing, trash
-from src.runs.report import make_report
-from src.sweeps.leaderboard import make_leaderboard
-from src.sweeps.sweep import SWEEP, Sweep, find_sweep
-from src.tracking.card import shown
-from src.tracking.find import find, read_all
-from src.tracking.record import Record
-from src.tracking.reproduce import Recipe, compare, describe
-from src.tracking.settings import data_of
+from src.paths import shown, user_path
+from src.records import trash
+from src.records.find import find, read_all
+from src.records.record import Record
+from src.records.settings import data_of
+from src.records.sweep import SWEEP, Sweep, find_sweep
+from src.training.reproduce import Recipe, compare, describe
+from src.views import listing, scalars, showing
+from src.views.leaderboard import make_leaderboard
+from src.views.report import make_report
 
 Rows = Sequence[Mapping[str, Any]]
 

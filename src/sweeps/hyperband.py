@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from optuna.pruners import HyperbandPruner
 
-from src.sweeps.sweep import JOB
+from src.records.sweep import JOB
 
 if TYPE_CHECKING:
     import optuna

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from src.config.space import Dimension
 from src.launching.stop import received
-from src.sweeps.space import Dimension
-from src.sweeps.sweep import JOB, STUDY, Sweep
-from src.tracking.record import RECORD, Record
+from src.records.record import RECORD, Record
+from src.records.sweep import JOB, STUDY, Sweep
 
 if TYPE_CHECKING:
     import optuna

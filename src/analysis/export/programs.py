@@ -1,0 +1,121 @@
+"""A trained classifier as a program of its own: raw samples in, class probabilities out, preprocessing included."""
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from src.analysis.export.quiet import quietly
+from src.tasks.classification import Classifier
+from src.tasks.losses import probabilities
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+INPUT, OUTPUT = "images", "probabilities"
+# Of a .pt2 file, which is an archive.
+METADATA = "metadata.json"
+
+# Raw samples (n, *input_shape) to probabilities (n, classes).
+Program = Callable[[NDArray[Any]], NDArray[np.float32]]
+
+
+class Predictor(nn.Module):
+    """Says how likely each class is.
+
+    Args:
+        classifier: in the mode for evaluation, in which it is exported.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map raw samples (n, *input_shape) to probabilities (n, classes)."""
+        return probabilities(self.classifier(images))
+
+
+def onnx_of(predictor: Predictor, samples: Tensor) -> "ModelProto":
+    """Translate to ONNX.
+
+    Args:
+        predictor: the model.
+        samples: two or more, whatever they show: the type and the shape are taken from them, but not their number.
+    """
+    with quietly():
+        program = torch.onnx.export(
+            predictor,
+            (samples,),
+            dynamo=True,
+            verbose=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes={INPUT: {0: torch.export.Dim("n")}},
+            external_data=False,
+        )
+    assert program is not None  # which it is only without dynamo
+    model = program.model_proto
+    for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        part.ClearField("metadata_props")  # where in this machine's files each step was written down
+    return model
+
+
+def onnx_file(model: "ModelProto", facts: Mapping[str, Any]) -> bytes:
+    """What stands in an .onnx file, one without others beside it; ``facts`` are its metadata, in JSON but for strings."""
+    from onnx import helper
+
+    helper.set_model_props(
+        model, {name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()}
+    )
+    return model.SerializeToString()
+
+
+def pt2_file(predictor: Predictor, samples: Tensor, facts: Mapping[str, Any]) -> bytes:
+    """What stands in a .pt2 file; ``facts`` are its ``metadata.json``. For the arguments see ``onnx_of``."""
+    file = io.BytesIO()
+    with quietly():
+        program = torch.export.export(predictor, (samples,), dynamic_shapes={INPUT: {0: torch.export.Dim("n")}})
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # names this machine's files
+        torch.export.save(program, file, extra_files={METADATA: json.dumps(facts)})
+    return file.getvalue()
+
+
+def open_original(predictor: Predictor) -> Program:
+    """The model itself."""
+
+    def run(samples: NDArray[Any]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return predictor(torch.from_numpy(samples)).numpy()
+
+    return run
+
+
+def open_onnx(content: bytes) -> Program:
+    """An .onnx file in onnxruntime, on one thread."""
+    from onnxruntime import InferenceSession, SessionOptions  # type: ignore[import-untyped]
+
+    options = SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors, which are raised, too
+    session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return lambda samples: session.run([OUTPUT], {INPUT: samples})[0]
+
+
+def open_pt2(content: bytes) -> Program:
+    """A .pt2 file of ``pt2_file``; not for foreign ones, since torch's loader is not made to withstand them."""
+    with quietly():
+        program = torch.export.load(io.BytesIO(content)).module()
+
+    def run(samples: NDArray[Any]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return program(torch.from_numpy(samples)).numpy()
+
+    return run

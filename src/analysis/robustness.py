@@ -1,0 +1,143 @@
+"""How a model bears images that are corrupted, and images that were changed to deceive it."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypedDict
+
+import lightning.pytorch as pl
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from src.analysis import corruptions
+from src.callbacks.figures import drawn
+from src.data.chunks import Chunk, ChunkLoader
+from src.errors import UserError
+from src.loggers.tensorboard import add_pictures, has_tensorboard
+from src.randomness import CORRUPTION, seed_step, step_seeds
+from src.records.record import Record
+from src.tasks import attacks
+from src.tasks.classification import Classifier
+from src.tasks.losses import predicted
+
+_PGD_STEPS = 20
+
+
+def _by(corrupt: Callable[[Tensor, float], Tensor]) -> Callable[[Classifier, Chunk, float], Tensor]:
+    return lambda _, chunk, strength: corrupt(chunk.inputs, strength)
+
+
+def _fgsm(model: Classifier, chunk: Chunk, epsilon: float) -> Tensor:
+    return attacks.fgsm(model, chunk.inputs, chunk.labels, epsilon)
+
+
+def _pgd(model: Classifier, chunk: Chunk, epsilon: float) -> Tensor:
+    # Steps of 2.5 / 20 can reach any point of the ball from any other, as in Madry et al.
+    step_size, random = 2.5 * epsilon / _PGD_STEPS, torch.rand(chunk.inputs.shape, device=chunk.inputs.device)
+    return attacks.pgd(model, chunk.inputs, chunk.labels, epsilon, steps=_PGD_STEPS, step_size=step_size, random=random)
+
+
+class _Change(NamedTuple):
+    name: str
+    apply: Callable[[Classifier, Chunk, float], Tensor]
+    strengths: tuple[float, ...]
+    unit: str
+
+
+_CHANGES = (
+    _Change("clean", lambda _, chunk, __: chunk.inputs, (0.0,), ""),
+    _Change("noise", _by(corruptions.noise), (0.1, 0.2, 0.4), "deviation, of the range"),
+    _Change("blur", _by(corruptions.blur), (1.0, 2.0), "pixels"),
+    _Change("rotation", _by(corruptions.rotation), (15.0, 30.0, 45.0), "degrees"),
+    _Change("shift", _by(corruptions.shift), (1.0, 2.0, 4.0), "pixels"),
+    _Change("erased", _by(corruptions.erased), (7.0, 14.0), "pixels a side"),
+    _Change("fgsm", _fgsm, (0.02, 0.05, 0.1, 0.2), "of the range"),
+    _Change("pgd", _pgd, (0.02, 0.05, 0.1, 0.2), "of the range"),
+)
+
+
+class Row(TypedDict):
+    """The accuracy under one change of the images; ``strength`` is in ``unit``."""
+
+    change: str
+    strength: float
+    unit: str
+    acc: float
+
+
+def measure(model: Classifier, loader: ChunkLoader, trainer: pl.Trainer, seed: int) -> list[Row]:
+    """Measure the accuracy on images as they are, corrupted, and attacked (PGD with 20 steps).
+
+    Args:
+        model: what is measured, set to evaluation.
+        loader: the samples.
+        trainer: the one that has evaluated the model; its precision is used.
+        seed: decides the noise, the places that are erased, and where PGD starts.
+
+    Raises:
+        UserError: the samples are no grey pictures.
+    """
+    inputs = loader.inputs
+    if inputs.ndim != 3 or inputs.dtype != torch.uint8:
+        raise UserError(
+            f"--robustness changes grey pictures, and this run's samples are none ({inputs.dtype}, shape "
+            f"{list(inputs.shape[1:])}): leave it out."
+        )
+    model.to(inputs.device)
+    chunks = list(loader)
+    with trainer.precision_plugin.forward_context():
+        return [
+            Row(change=name, strength=strength, unit=unit, acc=_accuracy(model, chunks, apply, strength, seed))
+            for name, apply, strengths, unit in _CHANGES
+            for strength in strengths
+        ]
+
+
+def _accuracy(
+    model: Classifier,
+    chunks: Sequence[Chunk],
+    apply: Callable[[Classifier, Chunk, float], Tensor],
+    strength: float,
+    seed: int,
+) -> float:
+    right = 0
+    for chunk, drawn_by in zip(chunks, step_seeds(CORRUPTION, seed, 0, 0, len(chunks)), strict=True):
+        seed_step(drawn_by, chunk.inputs.device)
+        changed = apply(model, chunk, strength)
+        with torch.no_grad():
+            right += int((predicted(model(changed)) == chunk.labels).sum())
+    return right / sum(len(chunk.labels) for chunk in chunks)
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """For the terminal."""
+    shown = Table(box=None, pad_edge=False)
+    shown.add_column("change")
+    shown.add_column("strength", justify="right")
+    shown.add_column("")
+    shown.add_column("accuracy", justify="right")
+    for row in rows:
+        shown.add_row(row["change"], _strength(row), row["unit"], f"{row['acc']:.4f}")
+    return shown
+
+
+def show(record: Record, rows: Sequence[Row], title: str) -> None:
+    """Draw a bar for each row: image ``robustness`` in TensorBoard, if the run is there."""
+    if not has_tensorboard(record):
+        return
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 0.25 * len(rows) + 1), layout="constrained")
+    axes = figure.subplots()
+    names = [f"{row['change']} {_strength(row)}" for row in rows]
+    colors = {name: f"C{number}" for number, name in enumerate(change.name for change in _CHANGES)}
+    bars = axes.barh(names, [row["acc"] for row in rows], color=[colors[row["change"]] for row in rows])
+    axes.bar_label(bars, fmt="%.4f", padding=3, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.12)
+    axes.set_xlabel("accuracy")
+    axes.set_title(title)
+    add_pictures(record, "robustness", {"robustness": drawn(figure)})
+
+
+def _strength(row: Row) -> str:
+    return f"{row['strength']:g}" if row["unit"] else ""

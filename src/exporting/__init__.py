@@ -1,1 +1,0 @@
-"""Trained models as files that run without this project."""

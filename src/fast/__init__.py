@@ -1,0 +1,1 @@
+"""Optimizer steps without the overhead of Lightning and autograd."""

@@ -1,0 +1,90 @@
+"""The HParams tab of TensorBoard, in its own terms, so that it tells the truth. Imports no torch."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+from tensorboard.plugins.hparams.summary_v2 import Discrete, HParam, Metric, RealInterval, hparams_config_pb
+
+from src.records.settings import differing
+
+# How the names of the event files end that hold a session's beginning and its end.
+START_SUFFIX, END_SUFFIX = ".session-start", ".session-end"
+_STATUS = {"done": api_pb2.STATUS_SUCCESS, "failed": api_pb2.STATUS_FAILURE, "interrupted": api_pb2.STATUS_FAILURE}
+# What distinguishes runs without being a hyper-parameter.
+_NOT_HPARAMS = ("name", "tags", "logger", "monitor", "mode", "data.dir")
+Value = bool | float | str
+
+
+def hparams(config: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
+    """The settings as TensorBoard can hold them: dotted names to booleans, numbers and words.
+
+    A setting that is null is left out, since a word among numbers would turn its whole column into words.
+    """
+    flat: dict[str, Value] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if name in _NOT_HPARAMS or value is None:
+            continue
+        if isinstance(value, Mapping):
+            flat |= hparams(value, f"{name}.")
+        elif isinstance(value, bool | str):
+            flat[name.replace("._target_", "")] = value
+        elif isinstance(value, int | float):
+            flat[name] = float(value)
+        else:
+            flat[name] = json.dumps(value)
+    return flat
+
+
+def session_start(config: Mapping[str, Any], group: str = "", started: float | None = None) -> Summary:
+    """A run begins, with these settings; runs of one ``group`` share a row. Times are seconds since 1970."""
+    start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time() if started is None else started)
+    start.group_name = group
+    for name, value in hparams(config).items():
+        if isinstance(value, bool):
+            start.hparams[name].bool_value = value
+        elif isinstance(value, str):
+            start.hparams[name].string_value = value
+        else:
+            start.hparams[name].number_value = value
+    return _summary(metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=start))
+
+
+def session_end(status: str) -> Summary:
+    """A run has ended: done, failed or interrupted."""
+    end = plugin_data_pb2.SessionEndInfo(status=_STATUS[status], end_time_secs=time.time())
+    return _summary(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end))
+
+
+def columns(settings: Sequence[Mapping[str, Value]], metrics: Sequence[str]) -> Summary:
+    """Which columns the table of several runs has: the settings in which they differ, then the metrics, in this order.
+
+    Args:
+        settings: of each run, as ``hparams`` gives them.
+        metrics: tags of scalars.
+    """
+    varied = {name: list(dict.fromkeys(one[name] for one in settings if name in one)) for name in differing(settings)}
+    return hparams_config_pb(
+        hparams=[HParam(name, _domain(found)) for name, found in varied.items()],
+        metrics=[Metric(name, display_name=name) for name in metrics],
+        time_created_secs=0.0,
+    )
+
+
+def _domain(values: Sequence[Value]) -> Discrete | RealInterval | None:
+    """What the tab offers to filter by; a choice for words, limits for numbers, nothing where kinds are mixed."""
+    if all(isinstance(value, float) for value in values):
+        return RealInterval(min(values), max(values))
+    kinds = {type(value) for value in values}
+    return Discrete(values) if len(kinds) == 1 else None
+
+
+def _summary(tag: str, content: plugin_data_pb2.HParamsPluginData) -> Summary:
+    content.version = metadata.PLUGIN_DATA_VERSION
+    summary = Summary()
+    summary.value.add(tag=tag, metadata=metadata.create_summary_metadata(content), tensor=metadata.NULL_TENSOR)
+    return summary

@@ -1,0 +1,173 @@
+"""TensorBoard: curves by optimizer step, the configuration as text, and an HParams tab that tells the truth."""
+
+import json
+import re
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard import writer
+from torch.utils.tensorboard.summary import custom_scalars, image, text
+
+from src.loggers.csv import OnOptimizerStep
+from src.loggers.event_files import EVENTS, OrderedEventFileWriter
+from src.loggers.hparams import END_SUFFIX, START_SUFFIX, session_end, session_start
+from src.records.environment import PATCH
+from src.records.record import Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+# What a resumed run must be able to take back lies in event files of its own, which are replaced: of a session's
+# beginning and end TensorBoard believes the first it reads, and a test may be done again.
+_TEST_SUFFIX = ".test"
+# The Custom Scalars tab: the names are regular expressions.
+_LAYOUT = {
+    "training against validation": {
+        "loss": ["Multiline", ["^train/loss$", "^val/loss$"]],
+        "accuracy": ["Multiline", ["^train/acc$", "^val/acc$"]],
+    },
+    "within the epochs": {
+        "loss": ["Multiline", ["^train/loss_step$"]],
+        "learning rate": ["Multiline", ["^lr(/pg[0-9]+)?$"]],
+        "gradient norm": ["Multiline", ["^gradient_norm$"]],
+    },
+    "the machine": {
+        "samples a second": ["Multiline", ["^samples_per_s$"]],
+        "busy, in percent": ["Multiline", ["^system/.*_percent$"]],
+        "memory, in MB": ["Multiline", ["^system/.*_mb$"]],
+    },
+}
+# torch's SummaryWriter, which Lightning's logger uses, takes the class of its event files from its module.
+writer.EventFileWriter = OrderedEventFileWriter  # type: ignore[attr-defined]
+# What would end a cell of a table, or the code in it.
+_IN_A_CELL = str.maketrans({"|": "\u2223", "`": "'", "\n": " "})
+
+
+class TensorBoard(OnOptimizerStep, TensorBoardLogger):
+    """Writes a run's event files into the run's directory itself.
+
+    Args:
+        directory: the run's directory.
+        resumed_at: the optimizer step at which a run goes on; TensorBoard forgets earlier files' points after it.
+    """
+
+    def __init__(self, *, directory: str, resumed_at: int | None = None) -> None:
+        # A first attempt says this too: of a run's starts, TensorBoard takes the first for no restart and forgets nothing.
+        purge_step = (resumed_at or 0) + 1
+        super().__init__(save_dir=directory, name="", version="", default_hp_metric=False, purge_step=purge_step)
+
+    @rank_zero_only
+    def open_session(self, config: Mapping[str, Any], trainer: pl.Trainer) -> None:
+        """Write the configuration, as text and as the hyper-parameters of this run, and follow the trainer's steps.
+
+        Lightning's own way would write a placeholder metric, and a success before the run has begun.
+        """
+        super().open_session(config, trainer)
+        directory = Path(self.log_dir)
+        texts = [text("config", _fenced("json", json.dumps(config, indent=2)))]
+        texts.append(text("environment", _environment(Record.load(directory))))
+        if (patch := directory / PATCH).exists():
+            texts.append(text("patch", _fenced("diff", patch.read_text(errors="replace"))))
+        _remove(directory, END_SUFFIX)
+        _replace(directory, START_SUFFIX, custom_scalars(_LAYOUT), *texts, session_start(config))
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Flush the event file; the configuration is in the record, not in Lightning's hparams.yaml."""
+        self.experiment.flush()
+
+    @rank_zero_only
+    def begin_test(self) -> None:
+        """Go on in a file of the test's own."""
+        self.close()
+        self._experiment = None
+        self._kwargs = {"filename_suffix": _TEST_SUFFIX}
+        _remove(Path(self.log_dir), _TEST_SUFFIX)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Flush; the file stays open, because Lightning says this after the training and again after the test."""
+        self.save()
+
+    @rank_zero_only
+    def close(self) -> None:
+        """Close the event file."""
+        self.experiment.close()
+
+
+def close_session(record: Record) -> None:
+    """Write how a run ended (done, failed or interrupted), with its result as text, replacing an earlier end."""
+    end = session_end(record.values["status"])
+    _replace(record.directory, END_SUFFIX, end, text("result", _result(record)))
+
+
+def has_tensorboard(record: Record) -> bool:
+    """Whether a run was trained with it, so that there is something to add pictures to."""
+    return any(record.directory.glob(f"{EVENTS}{START_SUFFIX}"))
+
+
+def add_pictures(record: Record, kind: str, pictures: "Mapping[str, npt.NDArray[np.uint8]]") -> None:
+    """Show pictures (height, width, 3) of a run that has ended by their tags, in place of all earlier ones of that kind.
+
+    They lie in an event file of their own, so that a run which is resumed loses nothing by it.
+
+    Raises:
+        OSError: the run's directory cannot be written.
+    """
+    with tempfile.NamedTemporaryFile(dir=record.directory):
+        pass  # where nothing can be written the writer's own thread would report it at length
+    images = (image(tag, pixels, dataformats="HWC") for tag, pixels in pictures.items())
+    _replace(record.directory, f".{kind}", *images)
+
+
+def _replace(directory: Path, suffix: str, *summaries: Summary) -> None:
+    """Write summaries into an event file of their own, in place of those with the same suffix."""
+    _remove(directory, suffix)
+    events = OrderedEventFileWriter(str(directory), filename_suffix=suffix)
+    for summary in summaries:
+        events.add_event(Event(wall_time=time.time(), step=0, summary=summary))
+    events.close()
+
+
+def _remove(directory: Path, suffix: str) -> None:
+    for earlier in directory.glob(f"{EVENTS}{suffix}"):
+        earlier.unlink()
+
+
+def _fenced(language: str, content: str) -> str:
+    """As a block of code, whatever stands in it."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", content)), default=0))
+    return f"{fence}{language}\n{content}\n{fence}"
+
+
+def _listed(rows: Iterable[tuple[str, Any]]) -> str:
+    """As a table of two columns; a cell is code, so that nothing in it is taken for markup."""
+    cells = (f"| {name} | `{str(value).translate(_IN_A_CELL)}` |" for name, value in rows)
+    return "\n".join(["| | |", "| --- | --- |", *cells])
+
+
+def _environment(record: Record) -> str:
+    environment, git = record.values["environment"], record.values["git"]
+    packages = environment.get("packages", {})
+    plain = {name: value for name, value in environment.items() if name != "packages" and value is not None}
+    changed = {True: "yes", False: "no", None: "not known"}
+    code = {} if git is None else {"commit": git["commit"] or "not known", "changed since": changed[git["dirty"]]}
+    return _listed({"command": record.values["command"], **code, **plain, **packages}.items())
+
+
+def _result(record: Record) -> str:
+    run, best = record.values, record.values["best"]
+    rows = {"status": run["status"], "error": run["error"], "duration_s": run["duration_s"]}
+    if best["value"] is not None:
+        rows[f"best {best['metric']}"] = f"{best['value']:.4f} in epoch {best['epoch'] + 1}"
+    metrics = {name: "not a number" if value is None else f"{value:.4f}" for name, value in run["metrics"].items()}
+    return _listed([(name, value) for name, value in {**rows, **metrics}.items() if value is not None])

@@ -1,1 +1,0 @@
-"""Networks, the LightningModule that trains them, and schedules. Usable without Hydra, from a notebook or a script."""

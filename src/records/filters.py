@@ -1,0 +1,192 @@
+"""Filters over runs: ``optimizer.lr<0.01 and status=='done'``. Parsed as Python's grammar reads it, and never run."""
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from src.errors import ConfigError, suggest
+from src.records.record import Record
+from src.records.settings import metrics_of, settings_of
+
+STATUSES = ("done", "failed", "interrupted", "running")
+# Of the record itself; age and duration are seconds.
+FIELDS = ("id", "name", "tags", "note", "status", "sweep", "started", "age", "duration", "best", "error", "pruned")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"""('[^']*'|"[^"]*")|(?<![\w.])(\d+(?:\.\d+)?)([smhdw])\b""")
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.In: lambda one, other: one in other,
+    ast.NotIn: lambda one, other: one not in other,
+}
+_CONSTANTS = {"null": None, "true": True, "false": False}
+_ABSENT = object()
+_DEPTH = 50
+
+
+def values_of(record: Record) -> dict[str, Any]:
+    """Everything a filter can ask of a run, by name."""
+    run = record.values
+    age = (datetime.now(UTC) - datetime.fromisoformat(run["started"])).total_seconds()
+    own = {
+        **{field: run.get(field) for field in ("id", "name", "tags", "note", "sweep", "started", "error")},
+        "status": record.status,
+        "age": age,
+        "duration": run["duration_s"],
+        "best": run["best"]["value"],
+        "pruned": bool(run.get("pruned_in_epoch")),
+    }
+    return settings_of(record) | metrics_of(record) | own
+
+
+class Filter:
+    """An expression that runs are chosen by.
+
+    Args:
+        text: names of settings, metrics and fields, compared (``< <= > >= == != in``) with numbers, words, lists and
+            durations such as ``2h``, and joined by and, or, not; a status alone is one, too. Words stand in quotes, or
+            bare where they are no names. What a run has not, it does not match.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+        def seconds(found: re.Match[str]) -> str:
+            return found.group(1) or str(float(found.group(2)) * _SECONDS[found.group(3)])
+
+        try:
+            if len(text) > 1000:
+                raise ConfigError("a filter has at most 1,000 characters.")
+            self._tree = ast.parse(_DURATION.sub(seconds, text.strip()), mode="eval").body
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            raise ConfigError(
+                f"the filter {text!r} cannot be read: compare names with values and join them, as in "
+                "\"optimizer.lr<0.01 and status=='done'\"."
+            ) from None
+        self._names: set[str] = set()  # that must be known
+        self._known: set[str] = set()
+        self._check(self._tree, 0)
+
+    def choose(self, records: Iterable[Record]) -> list[Record]:
+        """The runs it matches.
+
+        Raises:
+            ConfigError: it asks for something that no run has, or compares what cannot be compared.
+        """
+        values = [(record, values_of(record)) for record in records]
+        self._known = {name for _, one in values for name in one} | set(FIELDS)
+        for name in sorted(self._names - self._known if values else ()):
+            raise ConfigError(
+                f"the filter {self.text!r}: no run has a setting, a metric or a field {name!r}{suggest(name, self._known)}"
+            )
+        return [record for record, one in values if self._holds(self._tree, one)]
+
+    def _check(self, node: ast.expr, depth: int) -> None:
+        """See that it is of comparisons only, and collect its names."""
+        if depth > _DEPTH:
+            raise ConfigError(f"the filter {self.text[:60]!r} ... is nested too deeply.")
+        if isinstance(node, ast.BoolOp):
+            parts = node.values
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            parts = [node.operand]
+        elif isinstance(node, ast.Compare) and all(type(op) in _COMPARE for op in node.ops):
+            sides = [node.left, *node.comparators]
+            asked = sides[-1] if isinstance(node.ops[-1], ast.In | ast.NotIn) and _dotted(sides[-1]) else sides[0]
+            for side in sides:
+                self._check_side(side, depth, may_be_word=side is not asked)
+            return
+        elif (name := _dotted(node)) is not None:
+            if name not in (*STATUSES, *_CONSTANTS):
+                self._names.add(name)
+            return
+        else:
+            raise self._not_understood(node)
+        for part in parts:
+            self._check(part, depth + 1)
+
+    def _check_side(self, node: ast.expr, depth: int, *, may_be_word: bool) -> None:
+        name = _dotted(node)
+        if name is not None:
+            if not may_be_word and name not in _CONSTANTS:
+                self._names.add(name)
+        elif isinstance(node, ast.List | ast.Tuple) and depth < _DEPTH:
+            for part in node.elts:
+                self._check_side(part, depth + 1, may_be_word=True)
+        elif _constant(node) is _ABSENT:
+            raise self._not_understood(node)
+
+    def _not_understood(self, node: ast.expr) -> ConfigError:
+        return ConfigError(
+            f"the filter {self.text!r}: {ast.unparse(node)!r} is neither a name nor a value nor a comparison of them."
+        )
+
+    def _holds(self, node: ast.expr, values: dict[str, Any]) -> bool:
+        if isinstance(node, ast.BoolOp):
+            join = all if isinstance(node.op, ast.And) else any
+            return join(self._holds(part, values) for part in node.values)
+        if isinstance(node, ast.UnaryOp):
+            return not self._holds(node.operand, values)
+        if isinstance(node, ast.Compare):
+            sides = [self._value(side, values) for side in (node.left, *node.comparators)]
+            return all(
+                self._compare(op, one, other) for op, one, other in zip(node.ops, sides, sides[1:], strict=False)
+            )
+        name = _dotted(node)
+        if name in STATUSES:
+            return bool(values["status"] == name)
+        return bool(_CONSTANTS[name]) if name in _CONSTANTS else bool(values.get(name or "", False))
+
+    def _value(self, node: ast.expr, values: dict[str, Any]) -> Any:
+        name = _dotted(node)
+        if name is not None:
+            if name in _CONSTANTS:
+                return _CONSTANTS[name]
+            return values.get(name, _ABSENT) if name in self._known else name
+        if isinstance(node, ast.List | ast.Tuple):
+            return [self._value(part, values) for part in node.elts]
+        return _constant(node)
+
+    def _compare(self, op: ast.cmpop, one: Any, other: Any) -> bool:
+        if one is _ABSENT or other is _ABSENT:
+            return False
+        if (one is None or other is None) and not isinstance(op, ast.Eq | ast.NotEq | ast.In | ast.NotIn):
+            return False
+        try:
+            return bool(_COMPARE[type(op)](one, other))
+        except TypeError:
+            if other is None:
+                return isinstance(op, ast.NotIn)
+            raise ConfigError(f"the filter {self.text!r}: {one!r} and {other!r} cannot be compared so.") from None
+
+
+def _dotted(node: ast.expr) -> str | None:
+    """``optimizer.lr``, or ``val/acc``, which Python reads as a division."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        head = _dotted(node.value)
+        return None if head is None else f"{head}.{node.attr}"
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        sides = _dotted(node.left), _dotted(node.right)
+        return None if None in sides else "/".join(map(str, sides))
+    return None
+
+
+def _constant(node: ast.expr) -> Any:
+    """A number or a word, else ``_ABSENT``."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        value = _constant(node.operand)
+        return -value if isinstance(value, int | float) else _ABSENT
+    if isinstance(node, ast.Constant) and (node.value is None or isinstance(node.value, bool | int | float | str)):
+        return node.value
+    return _ABSENT

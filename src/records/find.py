@@ -1,0 +1,216 @@
+"""Finding runs again: the one way from a word a person types to a run's directory. Reads records, imports no torch."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from src.errors import ConfigError, RunNotFound, suggest
+from src.files import describe
+from src.paths import RUNS, SWEEPS
+from src.records.record import RECORD, Record
+from src.records.settings import comparable
+
+_KEYWORDS = {"latest": "the latest finished run", "best": "the best finished run"}
+# What the id of a run or of a sweep begins with.
+_ID = re.compile(r"[rs]\d{8}-")
+_FEW = 20
+# Ids tell the second in UTC; those of earlier versions tell local time, which is no further from it.
+_APART = timedelta(hours=14)
+
+
+def check_name(name: str | None) -> None:
+    """See that the name of a new run stands for nothing else where a run is asked for.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if name is None:
+        return
+    if name in _KEYWORDS:
+        raise ConfigError(f"name={name} stands for {_KEYWORDS[name]} wherever a run is named: choose another name.")
+    if _ID.match(name):
+        raise ConfigError(f"name={name} begins as the id of a run or a sweep does: choose another name.")
+    if name.startswith("-") or not name.strip("."):
+        raise ConfigError(f"name={name} would be read as an option or a directory: begin it with a letter or a digit.")
+
+
+def read_all() -> tuple[list[Record], list[str]]:
+    """Every run that has a readable record, single runs and jobs of sweeps, oldest first.
+
+    Returns:
+        The records, and a sentence for each that cannot be read.
+    """
+    records, damaged = [], []
+    for path in [*RUNS.glob(f"*/{RECORD}"), *SWEEPS.glob(f"*/*/{RECORD}")]:
+        try:
+            records.append(Record.load(path.parent))
+        except FileNotFoundError:  # being removed
+            continue
+        except (OSError, ValueError) as error:
+            damaged.append(describe(error) if isinstance(error, OSError) else str(error))
+    return sorted(records, key=lambda record: (record.started, record.values["id"])), damaged
+
+
+def all_runs() -> list[Record]:
+    """Every run that has a readable record, oldest first."""
+    return read_all()[0]
+
+
+def at_home(path: Path) -> Path:
+    """A directory as it is reached from outputs/, whichever way it was named; resolved where it lies elsewhere.
+
+    outputs/, or a folder in it, may be a symbolic link.
+    """
+    real = path.resolve()
+    for folder in (RUNS, SWEEPS):
+        if real.is_relative_to(folder.resolve()):
+            return folder / real.relative_to(folder.resolve())
+    return real
+
+
+def find(word: str, *, only: bool = False) -> Record:
+    """Find a run by its id, a unique beginning of it, its name, its directory, ``latest`` or ``best``.
+
+    ``latest`` is the latest finished run; ``best`` the one with the highest val/acc among the finished runs on the data
+    set of the latest of them; a name stands for the latest run that bears it.
+
+    Args:
+        word: what was typed.
+        only: whether a name or an id of several runs stands for none of them, as it must for a command that removes.
+
+    Raises:
+        RunNotFound: nothing, or more than one run, goes by that word.
+    """
+    if not word or len(word) > 1000:
+        raise RunNotFound("a run has an id, a name or a directory, of at most 1,000 characters.")
+    if (Path(word) / RECORD).is_file():
+        try:
+            return Record.load(at_home(Path(word)))
+        except ValueError as error:
+            raise RunNotFound(str(error)) from None
+    return choose(word, all_runs(), only=only)
+
+
+def choose(word: str, runs: Sequence[Record], *, only: bool = False, place: str = "") -> Record:
+    """Choose among runs as ``find`` does, but for directories.
+
+    Args:
+        word: what was typed.
+        runs: oldest first.
+        only: as for ``find``.
+        place: where the runs are, for the error message, such as `` in the trash``.
+
+    Raises:
+        RunNotFound: nothing, or more than one run, goes by that word.
+    """
+    done = [run for run in runs if run.values["status"] == "done"]
+    if word == "latest" and done:
+        return done[-1]
+    if word == "best" and (rated := [run for run in done if "val/acc" in run.values["metrics"]]):
+        return max(comparable(rated), key=_val_acc)
+    if word in _KEYWORDS:
+        raise RunNotFound(f"{word}: there is no finished run{place or ' yet; python -m src.train makes one'}.")
+    found = _going_by(word, runs)
+    if not found:
+        known = {str(run.values[key]) for run in runs for key in ("id", "name") if run.values[key]}
+        latest = ", ".join(run.values["name"] or run.values["id"] for run in reversed(runs[-3:]))
+        hint = suggest(word, known) or (
+            f"; the latest are {latest}." if latest else f"; there is no run{place or ' yet'}."
+        )
+        raise RunNotFound(f"{word}: there is no run of that id, name or directory{place}{hint}")
+    if only and len(found) > 1:
+        raise RunNotFound(
+            f"{word}: {len(found)} runs go by that{place}: {_few(labels(found), _FEW)}; name one of them."
+        )
+    if len({run.values["id"] for run in found}) == 1:
+        return next((run for run in found if not run.is_copy), found[0])
+    if all(run.values["name"] == word for run in found):
+        return found[-1]
+    raise RunNotFound(f"{word} begins {len(found)} ids: {_few(labels(found), 5)}; type more.")
+
+
+def _going_by(word: str, runs: Sequence[Record]) -> list[Record]:
+    """The runs with that id; else with that name; else those whose id begins so."""
+    return (
+        [run for run in runs if run.values["id"] == word]
+        or [run for run in runs if run.values["name"] == word]
+        or [run for run in runs if run.values["id"].startswith(word)]
+    )
+
+
+def labels(runs: Sequence[Record]) -> list[str]:
+    """The id of each run, with its directory where several have the same: a directory that was copied keeps its id."""
+    count = Counter(id for id, _ in {(run.values["id"], run.directory) for run in runs})
+    return [
+        id if count[id] == 1 else f"{id} ({directory.parent.name}/{directory.name})"
+        for id, directory in ((run.values["id"], run.directory) for run in runs)
+    ]
+
+
+def _few(words: Sequence[str], count: int) -> str:
+    return ", ".join(words[:count]) + (" ..." if len(words) > count else "")
+
+
+def find_before(record: Record) -> Record | None:
+    """The latest finished single run that began before this one; None for a job of a sweep, and for the first run.
+
+    An id tells roughly when its run began, so that only the records of the last runs are read.
+    """
+    if record.values["sweep"]:
+        return None
+    latest = None
+    for directory in sorted(record.directory.parent.glob("r*"), key=lambda path: path.name, reverse=True):
+        if directory.name > _id_at(record.started + _APART):
+            continue
+        if latest and directory.name < _id_at(latest.started - _APART):
+            break
+        try:
+            found = Record.load(directory)
+        except (OSError, ValueError):
+            continue
+        if found.values["status"] == "done" and found.started < record.started:
+            latest = max(latest or found, found, key=lambda run: run.started)
+    return latest
+
+
+def _id_at(time: datetime) -> str:
+    """What the ids of single runs that began then begin with."""
+    return f"r{time.astimezone(UTC):%Y%m%d-%H%M%S}"
+
+
+def find_to_resume(word: str) -> Record:
+    """Find a run as ``find`` does; only ``latest`` is the latest unfinished one.
+
+    One that was interrupted goes before one that failed. One that would fail again, or may not be written, is left out.
+
+    Raises:
+        RunNotFound: nothing, or more than one run, goes by that word.
+    """
+    if word != "latest":
+        return find(word)
+    unfinished = [
+        run
+        for run in all_runs()
+        if run.values["status"] != "done" and not run.is_busy and os.access(run.directory, os.W_OK)
+    ]
+    hopeful = [run for run in unfinished if not run.would_fail_again]
+    if hopeful:
+        return max(hopeful, key=lambda run: (run.values["status"] != "failed", run.started))
+    left = f" but {_few(labels(unfinished[::-1]), 3)}, which would fail again" if unfinished else ""
+    raise RunNotFound(f"resume=latest: there is no unfinished run to resume{left}.")
+
+
+def of_slurm_job(overrides: list[str]) -> Record | None:
+    """The run that this SLURM job made with the same command line before it was put back into the queue."""
+    job = os.environ.get("SLURM_JOB_ID")
+    runs = (run for run in all_runs() if run.values["environment"].get("slurm_job") == job)
+    return next((run for run in runs if run.values["overrides"][: len(overrides)] == overrides), None)
+
+
+def _val_acc(run: Record) -> float:
+    """The highest val/acc where that was monitored, else the last."""
+    best = run.values["best"]
+    return float(best["value"] if best["metric"] == "val/acc" else run.values["metrics"]["val/acc"])

@@ -1,0 +1,269 @@
+"""The run record: run.json in the run's directory, from which the run can be found, compared and run again."""
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from src.errors import DETERMINISTIC, UserError
+from src.files import write
+from src.masking import has_credentials, masked
+from src.records.lock import alone, is_alive, is_locked
+
+RECORD = "run.json"
+_LOCK = ".run.json.lock"
+STATUSES = ("done", "failed", "interrupted", "running")
+# Without these, and of these kinds, nothing can be done with a run.
+_ENTRIES: dict[str, tuple[type, ...]] = {
+    "id": (str,),
+    "name": (str, type(None)),
+    "tags": (list,),
+    "status": (str,),
+    "command": (str,),
+    "overrides": (list,),
+    "config": (dict,),
+    "environment": (dict,),
+    "started": (str,),
+    "duration_s": (int, float, type(None)),
+    "metrics": (dict,),
+    "best": (dict,),
+    "sweep": (str, type(None)),
+    "error": (str, type(None)),
+}
+
+
+def claim(parent: Path, letter: str) -> Path:
+    """Make a directory that no other process has, such as ``parent/r20261123-214000-ab12``; the time is UTC.
+
+    ``os.mkdir`` fails on a directory that is there, so runs that start in the same second never share one.
+
+    Raises:
+        UserError: the directory cannot be made.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            directory = parent / f"{letter}{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+            try:
+                directory.mkdir()
+                return directory
+            except FileExistsError:
+                continue
+    except OSError as error:
+        raise UserError(
+            f"{parent} cannot be written ({error.strerror}): make it writable, or set OUTPUTS_DIR to a folder that is."
+        ) from None
+
+
+def _problem(values: Any) -> str | None:
+    """What keeps these from being a run's record."""
+    if not isinstance(values, dict):
+        return "it holds no entries"
+    for entry, kinds in _ENTRIES.items():
+        if entry not in values:
+            return f"it lacks {entry}"
+        if not isinstance(values[entry], kinds):
+            return f"its {entry} is {json.dumps(values[entry])[:40]}"
+    if "/" in values["id"]:
+        return f"its id is {values['id'][:40]!r}"
+    if values["status"] not in STATUSES:
+        return f"its status is {values['status']!r}"
+    if not {"metric", "value", "epoch", "checkpoint"} <= set(values["best"]):
+        return "its best lacks an entry"
+    numbers = [*values["metrics"].values(), values["best"]["value"]]
+    if not all(number is None or isinstance(number, int | float) for number in numbers):
+        return "a metric is no number"
+    if datetime.fromisoformat(values["started"]).tzinfo is None:
+        return "its start has no time zone"
+    return None
+
+
+class Record:
+    """One run's record, written by its run, and by whoever tags it or notes something meanwhile.
+
+    Args:
+        directory: the run's directory.
+        values: the record's entries.
+    """
+
+    def __init__(self, directory: Path, values: dict[str, Any]) -> None:
+        self.directory, self.values = directory, values
+
+    @classmethod
+    def start(
+        cls,
+        directory: Path,
+        *,
+        sweep: str | None,
+        config: Mapping[str, Any],
+        overrides: list[str],
+        command: str,
+        git: Mapping[str, Any] | None,
+        environment: Mapping[str, Any],
+        choices: Mapping[str, str | None] | None = None,
+    ) -> "Record":
+        """Open the record of a run that begins now."""
+        record = cls(
+            directory,
+            {
+                "id": f"{sweep}-{directory.name}" if sweep else directory.name,
+                "name": config["name"],
+                "tags": config["tags"],
+                "status": "running",
+                "command": command,
+                "overrides": overrides,
+                "choices": choices or {},
+                "config": config,
+                "seed": config["seed"],
+                "git": git,
+                "environment": environment,
+                "started": _now(),
+                "duration_s": None,
+                "metrics": {},
+                "best": {"metric": config["monitor"], "value": None, "epoch": None, "checkpoint": None},
+                "error": None,
+                "error_type": None,
+                "sweep": sweep,
+                "resumed": [],
+            },
+        )
+        record.update()
+        return record
+
+    @classmethod
+    def load(cls, directory: Path) -> "Record":
+        """Read a run's record.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is not a run's record.
+        """
+        return cls.parse(directory, (directory / RECORD).read_bytes())
+
+    @classmethod
+    def parse(cls, directory: Path, content: bytes) -> "Record":
+        """Read a run's record from the content of its file.
+
+        Raises:
+            ValueError: it is not a run's record.
+        """
+        try:
+            text = content.decode()
+            values = masked(json.loads(text)) if has_credentials(text) else json.loads(text)
+            if problem := _problem(values):
+                raise ValueError(problem)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{directory / RECORD} is not a run's record ({error}).") from None
+        return cls(directory, values)
+
+    @property
+    def status(self) -> str:
+        """running, done, failed or interrupted; what was killed with its record at running counts as interrupted.
+
+        The run's lock decides; where it cannot be asked, the process does, if this machine can see it.
+        """
+        status = str(self.values["status"])
+        if status != "running":
+            return status
+        locked = is_locked(self.directory)
+        at_work = is_alive(self.values["environment"]) if locked is None else locked
+        return "interrupted" if at_work is False else status
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a command works on the run, so that no other may resume or remove it.
+
+        Not so when only ranks of a killed command still hold the lock, which ``owned`` waits for; nor when neither lock nor
+        process can be seen from here, since nobody could ever release it.
+        """
+        if self.values["status"] != "running":
+            return False
+        locked, alive = is_locked(self.directory), is_alive(self.values["environment"])
+        return alive is True if locked is None else locked and alive is not False
+
+    @property
+    def would_fail_again(self) -> bool:
+        """Whether it failed in a way that resuming it without a change repeats."""
+        deterministic = {kind.__name__ for kind in DETERMINISTIC}
+        return self.values["status"] == "failed" and self.values.get("error_type") in deterministic
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether its directory is not the one that its id was given to."""
+        name = self.directory.name
+        return self.values["id"] not in (name, f"{self.directory.parent.name}-{name}")
+
+    @property
+    def started(self) -> datetime:
+        """When the run began."""
+        return datetime.fromisoformat(self.values["started"])
+
+    def as_plain(self) -> dict[str, Any]:
+        """Its entries, with the status as it is now and the directory, for programs."""
+        return {**self.values, "status": self.status, "directory": str(self.directory)}
+
+    @property
+    def typed(self) -> dict[str, str]:
+        """What its command line said, key to value: within a sweep nothing else can differ."""
+        words = (word.partition("=") for word in self.values["overrides"])
+        return {key.lstrip("+"): value for key, _, value in words}
+
+    def reopen(self, config: Mapping[str, Any], overrides: list[str], environment: Mapping[str, Any]) -> None:
+        """Go on with a run that was cut off.
+
+        Args:
+            config: its configuration, with what is changed from here on.
+            overrides: the words that change it.
+            environment: where it goes on.
+        """
+        self.update(
+            status="running",
+            error=None,
+            error_type=None,
+            config=config,
+            # Those that were given to the run later stay, unless it is told others.
+            tags=self.values["tags"] if config["tags"] == self.values["config"]["tags"] else config["tags"],
+            environment=environment,
+            overrides=[*self.values["overrides"], *overrides],
+            resumed=[*self.values.get("resumed", []), {"at": _now(), "overrides": overrides}],
+        )
+
+    def update(self, **values: Any) -> None:
+        """Change entries, and take over what others have written meanwhile."""
+        self.change(lambda _: values)
+
+    def change(self, edit: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+        """Change entries by what they are now, while no one else does.
+
+        Args:
+            edit: gets the entries as they stand in the file, and returns those that change.
+        """
+        with alone(self.directory / _LOCK):
+            if (self.directory / RECORD).exists():
+                self.values = Record.load(self.directory).values
+            self.values = masked({**self.values, **edit(self.values)})
+            write(self.directory / RECORD, json.dumps(self.values, indent=2, allow_nan=False) + "\n")
+
+    def warn(self, text: str) -> None:
+        """Note something that a person should know of, beside the time."""
+        self.change(lambda run: {"warnings": [*run.get("warnings", []), {"at": _now(), "text": text}]})
+
+    def finish(self, status: str, started: float, error: str | None = None, **values: Any) -> None:
+        """Close the record.
+
+        Args:
+            status: done, failed or interrupted.
+            started: ``time.monotonic()`` when the run began.
+            error: the last line of the error, when it failed.
+            values: entries to change besides; of a failed run ``error_type``, the name of the error's class.
+        """
+        earlier = self.values["duration_s"] or 0.0
+        duration = round(earlier + time.monotonic() - started, 3)
+        self.update(status=status, error=error, duration_s=duration, **values)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,120 @@
+"""A record as flat values: what a run was set to and what it reached."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from src.paths import from_root
+from src.records.record import Record
+
+# Said elsewhere, or true of the machine rather than of the training.
+_NOT_SETTINGS = ("name", "tags", "resume", "data.dir")
+# Groups of several objects: Hydra knows no choice where a list of files was chosen.
+_LISTS = ("callbacks", "logger")
+# Settings of a data set that change neither what its test samples are nor what is measured on them.
+_NOT_DATA = ("_target_", "batch_size", "steps_per_execution", "train_size", "val_size", "mean", "std", "augment")
+
+
+def settings_of(record: Record) -> dict[str, Any]:
+    """Every setting by its dotted name, each group by the name of its choice (``optimizer: adam``)."""
+    run = record.values
+    choices = {group: choice for group, choice in run.get("choices", {}).items() if choice is not None}
+    lists = [group for group in _LISTS if run["config"].get(group) and group not in choices]
+    choices |= {group: record.typed.get(group, list(run["config"][group])) for group in lists}
+    return flat_settings(run["config"], choices)
+
+
+def flat_settings(config: Mapping[str, Any], choices: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Every setting of a configuration by its dotted name; ``choices`` are the names of the groups' choices."""
+
+    def is_repeated(key: str, value: Any) -> bool:
+        # A callback's monitor is usually the run's, and its mode follows from it.
+        last = key.rpartition(".")[2] if key.startswith("callbacks.") else ""
+        return last == "mode" or (last == "monitor" and value in (None, config.get("monitor")))
+
+    # Runs of earlier versions did not record their threads.
+    flat = {**_flat(config), "trainer.threads": config.get("trainer", {}).get("threads", "auto"), **(choices or {})}
+    return {key: value for key, value in flat.items() if key not in _NOT_SETTINGS and not is_repeated(key, value)}
+
+
+def data_of(record: Record) -> str:
+    """The data set that a run's metrics were measured on, its class with what else decides the samples."""
+    data = record.values["config"].get("data")
+    if not isinstance(data, Mapping):
+        return "unknown data"
+    target = str(data.get("_target_"))
+    decisive = {key: value for key, value in data.items() if key not in _NOT_DATA}
+    if "dir" in decisive:
+        if target.startswith("src.data.mnist."):  # only where the archives lie
+            del decisive["dir"]
+        else:
+            decisive["dir"] = str(from_root(str(decisive["dir"])))
+    return " ".join([target.rpartition(".")[2], *(f"{key}={as_word(value)}" for key, value in decisive.items())])
+
+
+def comparable(records: Sequence[Record]) -> list[Record]:
+    """Those of these on the data set of the latest among them: of metrics on different data none is better."""
+    data = data_of(max(records, key=lambda record: str(record.values["started"])))
+    return [record for record in records if data_of(record) == data]
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if key == "_target_":
+            flat[prefix[:-1]] = str(value).rpartition(".")[2]
+        elif isinstance(value, Mapping):
+            flat |= _flat(value, f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def metrics_of(record: Record) -> dict[str, float]:
+    """The metrics, the monitored one as the best checkpoint has it: it is those weights that are kept and tested."""
+    run = record.values
+    found = {name: value for name, value in run["metrics"].items() if value is not None}
+    if run["best"]["value"] is not None:
+        found[run["best"]["metric"]] = run["best"]["value"]
+    return found
+
+
+def threads_used(record: Record) -> str:
+    """The number of CPU threads of a run's processes: ``2``, or ``2 for 90% of the samples, 1 for 10%``."""
+    samples: Mapping[str, int] = record.values.get("samples_by_threads") or {}
+    if record.values["environment"].get("accelerator") != "cpu" or not samples:
+        return ""
+    shares = {threads: f"{count / sum(samples.values()):.0%}" for threads, count in samples.items()}
+    (most, share), *others = sorted(shares.items(), key=lambda item: -samples[item[0]])
+    if not others:
+        return most
+    return ", ".join([f"{most} for {share} of the samples", *(f"{threads} for {share}" for threads, share in others)])
+
+
+def as_word(value: Any) -> str:
+    """A value as it would be written on a command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":"))
+
+
+def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names with two values or more among these, in the order in which they first come.
+
+    A setting that only some have is among them, unless it is null or belongs to what differs already: ``optimizer.betas``,
+    which only Adam has, to ``optimizer``.
+    """
+    names = dict.fromkeys(name for one in settings for name in one)
+    values = {name: {as_word(one[name]) for one in settings if name in one} for name in names}
+    varied = {name for name in names if len(values[name]) > 1}
+    partial = {name for name in names if values[name] != {"null"} and not all(name in one for one in settings)}
+    return [name for name in names if name in varied or (name in partial and not _belongs(name, varied | partial))]
+
+
+def _belongs(name: str, groups: Collection[str]) -> bool:
+    """Whether a setting is one of an object or group among these."""
+    parts = name.split(".")
+    return any(".".join(parts[:count]) in groups for count in range(1, len(parts)))

@@ -1,0 +1,182 @@
+"""A sweep's own record: sweep.json in its directory, from which it can be found, resumed and ranked."""
+
+import contextlib
+import json
+import shlex
+from collections.abc import Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from src.errors import RunNotFound
+from src.files import write
+from src.masking import conceal, masked, reveal
+from src.paths import SWEEPS
+from src.records.environment import PATCH
+from src.records.find import at_home
+from src.records.record import RECORD, Record
+
+SWEEP = "sweep.json"
+TABLE = "leaderboard.md"
+STUDY = "study.db"
+# Under this name a trial of a search keeps the number of its job.
+JOB = "job"
+# The setting that says where a study is kept; its address may hold a password.
+STORAGE = "hydra.sweeper.storage"
+
+
+class Sweep:
+    """A directory of jobs.
+
+    Args:
+        directory: the sweep's.
+        values: the entries of its record: id, command, flags, overrides, jobs (the overrides of each, or None for a search),
+            trials (how many jobs there are to be), mode (max or min), search (settings of the search, or None), git, started.
+    """
+
+    def __init__(self, directory: Path, values: dict[str, Any]) -> None:
+        self.directory = directory
+        # The address may come from a file, and all of it from an earlier version of this project.
+        search = values.get("search")
+        if search and search["storage"]:
+            search = {**search, "storage": conceal(STORAGE, search["storage"])}
+        self.values: dict[str, Any] = masked({**values, "search": search})
+
+    @classmethod
+    def start(
+        cls,
+        directory: Path,
+        flags: list[str],
+        overrides: list[str],
+        *,
+        jobs: list[list[str]] | None,
+        trials: int,
+        mode: str,
+        search: dict[str, Any] | None,
+        git: dict[str, Any] | None,
+    ) -> "Sweep":
+        """Open the record of a sweep that begins now."""
+        if git and (patch := git["patch"]) is not None:
+            (directory / PATCH).write_bytes(patch)
+            git = {**git, "patch": PATCH}
+        values = {
+            "id": directory.name,
+            "command": shlex.join(["python", "-m", "src.train", *flags, *overrides]),
+            "flags": flags,
+            "overrides": overrides,
+            "jobs": jobs,
+            "trials": trials,
+            "mode": mode,
+            "search": search,
+            "git": git,
+            "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        }
+        sweep = cls(directory, values)
+        sweep.save()
+        return sweep
+
+    @classmethod
+    def load(cls, directory: Path) -> "Sweep":
+        """Read a sweep's record.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is not a sweep's record.
+        """
+        values = json.loads((directory / SWEEP).read_text())
+        if not isinstance(values, dict) or not {"id", "flags", "overrides", "jobs", "trials", "started"} <= set(values):
+            raise ValueError(f"{directory / SWEEP} is not a sweep's record.")
+        return cls(directory, values)
+
+    @property
+    def started(self) -> datetime:
+        """When the sweep began."""
+        return datetime.fromisoformat(self.values["started"])
+
+    def save(self) -> None:
+        """Write the record."""
+        write(self.directory / SWEEP, json.dumps(self.values, indent=2) + "\n")
+
+    @property
+    def storage(self) -> str:
+        """The address of the search's study, with its password.
+
+        Raises:
+            ConfigError: the password is not in the environment.
+        """
+        address: str | None = self.values["search"]["storage"]
+        return reveal(address, STORAGE) if address else f"sqlite:///{self.directory / STUDY}"
+
+    @property
+    def code(self) -> dict[str, Any] | None:
+        """What ``environment.git`` said when it began."""
+        code = self.values["git"]
+        if code and code["patch"]:
+            return {**code, "patch": (self.directory / code["patch"]).read_bytes()}
+        return code
+
+    def records(self) -> list[Record]:
+        """The jobs that were begun, in the order of their numbers.
+
+        Raises:
+            RunNotFound: a job's record is damaged.
+        """
+        paths = (path.parent for path in self.directory.glob(f"*/{RECORD}") if path.parent.name.isdigit())
+        try:
+            return [Record.load(path) for path in sorted(paths, key=lambda path: int(path.name))]
+        except ValueError as error:
+            raise RunNotFound(
+                f"{error} Remove the directory of that job: python -m src.train -m resume={self.values['id']} runs it again."
+            ) from None
+
+    def missing(self) -> list[str]:
+        """The jobs that were not begun, by their overrides, or by their number in a search."""
+        begun = {int(record.directory.name) for record in self.records()}
+        if self.values["jobs"] is None:
+            left = self.values["trials"] - len(begun)
+            return [f"{left} of {self.values['trials']} trials"] if left > 0 else []
+        return [shlex.join(job) for number, job in enumerate(self.values["jobs"]) if number not in begun]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every job is done."""
+        return not self.missing() and all(record.values["status"] == "done" for record in self.records())
+
+
+def find_sweep(word: str) -> Sweep:
+    """Find a sweep by its id, a unique beginning of it, its directory, or ``latest``.
+
+    Raises:
+        RunNotFound: nothing, or more than one, goes by that word.
+    """
+    if (Path(word) / SWEEP).is_file():
+        return _load(at_home(Path(word)))
+    names = {path.parent.name for path in SWEEPS.glob(f"*/{SWEEP}")}
+    if not names:
+        raise RunNotFound(f"{word}: there is no sweep yet; python -m src.train -m makes one.")
+    if word in names:
+        return _load(SWEEPS / word)
+    begun = [name for name in names if name.startswith(word)]
+    if word != "latest" and len(begun) == 1:
+        return _load(SWEEPS / begun[0])
+    sweeps = _oldest_first(names)
+    if word == "latest" and sweeps:
+        return sweeps[-1]
+    latest = ", ".join(sweep.directory.name for sweep in sweeps[-3:])
+    raise RunNotFound(f"{word}: {len(begun) or 'no'} sweeps go by that; the latest are {latest}.")
+
+
+def _oldest_first(names: Collection[str]) -> list[Sweep]:
+    """The sweeps with a readable record."""
+    sweeps = []
+    for name in names:
+        with contextlib.suppress(OSError, ValueError):
+            sweeps.append(Sweep.load(SWEEPS / name))
+    return sorted(sweeps, key=lambda sweep: (sweep.started, sweep.directory.name))
+
+
+def _load(directory: Path) -> Sweep:
+    try:
+        return Sweep.load(directory)
+    except ValueError as error:
+        raise RunNotFound(str(error)) from None

@@ -1,0 +1,258 @@
+"""``rm``, ``restore`` and ``gc``: runs put aside, and disk space freed.
+
+The trash holds an archive for each run, outputs/trash/<id>.tar, so that TensorBoard over outputs/ does not show what was
+thrown away. A second run of the same id, from a directory that was copied, gets the archive <id>.2.tar.
+"""
+
+import itertools
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from src.errors import RunNotFound, UserError
+from src.files import replacing
+from src.paths import OUTPUTS
+from src.records.find import at_home, choose, labels
+from src.records.lock import owned
+from src.records.record import RECORD, Record
+from src.records.settings import data_of, metrics_of
+
+TRASH = OUTPUTS / "trash"
+# A run that bears this tag stays.
+PINNED = "pinned"
+_LEFT = ".removing-"
+# What lies in an archive: a single run, or a job of a sweep.
+_IN_PLACE = re.compile(r"(runs/[^/]+|sweeps/[^/]+/[^/]+)(/.*)?")
+
+
+def put_aside(record: Record) -> Path:
+    """Move a run to the trash.
+
+    Returns:
+        The archive.
+
+    Raises:
+        UserError: the run is pinned or running, or the trash or the run's folder cannot be written.
+    """
+    run = record.values
+    if PINNED in run["tags"]:
+        raise UserError(f"{run['id']} is pinned: python -m src.runs tag {run['id']} --remove {PINNED} lets it go.")
+    if record.is_busy:
+        raise UserError(f"{run['id']} is still running: stop it first.")
+    try:
+        with owned(record.directory):
+            archive = _archive(record)
+            try:
+                aside = _out_of_sight(record.directory)
+            except OSError:
+                archive.unlink()
+                raise
+            try:
+                _delete(aside, record.directory)
+            except OSError as error:
+                text = f"{run['id']} is in the trash, but {error.filename} cannot be deleted ({error.strerror})."
+                raise UserError(text) from None
+    except OSError as error:
+        raise UserError(f"{run['id']} cannot be put into {TRASH} ({error.strerror}); it stays where it is.") from None
+    return archive
+
+
+def _archive(record: Record) -> Path:
+    """Write a run's archive, under a name that no other has."""
+    TRASH.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        archive = TRASH / f"{record.values['id']}{'' if number == 1 else f'.{number}'}.tar"
+        try:
+            archive.touch(exist_ok=False)
+            break
+        except FileExistsError:
+            continue
+    try:
+        with replacing(archive) as file, tarfile.open(fileobj=file, mode="w") as tar:
+            tar.add(record.directory.resolve(), arcname=str(_place(record)))
+    except BaseException:
+        archive.unlink()
+        raise
+    return archive
+
+
+def _place(record: Record) -> Path:
+    """Where it lies below outputs/; a run from elsewhere is put back among the single ones."""
+    home = record.directory if record.directory.is_relative_to(OUTPUTS) else at_home(record.directory)
+    return home.relative_to(OUTPUTS) if home.is_relative_to(OUTPUTS) else Path("runs", home.name)
+
+
+def _out_of_sight(directory: Path) -> Path:
+    """Move a directory into the trash at once; returns where it is then. On another disk it stays where it is."""
+    TRASH.mkdir(parents=True, exist_ok=True)
+    real = directory.resolve()
+    if real.stat().st_dev == TRASH.stat().st_dev:
+        aside = Path(tempfile.mkdtemp(prefix=f"{_LEFT}{real.name}-", dir=TRASH))
+        try:
+            os.rename(real, aside)
+        except OSError:
+            aside.rmdir()
+            raise
+        return aside
+    return real
+
+
+def _delete(aside: Path, directory: Path) -> None:
+    """Delete what ``_out_of_sight`` has returned, and the symbolic link by which the directory may have been reached."""
+    shutil.rmtree(aside)
+    if directory.is_symlink():
+        directory.unlink()
+
+
+def restore(word: str) -> Path:
+    """Take a run out of the trash.
+
+    Args:
+        word: the name of its archive, or whatever the run went by before.
+
+    Returns:
+        Its directory.
+
+    Raises:
+        UserError: it is not there, is no archive of a run, or its place is taken.
+    """
+    archive = TRASH / f"{word}.tar"
+    if archive not in TRASH.glob("*.tar"):
+        archive = _find_archive(word)
+    name = _place_in(archive)
+    place = OUTPUTS / name
+    if os.path.lexists(place):
+        raise UserError(f"{place} is there already: remove it, or leave {archive.stem} in the trash.")
+    try:
+        # Aside, so that it appears at once, and wherever a link on the way to its place leads.
+        with tarfile.open(archive) as tar, tempfile.TemporaryDirectory(prefix=_LEFT, dir=TRASH) as aside:
+            tar.extractall(aside, filter="data")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(Path(aside, name), place)
+        archive.unlink()
+    except (OSError, tarfile.TarError) as error:
+        shutil.rmtree(place, ignore_errors=True)  # what there is of it is in the archive, too
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{archive.stem} cannot be taken out of the trash ({reason}); it stays there.") from None
+    return place
+
+
+def _find_archive(word: str) -> Path:
+    """The archive of the one run in the trash that goes by a word, as ``find`` finds those outside."""
+    archives: dict[Path, Record] = {}
+    for archive in sorted(TRASH.glob("*.tar")):
+        try:
+            place = _place_in(archive)
+            with tarfile.open(archive) as tar:
+                content = tar.extractfile(f"{place}/{RECORD}")
+                archives[archive] = Record.parse(OUTPUTS / place, content.read() if content else b"")
+        except (UserError, KeyError, ValueError):  # not a run's
+            continue
+    there = at_home(Path(word))
+    lay_there = [archive for archive, record in archives.items() if record.directory == there]
+    if len(lay_there) == 1:
+        return lay_there[0]
+    if lay_there:
+        raise RunNotFound(f"{word}: {len(lay_there)} runs lay there: {', '.join(path.stem for path in lay_there)}.")
+    found = choose(word, sorted(archives.values(), key=lambda record: record.started), only=True, place=" in the trash")
+    return next(archive for archive, record in archives.items() if record is found)
+
+
+def _place_in(archive: Path) -> str:
+    """Where the run in an archive lay below outputs/.
+
+    Raises:
+        UserError: it is no archive of a run.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            names = tar.getnames()
+    except (OSError, tarfile.TarError) as error:
+        raise UserError(f"{archive} is not an archive of a run ({error}).") from None
+    if not names or not all(_IN_PLACE.fullmatch(name) for name in names):
+        raise UserError(f"{archive} is not an archive of a run.")
+    return names[0]
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that can be freed.
+
+    Attributes:
+        what: a run's id, or what it is.
+        path: of the file or directory.
+        size: bytes.
+    """
+
+    what: str
+    path: Path
+    size: int
+
+
+def garbage(chosen: Sequence[Record], records: Sequence[Record]) -> tuple[list[Item], list[str]]:
+    """What gc would free: the trash, and the chosen runs but for those that stay.
+
+    Args:
+        chosen: runs that may go.
+        records: all runs, among which the best of each sweep is looked for.
+
+    Returns:
+        What goes, and a sentence for each chosen run that stays.
+    """
+    items = [Item(f"{path.stem} (in the trash)", path, _size(path)) for path in sorted(TRASH.glob("*.tar"))]
+    items += [Item("half removed", path, _size(path)) for path in sorted(TRASH.glob(f"{_LEFT}*"))]
+    winners, stay = _winners(records), []
+    for record, label in zip(chosen, labels(chosen), strict=True):
+        run = record.values
+        if PINNED in run["tags"]:
+            stay.append(f"{label} stays: it is pinned.")
+        elif run["id"] in winners:
+            stay.append(f"{label} stays: it is the best of its sweep.")
+        elif record.is_busy:
+            stay.append(f"{label} stays: it is running.")
+        else:
+            items.append(Item(label, record.directory, _size(record.directory)))
+    return items, stay
+
+
+def free(item: Item) -> None:
+    """Delete it for good.
+
+    Raises:
+        UserError: it cannot be deleted.
+    """
+    try:
+        if item.path.is_dir() and not item.path.name.startswith(_LEFT):
+            with owned(item.path):
+                _delete(_out_of_sight(item.path), item.path)
+        elif item.path.is_dir():
+            shutil.rmtree(item.path)
+        else:
+            item.path.unlink()
+    except OSError as error:
+        raise UserError(f"{item.path} cannot be deleted ({error.strerror}).") from None
+
+
+def _winners(records: Sequence[Record]) -> set[str]:
+    """The best finished run of each sweep, on each of its data sets."""
+    winners: dict[tuple[str, str], tuple[float, str]] = {}
+    for record in records:
+        run = record.values
+        metric = run["best"]["metric"]
+        value = metrics_of(record).get(metric)
+        if run["sweep"] is None or run["status"] != "done" or value is None:
+            continue
+        rank = -value if run["config"].get("mode") == "min" else value
+        key = (run["sweep"], data_of(record))
+        winners[key] = max(winners.get(key, (rank, run["id"])), (rank, run["id"]))
+    return {id for _, id in winners.values()}
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if not file.is_dir())

@@ -1,0 +1,47 @@
+"""Stopping a trial that promises nothing, by what other trials of the sweep had reached in the same epoch."""
+
+import warnings
+from pathlib import Path
+
+import lightning.pytorch as pl
+
+from src.errors import RunNotFound
+from src.records.sweep import Sweep
+from src.sweeps.study import open_study, trial_of
+
+
+class Pruning(pl.Callback):
+    """Reports the monitored metric after every epoch, and stops the training when the study's pruner says so.
+
+    Rank 0 talks to the study and tells the other ranks.
+
+    Args:
+        directory: the job's, below its sweep's.
+        monitor: the metric.
+        max_epochs: of the training.
+    """
+
+    def __init__(self, directory: Path, monitor: str, max_epochs: int) -> None:
+        self.directory, self.monitor, self.max_epochs = directory, monitor, max_epochs
+        self.pruned_in_epoch: int | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Find the trial."""
+        self.trial = None
+        if trainer.is_global_zero:
+            study = open_study(Sweep.load(self.directory.parent), max_epochs=self.max_epochs)
+            self.trial = trial_of(study, int(self.directory.name))
+            if self.trial is None:
+                raise RunNotFound(f"{self.directory}: the study knows no running trial of this job.")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Report, ask, and let all ranks know."""
+        stop = False
+        if self.trial is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a resumed job reports an epoch again
+                self.trial.report(float(trainer.callback_metrics[self.monitor]), trainer.current_epoch)
+            stop = self.trial.should_prune()
+        if trainer.strategy.broadcast(stop) and trainer.current_epoch + 1 < self.max_epochs:
+            self.pruned_in_epoch = trainer.current_epoch + 1
+            trainer.should_stop = True

@@ -1,0 +1,1 @@
+"""One training, from its record to its test."""

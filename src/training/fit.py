@@ -1,0 +1,202 @@
+"""One training, as every process of a run goes through it: build, train, test, and say what came out."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+
+from src.config.targets import build, check_call, resolve
+from src.data.module import TensorData
+from src.errors import ConfigError, UserError
+from src.fast.steps import Steps
+from src.files import is_full
+from src.launching.hardware import choose
+from src.launching.logs import quiet_lightning
+from src.numerics import flush_subnormals
+from src.tasks.classification import Classifier
+from src.tasks.losses import outputs_for
+from src.training.checkpoints import FOLDER, LAST, DurableCheckpointIO, load
+from src.training.recorder import Bookkeeper
+from src.training.signals import StopOnSignal
+from src.training.unsupported import check_callback, check_checkpoint, check_network, check_optimizer
+
+log = logging.getLogger(__name__)
+
+# The distance of points on the curves within an epoch, in optimizer steps.
+_LOG_EVERY_STEPS = 50
+# What the model's group says to the classifier; the rest is the network's own.
+_FOR_CLASSIFIER = ("loss", "label_smoothing", "gradient_clip_norm")
+
+
+def check_targets(config: Mapping[str, Any]) -> None:
+    """Check every object the configuration names, and its arguments, before anything is written.
+
+    Raises:
+        ConfigError: one of them does not exist, does not take what it is given, or would be ignored.
+    """
+    network, _ = _split_model(config["model"])
+    check_call(config["data"], "data", ["seed"])
+    dataset: Any = resolve(config["data"]["_target_"], "data")
+    own = ("input_shape", "classes", "load")
+    if missing := [name for name in own if getattr(dataset, name, None) is getattr(TensorData, name, None)]:
+        raise ConfigError(f"data._target_={config['data']['_target_']}: the class must define {', '.join(missing)}.")
+    classes = dataset.classes
+    if config["model"]["loss"] == "binary_cross_entropy" and classes != 2:
+        raise ConfigError(
+            f"model.loss=binary_cross_entropy tells two classes apart, and this data set has {classes}: set "
+            "model.loss=cross_entropy, or data=points."
+        )
+    check_network(resolve(network["_target_"], "model"), network["_target_"], _FOR_CLASSIFIER)  # type: ignore[arg-type]
+    check_call(network, "model", ["input_shape", "outputs"])
+    check_call(config["optimizer"], "optimizer", ["params"])
+    check_optimizer(resolve(config["optimizer"]["_target_"], "optimizer"), config["optimizer"]["_target_"])  # type: ignore[arg-type]
+    check_call(config["schedule"], "schedule", ["optimizer", "steps_per_epoch", "max_epochs"])
+    for name, node in config["callbacks"].items():
+        check_call(node, "callbacks")
+        check_callback(resolve(node["_target_"], "callbacks"), f"callbacks.{name}")  # type: ignore[arg-type]
+    for node in config["logger"].values():
+        check_call(node, "logger", ["directory", "resumed_at"])
+
+
+def fit(
+    config: dict[str, Any], directory: str, extra: Sequence[pl.Callback] = (), checkpoint: str | None = None
+) -> dict[str, Any]:
+    """Train and test one configuration; every rank calls this with the same arguments.
+
+    Args:
+        config: a checked configuration.
+        directory: the run's directory, with its record.
+        extra: further callbacks. If one has an attribute ``pruned_in_epoch`` that is set after training, as that of a pruned
+            trial, the model is not tested.
+        checkpoint: where to go on from; None begins.
+
+    Returns:
+        ``metrics`` (the last epoch's and the test's), ``best`` (metric, value, epoch, checkpoint), ``samples_per_s``, and
+        of a pruned trial of a search ``pruned_in_epoch``.
+
+    Raises:
+        UserError: the data is damaged, the loss is no number any more, or the disk is full.
+        Interrupted: the run was told to stop; last.ckpt holds where the training stood.
+    """
+    try:
+        return _fit(config, Path(directory), extra, checkpoint)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise UserError(
+            f"{directory} cannot be written ({error.strerror}): free some space and resume the run; what was written stays."
+        ) from error
+
+
+def _fit(
+    config: dict[str, Any], directory: Path, extra: Sequence[pl.Callback], checkpoint: str | None
+) -> dict[str, Any]:
+    flush_subnormals()
+    pl.seed_everything(config["seed"], verbose=False)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it has not written
+    resumed_at = load(Path(checkpoint), "meta")["global_step"] if checkpoint else None
+    data: TensorData = build(config["data"], "data", seed=config["seed"])
+    model = make_classifier(config, data)
+    model.make_steps = partial(Steps, varies_threads=config["trainer"]["threads"] == "auto")
+    loggers = [
+        build(node, "logger", directory=str(directory), resumed_at=resumed_at) for node in config["logger"].values()
+    ]
+    named = {f"callbacks.{name}": build(node, "callbacks") for name, node in config["callbacks"].items()}
+    for name, callback in [*named.items(), *((type(callback).__name__, callback) for callback in extra)]:
+        check_callback(type(callback), name)
+        check_checkpoint(callback, name)
+    callbacks = list(named.values())
+    books = Bookkeeper(directory)
+    saves = any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks)
+    stop = StopOnSignal(str(directory / FOLDER / LAST) if saves else None)
+    trainer = make_trainer(
+        config,
+        logger=loggers,
+        callbacks=[*callbacks, books, *extra, stop],
+        max_epochs=config["trainer"]["max_epochs"],
+        log_every_n_steps=max(1, round(_LOG_EVERY_STEPS / data.steps_per_execution)),
+        limit_val_batches=1.0 if data.val_size else 0,
+        default_root_dir=str(directory),
+    )
+    # So far torch has asked NVML whether there is a GPU, for a process that asks CUDA must not fork. From here on nothing
+    # is forked; and the optimizer asks at every step, which without a driver costs a tenth of it.
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+    for logger in loggers:
+        logger.open_session(config, trainer)
+    log.info(
+        "rank %d of %d: pid %d, %s", trainer.global_rank, trainer.world_size, os.getpid(), trainer.strategy.root_device
+    )
+
+    threads = torch.get_num_threads()
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        books.note(trainer)
+        best = books.best(trainer)
+        for callback in extra:
+            if epoch := getattr(callback, "pruned_in_epoch", None):
+                return {**books.results(best), "pruned_in_epoch": epoch}
+        for logger in loggers:
+            logger.begin_test()
+        weights = best["checkpoint"] and str(directory / best["checkpoint"])
+        trainer.test(model, datamodule=data, ckpt_path=weights, verbose=False, weights_only=True)
+        books.note(trainer)
+    finally:
+        torch.set_num_threads(threads)  # the last epoch may have used fewer
+        for logger in loggers:
+            logger.close()
+    return books.results(best)
+
+
+def make_classifier(config: Mapping[str, Any], data: TensorData) -> Classifier:
+    """The model a configuration describes, for the samples and classes of ``data``."""
+    network, for_classifier = _split_model(config["model"])
+    return Classifier(
+        net={
+            **network,
+            "input_shape": list(data.input_shape),
+            "outputs": outputs_for(for_classifier["loss"], data.classes),
+        },
+        optimizer=config["optimizer"],
+        schedule=config["schedule"],
+        mean=data.mean,
+        std=data.std,
+        seed=config["seed"],
+        **for_classifier,
+    )
+
+
+def make_trainer(config: Mapping[str, Any], callbacks: Sequence[pl.Callback], **options: Any) -> pl.Trainer:
+    """A trainer on the hardware the configuration asks for."""
+    quiet_lightning()
+    hardware = choose(config["trainer"])
+    backend = "nccl" if hardware.accelerator == "cuda" else "gloo"
+    return pl.Trainer(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        num_nodes=hardware.num_nodes,
+        precision=config["trainer"]["precision"],
+        sync_batchnorm=hardware.accelerator == "cuda" and hardware.world > 1,
+        strategy=DDPStrategy(process_group_backend=backend) if hardware.world > 1 else "auto",
+        # Named, because Lightning would guess from variables that a cluster sets for other reasons.
+        plugins=[DurableCheckpointIO(), TorchElasticEnvironment() if hardware.world > 1 else LightningEnvironment()],
+        callbacks=list(callbacks),
+        deterministic=True,
+        enable_checkpointing=any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks),
+        enable_progress_bar=any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        **options,
+    )
+
+
+def _split_model(model: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    network = {key: value for key, value in model.items() if key not in _FOR_CLASSIFIER}
+    return network, {key: model[key] for key in _FOR_CLASSIFIER if key in model}

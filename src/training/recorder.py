@@ -1,0 +1,134 @@
+"""Keeps a run's record up to date while the run trains."""
+
+import math
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
+
+from src.data.chunks import Chunk
+from src.records.record import Record
+
+_KEY = "books"
+
+
+def _logged(trainer: pl.Trainer) -> dict[str, float | None]:
+    """What has been logged; None for what is not a finite number."""
+    values = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+class Bookkeeper(pl.Callback):
+    """Knows the run's metrics, its best checkpoint and its speed, and writes the first two while the run trains.
+
+    It sees to it, too, that a checkpoint holds what Lightning leaves out and a resumed run needs: the epoch's metrics,
+    whether the training was to stop after that epoch, and how many samples it took how long to train on. So the speed of a
+    resumed run, like the record's ``duration_s``, covers all its sessions.
+
+    Args:
+        directory: the run's directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.metrics: dict[str, float | None] = {}  # None: not a finite number
+        self._written = 0.0
+        self._stop_early = False
+        self._seconds, self._chunk_began = 0.0, 0.0
+        self._samples: Counter[str] = Counter()  # by the number of threads
+
+    @property
+    def samples_per_s(self) -> float:
+        """Training samples a second over all ranks and all sessions of the run.
+
+        The time is that of the training steps, without validation and checkpoints. Steps that a killed session took after
+        its last checkpoint count neither with their samples nor with their time, since they are taken again.
+        """
+        return round(self._samples.total() / self._seconds, 1) if self._seconds else 0.0
+
+    def results(self, best: dict[str, Any]) -> dict[str, Any]:
+        """What goes into the record at the end."""
+        return {
+            "metrics": self.metrics,
+            "best": best,
+            "samples_per_s": self.samples_per_s,
+            "samples_by_threads": dict(self._samples),
+        }
+
+    def best(self, trainer: pl.Trainer) -> dict[str, Any]:
+        """The best checkpoint so far: value of the monitored metric, epoch, and path below the run's directory."""
+        checkpoints = (c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
+        callback = next((c for c in checkpoints if c.filename == "best"), None)
+        if callback is None or not callback.best_model_path:
+            return {"metric": None, "value": None, "epoch": None, "checkpoint": None}
+        path = Path(callback.best_model_path)
+        score = callback.best_model_score if callback.monitor else None
+        value = None if score is None else float(score)
+        epoch = torch.load(path, map_location="meta", weights_only=True)["epoch"]
+        checkpoint = str(path.relative_to(self.directory))
+        return {"metric": callback.monitor, "value": value, "epoch": epoch, "checkpoint": checkpoint}
+
+    def note(self, trainer: pl.Trainer) -> None:
+        """Take over what has been logged, and write the record."""
+        self.metrics |= _logged(trainer)
+        self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        if trainer.is_global_zero:
+            Record.load(self.directory).update(metrics=self.metrics, best=self.best(trainer))
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add what Lightning leaves out; have every point up to here in the files before the checkpoint is."""
+        checkpoint[_KEY] = {
+            "metrics": self.metrics | _logged(trainer),
+            "should_stop": trainer.should_stop,
+            "samples": dict(self._samples),
+            "seconds": self._seconds,
+        }
+        for logger in trainer.loggers:
+            logger.save()
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take up what was known when the checkpoint was saved."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            books = checkpoint[_KEY]
+            self.metrics, self._stop_early = books["metrics"], books["should_stop"]
+            # Checkpoints of earlier versions lack these, or the threads.
+            samples, self._seconds = books.get("samples", 0), books.get("seconds", 0.0)
+            self._samples = Counter(samples if isinstance(samples, dict) else {str(torch.get_num_threads()): samples})
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop a training that was cut off after it had decided to stop."""
+        trainer.should_stop = trainer.should_stop or self._stop_early
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Start the clock."""
+        self._chunk_began = time.perf_counter()
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Chunk, batch_idx: int
+    ) -> None:
+        """Stop the clock."""
+        self._seconds += time.perf_counter() - self._chunk_began
+        self._samples[str(torch.get_num_threads())] += sum(batch.totals)  # those in force at the end of the chunk
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write what the epoch before gave, once its checkpoints are saved; at most once a second."""
+        if trainer.current_epoch and time.monotonic() - self._written > 1:
+            self.note(trainer)
+            self._written = time.monotonic()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Write how far the run came; what is half measured is left out, since the other ranks may not answer."""
+        self._write(trainer)

@@ -1,0 +1,251 @@
+"""One run: its record opened, its training carried out wherever it belongs, its record closed."""
+
+import logging
+import os
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src.errors import Interrupted, UserError
+from src.files import is_full, sweep_up
+from src.launching.cluster import Place, place
+from src.launching.logs import LOG_NAME, log_to
+from src.launching.meeting import meeting
+from src.launching.share import gpus_of_a_job
+from src.launching.stop import received, undisturbed
+from src.masking import mask, moved
+from src.paths import shown
+from src.records.environment import PATCH, environment
+from src.records.lock import owned
+from src.records.record import RECORD, Record
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+
+log = logging.getLogger(__name__)
+_TENSORBOARD = "src.loggers.tensorboard.TensorBoard"
+
+
+def say(error: Exception | str) -> None:
+    """Tell the user what went wrong, a line a sentence."""
+    for sentence in mask(str(error)).splitlines():
+        print(f"error: {sentence}", file=sys.stderr)
+
+
+def begin(
+    directory: Path,
+    config: dict[str, Any],
+    overrides: list[str],
+    choices: dict[str, str | None],
+    code: dict[str, Any] | None,
+    sweep: str | None = None,
+    callbacks: "Sequence[pl.Callback]" = (),
+) -> Record:
+    """Train a configuration in a directory that is this process's own, and keep the record there.
+
+    Args:
+        directory: the run's.
+        config: checked.
+        overrides: the words that made it.
+        choices: which file of each group it was composed of.
+        code: what ``environment.git`` says.
+        sweep: the sweep's id, for a job of one.
+        callbacks: added to those of the configuration.
+
+    Returns:
+        The closed record; its status says how it ended.
+
+    Raises:
+        Interrupted: the run was told to stop; what it had is saved.
+        OSError: the record cannot even be opened.
+    """
+    with owned(directory):
+        log_to(directory)
+        if code and (patch := code["patch"]) is not None:
+            (directory / PATCH).write_bytes(patch)
+            code = {**code, "patch": PATCH}
+        record = Record.start(
+            directory,
+            sweep=sweep,
+            config=config,
+            overrides=overrides,
+            choices=choices,
+            command=shlex.join(["python", "-m", "src.train", *overrides]),
+            git=code,
+            environment=_environment(config),
+        )
+        log.info("%s: %s", record.values["id"], " ".join(overrides) or "the default configuration")
+        if code and (problem := code.get("problem")):
+            record.warn(f"the code is not recorded in full: {problem}")
+            log.warning("the code is not recorded in full: %s", problem)
+        _carry_out(record, None, callbacks)
+    return record
+
+
+def go_on(
+    directory: Path, config: dict[str, Any], overrides: list[str], callbacks: "Sequence[pl.Callback]" = ()
+) -> Record:
+    """Resume an interrupted run from its newest intact checkpoint.
+
+    Args:
+        directory: the run's.
+        config: its configuration, with what is changed from here on.
+        overrides: the words that change it.
+        callbacks: added to those of the configuration.
+
+    Returns:
+        The closed record.
+
+    Raises:
+        UserError: another command is at work on it, or its checkpoints are damaged.
+        Interrupted: as from ``begin``.
+    """
+    from src.training.checkpoints import FOLDER, newest
+
+    record = Record.load(directory)
+    if record.is_busy:
+        at = record.values["environment"]
+        raise UserError(f"{record.values['id']} is still running, as process {at['pid']} on {at['host']}.")
+    with owned(directory):
+        sweep_up(directory)
+        sweep_up(directory / FOLDER)
+        record = Record.load(directory)
+        checkpoint = newest(directory / FOLDER)
+        if checkpoint is None and (record.values["metrics"] or record.values["best"]["checkpoint"]):
+            raise UserError(
+                f"{directory / FOLDER} is empty, and the run had got further: its checkpoints were removed."
+            )
+        if checkpoint is None:
+            _clear(directory)
+        log_to(directory)
+        record.reopen(config, overrides, _environment(config))
+        start = f"from {shown(checkpoint)}" if checkpoint else "from the beginning: it had not come to a checkpoint"
+        log.info("%s goes on %s", record.values["id"], start)
+        _carry_out(record, checkpoint, callbacks)
+    return record
+
+
+def _clear(directory: Path) -> None:
+    """Remove the curves of an attempt that came to no checkpoint: the run begins again and writes the same."""
+    for path in [*directory.glob("events.out.tfevents.*"), *directory.glob("metrics.csv")]:
+        path.unlink()
+
+
+def follow(here: Place, callbacks_for: "Callable[[Path, dict[str, Any]], Sequence[pl.Callback]]") -> int:
+    """Train as one of the ranks that torchrun or SLURM has started, on what rank 0 publishes; returns the exit status.
+
+    Args:
+        here: this rank.
+        callbacks_for: returns the callbacks to add, given the run's directory and configuration.
+
+    Raises:
+        UserError: rank 0 cannot be reached, or does not begin.
+        Interrupted: this rank was told to stop.
+    """
+    from src.launching.hardware import choose
+    from src.launching.supervise import supervise
+    from src.training.fit import fit
+
+    meeting().gather()
+    message = meeting().message()
+    if "exit_status" in message:
+        return int(message["exit_status"])
+    config, directory = message["config"], message["directory"]
+    os.environ.update(message["environment"])
+    log_to(Path(directory), here.rank, alone=True)
+    try:
+        callbacks = callbacks_for(Path(directory), config)
+        train = partial(fit, extra=callbacks, checkpoint=message["checkpoint"])
+        supervise(train, config, directory, here, choose(config["trainer"]), meeting())
+    except Exception as error:  # rank 0 learns of it, and prints and records it
+        log.error("rank %d failed: %s\n%s", here.rank, error, getattr(error, "details", ""))
+        return 1
+    return 0
+
+
+def _environment(config: dict[str, Any]) -> dict[str, Any]:
+    from src.launching.hardware import choose
+    from src.numerics import strict_mode
+
+    hardware = choose(config["trainer"])
+    return {
+        **environment(),
+        "accelerator": hardware.accelerator,
+        "devices": hardware.devices,
+        "num_nodes": hardware.num_nodes,
+        "threads": hardware.threads,
+        "mkl_cbwr": strict_mode(),
+    }
+
+
+def _carry_out(record: Record, checkpoint: Path | None, callbacks: "Sequence[pl.Callback]") -> None:
+    started = time.monotonic()
+    try:
+        result = _train(record, checkpoint, callbacks)
+    except Interrupted:
+        _close(record, "interrupted", started)
+        raise
+    except Exception as error:
+        from src.launching.ranks import RankFailed
+
+        if signum := received():
+            _close(record, "interrupted", started)
+            raise Interrupted(signum) from error
+        if isinstance(error, UserError):
+            log.error("%s", error)
+            say(error)
+            _close(record, "failed", started, error=str(error), error_type=type(error).__name__)
+            return
+        cause = str(error) if isinstance(error, RankFailed) else f"{type(error).__name__}: {error}"
+        cause = cause.splitlines()[0]  # torch explains some of its errors over a page, which is in the log
+        log.error("the run failed\n%s", error.details if isinstance(error, RankFailed) else traceback.format_exc())
+        print(f"error: {mask(cause)} (the traceback is in {shown(record.directory / LOG_NAME)})", file=sys.stderr)
+        _close(record, "failed", started, error=cause, error_type=type(error).__name__)
+    else:
+        _close(record, "done", started, **result)
+
+
+def _train(record: Record, checkpoint: Path | None, callbacks: "Sequence[pl.Callback]") -> dict[str, Any]:
+    """Train where this run belongs: here, in processes of its own, or in the ranks that were started for it."""
+    from src.launching.hardware import choose, visible_gpus
+    from src.launching.ranks import launch, run_here
+    from src.training.fit import fit
+
+    config, directory = record.values["config"], str(record.directory)
+    hardware = choose(config["trainer"])
+    start = None if checkpoint is None else str(checkpoint)
+    train = partial(fit, extra=callbacks, checkpoint=start)
+    limit = config["trainer"]["max_minutes"]
+    if here := place():
+        from src.launching.supervise import supervise
+
+        meeting().publish({"config": config, "directory": directory, "checkpoint": start, "environment": moved()})
+        return supervise(train, config, directory, here, hardware, meeting(), limit)
+    # A process that starts ranks must never compute, or what it forks may hang; so only a single run on one device
+    # trains right here.
+    if record.values["sweep"] or hardware.devices > 1 or limit is not None:
+        with gpus_of_a_job(record.directory.parent, visible_gpus(hardware), hardware.devices):
+            return launch(train, config, directory, hardware, limit)
+    return run_here(train, config, directory, hardware.threads)
+
+
+def _close(record: Record, status: str, started: float, **values: Any) -> None:
+    """Close the record, and say in the run's event files how it ended."""
+    with undisturbed():
+        try:
+            record.finish(status, started, **values)
+            if any(node["_target_"] == _TENSORBOARD for node in record.values["config"]["logger"].values()):
+                from src.loggers.tensorboard import close_session
+
+                close_session(record)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            say(
+                f"{record.directory / RECORD} cannot be written ({error.strerror}): the run is {status}, and its record is behind."
+            )

@@ -1,0 +1,120 @@
+"""Classes that are refused because a training here would accept them and then ignore what they do.
+
+Every network is trained by ``src.tasks.classification.Classifier`` under manual optimization, and a batch of Lightning's loop
+holds many optimizer steps. What relies on another module's steps, on automatic optimization, or on one step a batch would
+have no effect, or a wrong one.
+"""
+
+import inspect
+from collections.abc import Collection
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch import callbacks as of_lightning
+from lightning.pytorch.callbacks.spike import SpikeDetection
+from torch import nn
+
+from src.errors import ConfigError
+
+# What becomes of a callback derived from one of these, and what to do instead.
+_CALLBACKS: dict[type[pl.Callback], str] = {
+    of_lightning.BackboneFinetuning: (
+        "unfreezes the attribute 'backbone' of the LightningModule, which has none: derive from BaseFinetuning, and "
+        "freeze parts of pl_module.net"
+    ),
+    of_lightning.BasePredictionWriter: (
+        "is called by Trainer.predict alone, which no command uses: leave it out, and predict by python -m src.predict"
+    ),
+    of_lightning.BatchSizeFinder: (
+        "would train with another batch size than the recorded one: set data.batch_size, or try several by "
+        "-m data.batch_size=64,128"
+    ),
+    of_lightning.GradientAccumulationScheduler: "needs automatic optimization: set a larger data.batch_size instead",
+    of_lightning.LearningRateFinder: (
+        "needs automatic optimization: search for the learning rate by -m optimizer.lr=1e-3,1e-2"
+    ),
+    of_lightning.ModelPruning: (
+        "forgets its masks when a run is resumed, and saves other weights than were validated: use callbacks=pruning"
+    ),
+    of_lightning.StochasticWeightAveraging: (
+        "needs automatic optimization, without which its learning rate has no effect: average the weights by callbacks=ema"
+    ),
+    SpikeDetection: "needs the loss of single steps: leave it out; a loss that is not finite ends a run in any case",
+}
+
+
+def check_network(network: type[nn.Module], target: str, reserved: Collection[str]) -> None:
+    """Refuse a network that expects to train itself, or settings that it would never get.
+
+    Args:
+        network: the class.
+        target: its name in the configuration.
+        reserved: the model's settings that are not handed to the network.
+
+    Raises:
+        ConfigError: it defines steps of its own, or takes an argument of such a name.
+    """
+    for method in ("training_step", "configure_optimizers"):
+        if hasattr(network, method):
+            raise ConfigError(
+                f"model._target_={target!r} has a method {method}, as a LightningModule does, which would never be called: "
+                "name a torch.nn.Module that maps samples to logits; model.loss, optimizer and schedule say how it is trained."
+            )
+    for name in sorted(set(reserved) & set(inspect.signature(network).parameters)):
+        raise ConfigError(
+            f"model._target_={target!r} takes an argument {name!r}, which it would never get: model.{name} is a setting of "
+            "the training. Give the argument another name."
+        )
+
+
+def check_optimizer(optimizer: type[torch.optim.Optimizer], target: str) -> None:
+    """Refuse an optimizer that must compute the loss itself.
+
+    Raises:
+        ConfigError: its ``step`` cannot be called without a closure.
+    """
+    parameters = list(inspect.signature(optimizer.step).parameters.values())[1:]
+    needed = [one.name for one in parameters if one.default is one.empty and one.kind < one.VAR_POSITIONAL]
+    if needed:
+        raise ConfigError(
+            f"optimizer._target_={target!r} cannot take a step without {needed[0]!r}, and here the loss of a step is "
+            "computed once, before it: choose another optimizer."
+        )
+
+
+def check_callback(callback: type[pl.Callback], name: str) -> None:
+    """Refuse a callback that is derived from one of Lightning's that does not work here.
+
+    Args:
+        callback: the class.
+        name: what it is called in the message.
+
+    Raises:
+        ConfigError: it would have no effect, or not the one it promises.
+    """
+    for base, problem in _CALLBACKS.items():
+        if issubclass(callback, base):
+            raise ConfigError(f"{name} is a {base.__name__} of Lightning's, which {problem}.")
+    averaging = of_lightning.WeightAveraging
+    if issubclass(callback, averaging) and callback.on_train_batch_end is averaging.on_train_batch_end:
+        raise ConfigError(
+            f"{name} is a {averaging.__name__} of Lightning's, which would average once in data.steps_per_execution steps: "
+            "average after every step by callbacks=ema."
+        )
+
+
+def check_checkpoint(callback: pl.Callback, name: str) -> None:
+    """Refuse a checkpoint callback that would save rarely or never.
+
+    Raises:
+        ConfigError: it is to save by optimizer steps or by time, of which Lightning sees only the end of each chunk, and
+            under manual optimization no time.
+    """
+    if not isinstance(callback, of_lightning.ModelCheckpoint):
+        return
+    for setting in ("every_n_train_steps", "train_time_interval"):
+        if value := getattr(callback, f"_{setting}"):
+            raise ConfigError(
+                f"{name}: {setting}={value} has no effect where one batch of Lightning's loop takes many steps: set "
+                "every_n_epochs; a run that is stopped by a signal saves where it stands."
+            )

@@ -1,0 +1,1 @@
+"""Tables, cards and reports of records."""

@@ -1,0 +1,191 @@
+"""The jobs of a sweep by what they reached: only what differs, seeds folded into one row, and what mattered."""
+
+import csv
+import io
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.table import Table
+
+from src.files import write
+from src.records.record import Record
+from src.records.settings import data_of, differing
+from src.records.sweep import TABLE, Sweep
+from src.sweeps.importance import Importance, explained_variance, ped_anova
+from src.views.table import brief, make_table
+
+
+@dataclass
+class Row:
+    """Jobs that differ in their seed alone.
+
+    Attributes:
+        settings: those that differ within the sweep, key to value, as on the command line.
+        jobs: the ids.
+        values: the metric of each.
+        test: test/acc of each that has been tested.
+        seconds: how long each took.
+        status: done or pruned for jobs with a value; else failed or interrupted.
+        error: the last line of the first error.
+    """
+
+    settings: dict[str, str]
+    jobs: list[str] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    test: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    status: str = "done"
+    error: str | None = None
+
+    @property
+    def mean(self) -> float:
+        """Of the values."""
+        return statistics.fmean(self.values) if self.values else math.nan
+
+
+@dataclass
+class Leaderboard:
+    """The table of a sweep.
+
+    Attributes:
+        sweep: its id.
+        metric: what the rows are ordered by.
+        keys: settings that differ.
+        rows: of each data set the best first, then pruned ones, then those without a value.
+        importance: how much each setting mattered for the metric; None where too few jobs are done to tell.
+        winner: the command line of the best row's first job; None where jobs on different data cannot be compared.
+    """
+
+    sweep: str
+    metric: str
+    keys: list[str]
+    rows: list[Row]
+    importance: Importance | None
+    winner: str | None
+
+    @property
+    def headings(self) -> list[str]:
+        """Of the table's columns."""
+        return ["status", self.metric, "std", "n", "test/acc", "seconds", "jobs", *self.keys]
+
+    def cells(self, row: Row) -> list[str]:
+        """A row as it is shown."""
+        spread = f"{statistics.stdev(row.values):.4f}" if len(row.values) > 1 else ""
+        return [
+            row.status,
+            f"{row.mean:.4f}" if row.values else "",
+            spread,
+            str(len(row.values)) if row.values else "",
+            f"{statistics.fmean(row.test):.4f}" if row.test else "",
+            f"{statistics.fmean(row.seconds):.1f}" if row.seconds else "",
+            " ".join(job.rpartition("-")[2] for job in row.jobs),
+            *(brief(row.settings.get(key, "")) for key in self.keys),
+        ]
+
+    def as_table(self, width: int) -> Table:
+        """For a terminal of so many characters."""
+        shown = [self.cells(row) for row in self.rows]
+        columns = {heading: [cells[number] for cells in shown] for number, heading in enumerate(self.headings)}
+        if set(columns["n"]) <= {"", "1"}:
+            del columns["n"]
+        settings = {key: [row.settings.get(key, "") for row in self.rows] for key in self.keys}
+        rest = {heading: cells for heading, cells in columns.items() if heading not in self.keys}
+        return make_table(f"sweep {self.sweep}", rest, settings, width)
+
+    def as_markdown(self) -> str:
+        """For a file."""
+        lines = [f"# {self.sweep}", "", f"| {' | '.join(self.headings)} |", f"|{' --- |' * len(self.headings)}"]
+        lines += [
+            f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in self.cells(row))} |" for row in self.rows
+        ]
+        if failed := [row for row in self.rows if row.error]:
+            lines += ["", *(f"- {' '.join(row.jobs)}: {row.error}" for row in failed)]
+        if self.importance:
+            lines += ["", f"Importance for {self.metric}, {self.importance}."]
+        if self.winner:
+            lines += ["", "The best again:", "", f"    {self.winner}"]
+        return "\n".join(lines) + "\n"
+
+    def as_json(self) -> str:
+        """For programs."""
+        rows = [{**vars(row), "mean": row.mean if row.values else None} for row in self.rows]
+        importance = self.importance and asdict(self.importance)
+        return json.dumps({**vars(self), "rows": rows, "importance": importance}, indent=2)
+
+    def as_csv(self) -> str:
+        """For spreadsheets."""
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(self.headings)
+        writer.writerows(self.cells(row) for row in self.rows)
+        return text.getvalue()
+
+
+def make_leaderboard(sweep: Sweep) -> Leaderboard:
+    """Rank the jobs of a sweep."""
+    records = sweep.records()
+    metric = next((r.values["best"]["metric"] for r in records if r.values["best"]["metric"]), None)
+    name, best_is_low = (metric, sweep.values["mode"] == "min") if metric else ("train/loss", True)
+    settings = [record.typed for record in records]
+    keys = [key for key in sorted(differing(settings)) if key != "seed"]
+    rows: dict[tuple[Any, ...], Row] = {}
+    for record, all_settings in zip(records, settings, strict=True):
+        run = record.values
+        shown = {key: all_settings[key] for key in keys if key in all_settings}
+        value = run["best"]["value"] if metric else run["metrics"].get("train/loss")
+        status = "pruned" if run.get("pruned_in_epoch") else record.status
+        measured = value is not None and status in ("done", "pruned")
+        row = rows.setdefault((status, *sorted(shown.items())), Row(shown, status=status))
+        row.jobs.append(run["id"])
+        if measured:
+            row.values.append(value)
+        if "test/acc" in run["metrics"]:
+            row.test.append(run["metrics"]["test/acc"])
+        if run["duration_s"] is not None:
+            row.seconds.append(run["duration_s"])
+        row.error = row.error or run["error"]
+
+    data = {record.values["id"]: data_of(record) for record in records}
+
+    def rank(row: Row) -> tuple[str, int, float]:
+        order = {"done": 0, "pruned": 1}.get(row.status, 2)
+        return data[row.jobs[0]], order, (row.mean if best_is_low else -row.mean) if row.values else 0.0
+
+    ordered = sorted(rows.values(), key=rank)
+    is_one_data_set = len(set(data.values())) == 1
+    first = ordered[0].jobs[0] if is_one_data_set and ordered[0].status == "done" else None
+    winner = next((record.values["command"] for record in records if record.values["id"] == first), None)
+    importance = _importance(sweep, records, keys, metric, best_is_low)
+    return Leaderboard(sweep.values["id"], name, keys, ordered, importance, winner)
+
+
+def leave_leaderboard(sweep: Sweep) -> None:
+    """Write the table into the sweep's directory."""
+    if sweep.records():
+        write(sweep.directory / TABLE, make_leaderboard(sweep).as_markdown())
+
+
+def _importance(
+    sweep: Sweep, records: Sequence[Record], keys: Sequence[str], metric: str | None, low: bool
+) -> Importance | None:
+    """Explained variance for a grid, of the jobs that are done; PED-ANOVA for a search, pruned trials included."""
+    search = sweep.values["search"]
+    is_grid = search is None or search["sampler"] == "grid"
+    measured = [
+        record
+        for record in records
+        if metric
+        and record.values["status"] == "done"
+        and record.values["best"]["value"] is not None
+        and math.isfinite(record.values["best"]["value"])
+        and not (is_grid and record.values.get("pruned_in_epoch"))
+    ]
+    settings = [record.typed for record in measured]
+    columns = {key: [one.get(key, "") for one in settings] for key in keys}
+    levels = {key: words for key, words in columns.items() if len(set(words)) > 1}
+    values = [record.values["best"]["value"] for record in measured]
+    return explained_variance(levels, values) if is_grid else ped_anova(levels, values, low_is_better=low)

@@ -1,0 +1,189 @@
+"""``report``: runs or a sweep as one HTML file that opens anywhere, without a network and without scripts."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from src.records.find import labels
+from src.records.record import Record
+from src.records.settings import as_word, data_of, differing, metrics_of, settings_of
+from src.records.sweep import Sweep
+from src.views.leaderboard import make_leaderboard
+from src.views.listing import length
+from src.views.scalars import Point, curves
+
+# What a run leaves after its test: src.callbacks.results.
+RESULTS = "results.json"
+_TEMPLATE = Path(__file__).with_name("report.html")
+# Beside these every other curve gets a chart of its own. The first of a pair is dashed.
+_CHARTS = {"loss": ("train/loss", "val/loss"), "accuracy": ("train/acc", "val/acc")}
+_FINAL = ("test/loss", "test/acc")  # one point each: they stand in the table
+# More lines than this cannot be told apart.
+_LINES = 12
+# Pictures of so many runs are shown in full; the others are in the table and the charts.
+_IN_FULL = 12
+
+
+def make_report(records: Sequence[Record], sweep: Sweep | None = None) -> str:
+    """The report on runs, as HTML.
+
+    Args:
+        records: one run at least.
+        sweep: whose jobs they are; its leaderboard then comes first.
+    """
+    import jinja2
+
+    best_first = sorted(records, key=_rank) if sweep else list(records)
+    title = sweep.values["id"] if sweep else ", ".join(_title(record) for record in records[:4])
+    settings = [settings_of(record) for record in best_first]
+    varied = differing(settings)
+    template = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return template.from_string(_TEMPLATE.read_text()).render(
+        title=title,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        board=make_leaderboard(sweep) if sweep else None,
+        command=sweep.values.get("command") if sweep else None,
+        varied=varied,
+        rows=[_row(record, one, varied) for record, one in zip(best_first, settings, strict=True)],
+        metrics=[name for name in ("val/acc", "val/loss", "test/acc", "test/loss") if _has(best_first, name)],
+        charts=_charts(best_first[:_LINES]),
+        lines=_LINES if len(best_first) > _LINES else None,
+        runs=[_run(record, one) for record, one in zip(best_first[:_IN_FULL], settings, strict=False)],
+        left_out=max(0, len(best_first) - _IN_FULL),
+    )
+
+
+def _rank(record: Record) -> tuple[str, bool, float]:
+    """The best first, on each data set."""
+    value = record.values["best"]["value"]
+    low = record.values["config"].get("mode") == "min"
+    return data_of(record), value is None, 0.0 if value is None else value if low else -value
+
+
+def _title(record: Record) -> str:
+    return record.values["name"] or record.values["id"]
+
+
+def _has(records: Sequence[Record], metric: str) -> bool:
+    return any(metric in metrics_of(record) for record in records)
+
+
+def _row(record: Record, settings: dict[str, Any], varied: Sequence[str]) -> dict[str, Any]:
+    run = record.values
+    return {
+        "id": run["id"],
+        "name": run["name"] or "",
+        "tags": " ".join(run["tags"]),
+        "status": record.status,
+        "metrics": {name: f"{value:.4f}" for name, value in metrics_of(record).items()},
+        "took": length(run["duration_s"]),
+        "settings": [as_word(settings[name]) if name in settings else "" for name in varied],
+    }
+
+
+def _run(record: Record, settings: dict[str, Any]) -> dict[str, Any]:
+    run, git = record.values, record.values.get("git")
+    environment = {**run["environment"], **run["environment"].get("packages", {})}
+    environment.pop("packages", None)
+    code = ((git and git["commit"]) or "not known") + (", with changes" if git and git["dirty"] else "")
+    return {
+        "id": run["id"],
+        "title": _title(record),
+        "status": record.status,
+        "facts": {
+            "command": run["command"],
+            "started": run["started"],
+            "took": length(run["duration_s"]),
+            "code": code,
+            "note": run.get("note"),
+            "error": run["error"],
+            "warnings": "; ".join(warning["text"] for warning in run.get("warnings", [])),
+            "best": f"{run['best']['metric']} {run['best']['value']:.4f} in epoch {run['best']['epoch'] + 1}"
+            if run["best"]["value"] is not None
+            else None,
+        },
+        "settings": {name: as_word(value) for name, value in settings.items()},
+        "environment": {name: as_word(value) for name, value in environment.items()},
+        "results": _results(record.directory),
+    }
+
+
+def _results(directory: Path) -> dict[str, Any] | None:
+    """What the test left; None where it left nothing that can be shown."""
+    try:
+        results = json.loads((directory / RESULTS).read_text())
+        confusion, classes = results["confusion"], results["classes"]
+        most = max(max(row) for row in confusion) or 1
+        bins = [one for one in results["calibration"]["bins"] if one["count"]]
+        for mistake in results["mistakes"]:  # a picture, and nothing that only says so
+            mistake["image"] = mistake["image"] and base64.b64encode(base64.b64decode(mistake["image"])).decode()
+        return {
+            "classes": classes,
+            # The diagonal would drown the mistakes, so both are shaded by their own largest.
+            "confusion": [
+                [(count, _shade(count, most, number == other)) for other, count in enumerate(row)]
+                for number, row in enumerate(confusion)
+            ],
+            "ece": results["calibration"]["ece"],
+            "bins": bins,
+            "mistakes": results["mistakes"],
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _shade(count: int, most: int, correct: bool) -> str:
+    strength = count / most if correct else min(1.0, 20 * count / most)
+    return f"rgba({'46,125,50' if correct else '198,40,40'},{0.8 * strength:.2f})"
+
+
+def _charts(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """Heading and picture (base64 of an SVG) of each chart, a colour a run."""
+    names = [_line(record, label, records) for record, label in zip(records, labels(records), strict=True)]
+    measured = {name: curves(record.directory) for name, record in zip(names, records, strict=True)}
+    tags = sorted({tag for one in measured.values() for tag in one} - set(_FINAL))
+    paired = {tag for pair in _CHARTS.values() for tag in pair}
+    charts = {**_CHARTS, **{tag: (tag,) for tag in tags if tag not in paired and tag != "samples"}}
+    drawn = []
+    for heading, wanted in charts.items():
+        lines = [(name, tag, one[tag]) for name, one in measured.items() for tag in wanted if one.get(tag)]
+        if any(len(points) > 1 for _, _, points in lines):
+            drawn.append((heading, _chart(lines, list(measured), dashed=wanted[0] if len(wanted) > 1 else None)))
+    return drawn
+
+
+def _line(record: Record, label: str, records: Sequence[Record]) -> str:
+    """A run's name in the legend, with its id where the name alone would not tell."""
+    name = record.values["name"]
+    names = [one.values["name"] for one in records]
+    return label if name is None else name if names.count(name) == 1 else f"{name} {label}"
+
+
+def _chart(lines: Sequence[tuple[str, str, Sequence[Point]]], names: Sequence[str], dashed: str | None) -> str:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for name, tag, points in lines:
+        axes.plot(
+            [point.step for point in points],
+            [point.value for point in points],
+            color=f"C{names.index(name) % 10}",
+            linestyle="--" if tag == dashed else "-",
+            linewidth=1.2,
+            marker="." if len(points) == 1 else None,
+            label=f"{name}  {tag}" if dashed else name,
+        )
+    axes.set_xlabel("optimizer step")
+    axes.grid(alpha=0.3)
+    if len(lines) <= _LINES * 2:
+        axes.legend(fontsize=6, frameon=False)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="svg")
+    return base64.b64encode(picture.getvalue()).decode()

@@ -1,0 +1,78 @@
+"""Curves, read from a run's event files; rewound where a run was resumed."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from src.records.find import labels
+from src.records.record import Record
+
+
+class Point(NamedTuple):
+    """One value of a curve."""
+
+    step: int
+    wall_time: float
+    value: float
+
+
+def curves(directory: Path) -> dict[str, list[Point]]:
+    """Every scalar of a run by its tag, in the order of the steps; nothing where there are no event files.
+
+    As in TensorBoard, a session that starts at a step drops the points from that step on which earlier ones have left.
+    """
+    # They take a third of a second to import.
+    from tensorboard.compat.proto.event_pb2 import SessionLog
+
+    from src.loggers.event_files import in_order, read
+
+    found: dict[str, list[Point]] = {}
+    for path in in_order(directory).values():
+        for event in read(path):
+            if event.session_log.status == SessionLog.START:
+                found = {tag: [point for point in points if point.step < event.step] for tag, points in found.items()}
+            for value in event.summary.value:
+                if value.HasField("simple_value"):
+                    point = Point(event.step, event.wall_time, value.simple_value)
+                    found.setdefault(value.tag, []).append(point)
+    return {tag: found[tag] for tag in sorted(found) if found[tag]}
+
+
+class RunPoint(NamedTuple):
+    """One value of a curve of one run: the long format. Times are seconds since 1970."""
+
+    run: str
+    tag: str
+    step: int
+    wall_time: float
+    value: float
+
+
+def points(records: Sequence[Record]) -> Iterator[RunPoint]:
+    """Every point of every curve of these runs."""
+    for record, label in zip(records, labels(records), strict=True):
+        for tag, curve in curves(record.directory).items():
+            for point in curve:
+                yield RunPoint(label, tag, *point)
+
+
+def export(records: Sequence[Record], file: TextIO) -> int:
+    """Write them as CSV in the long format, and return how many there are."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(RunPoint._fields)
+    count = 0
+    for point in points(records):
+        writer.writerow(point)
+        count += 1
+    return count
+
+
+def plot(values: list[float], width: int = 60, ascii_only: bool = False) -> str:
+    """A curve as a line of blocks, or of ASCII characters of rising height."""
+    blocks = "_.-=^" if ascii_only else "▁▂▃▄▅▆▇█"
+    if len(values) > width:
+        values = [values[round(number * (len(values) - 1) / (width - 1))] for number in range(width)]
+    low, high = min(values), max(values)
+    spread = (high - low) or 1.0
+    return "".join(blocks[round((value - low) / spread * (len(blocks) - 1))] for value in values)

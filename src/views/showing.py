@@ -1,0 +1,208 @@
+"""``show`` and ``diff``: one run in full, two side by side."""
+
+import difflib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from src.masking import mask
+from src.paths import shown
+from src.records.environment import PATCH
+from src.records.find import labels
+from src.records.record import Record
+from src.records.settings import as_word, metrics_of, settings_of, threads_used
+from src.views.listing import age, length
+from src.views.scalars import curves, plot
+from src.views.table import STATUS_STYLE
+
+# What of the environment is a person's business rather than a process's.
+_NOT_SHOWN = ("pid", "pid_started", "pid_namespace", "requirements_sha256")
+
+
+def show(record: Record, console: Console) -> None:
+    """Print a run: what it is, how it was set, what it reached, its curves, its files, where it was made."""
+    run = record.values
+    git = run["git"]
+    code = "" if not git else (git["commit"] or "not known")[:12] + (" with changes" if git["dirty"] else "")
+    best = run["best"]
+    _print_section(
+        console,
+        run["id"],
+        {
+            "name": run["name"],
+            "tags": " ".join(run["tags"]),
+            "note": run.get("note"),
+            "status": Text(record.status, style=STATUS_STYLE[record.status]),
+            "error": run["error"],
+            "warnings": "\n".join(warning["text"] for warning in run.get("warnings", [])),
+            "started": f"{run['started']}, {age(run['started'])} ago",
+            "took": length(run["duration_s"]),
+            "threads": threads_used(record),
+            "resumed": ", ".join(one["at"] for one in run.get("resumed", [])),
+            "command": run["command"],
+            "sweep": run["sweep"],
+            "code": code,
+            "directory": shown(record.directory),
+            "best": f"{best['metric']} {best['value']:.4f} in epoch {best['epoch'] + 1}"
+            if best["value"] is not None
+            else "",
+        },
+    )
+    _print_section(console, "metrics", {name: _figure(value) for name, value in run["metrics"].items()})
+    _print_curves(console, record.directory)
+    _print_section(console, "settings", {name: as_word(value) for name, value in settings_of(record).items()})
+    environment = {name: value for name, value in run["environment"].items() if name not in _NOT_SHOWN}
+    _print_section(console, "environment", {name: _plain(value) for name, value in environment.items()})
+    files = {str(path.relative_to(record.directory)): size(path.stat().st_size) for path in _files(record.directory)}
+    _print_section(console, "files", files)
+
+
+def as_plain(record: Record) -> dict[str, Any]:
+    """The whole record, its files and the last value of each curve, for programs."""
+    last = {tag: points[-1].value for tag, points in curves(record.directory).items() if points}
+    finite = {tag: value if math.isfinite(value) else None for tag, value in last.items()}
+    files = [str(path.relative_to(record.directory)) for path in _files(record.directory)]
+    return {**record.as_plain(), "files": files, "curves": finite}
+
+
+def as_rows(record: Record) -> list[tuple[str, Any]]:
+    """Name and value of every entry of the record, flat."""
+    rows: list[tuple[str, Any]] = []
+
+    def add(name: str, value: Any) -> None:
+        if isinstance(value, Mapping) and value:
+            for key, one in value.items():
+                add(f"{name}.{key}" if name else key, one)
+        else:
+            rows.append((name, json.dumps(value) if isinstance(value, list | Mapping) else value))
+
+    add("", record.as_plain())
+    return rows
+
+
+def _files(directory: Path) -> list[Path]:
+    """A run's files, but for the locks."""
+    return sorted(
+        path for path in directory.rglob("*") if path.is_file() and path.suffix != ".lock" and path.name != ".lock"
+    )
+
+
+def _print_section(console: Console, title: str, entries: Mapping[str, Any]) -> None:
+    told = {name: value for name, value in entries.items() if value not in (None, "")}
+    if not told:
+        return
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for name, value in told.items():
+        table.add_row(f"  {name}", value if isinstance(value, Text) else Text(str(value)))
+    console.print(Text(title, style="bold"))
+    console.print(table)
+
+
+def _print_curves(console: Console, directory: Path) -> None:
+    entries = {}
+    for tag, points in curves(directory).items():
+        values = [point.value for point in points if math.isfinite(point.value)]
+        if len(values) > 1:
+            line = plot(values, max(10, min(60, console.width - 50)), console.options.ascii_only)
+            entries[tag] = f"{line}  {values[0]:.4g} to {values[-1]:.4g}"
+    _print_section(console, "curves", entries)
+
+
+def size(count: float) -> str:
+    """So many bytes, in the largest unit."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(f"{name} {one}" for name, one in value.items()) if isinstance(value, dict) else as_word(value)
+
+
+def _figure(value: float | None) -> str:
+    return "not a number" if value is None else f"{value:.6g}"
+
+
+def differences(one: Record, other: Record) -> dict[str, Any]:
+    """What differs between two runs: ``settings``, ``metrics``, ``environment`` (name to both values) and ``code``."""
+    one_label, other_label = labels([one, other])
+    return {
+        "runs": [one_label, other_label],
+        "settings": _apart(settings_of(one), settings_of(other)),
+        "metrics": _apart(metrics_of(one), metrics_of(other)),
+        "environment": _apart(_environment(one), _environment(other)),
+        "code": {
+            **_apart(_code(one), _code(other)),
+            "patch": list(difflib.unified_diff(_patch(one), _patch(other), one_label, other_label, lineterm="")),
+        },
+    }
+
+
+def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, list[Any]]:
+    names = dict.fromkeys([*one, *other])
+    return {name: [one.get(name), other.get(name)] for name in names if one.get(name) != other.get(name)}
+
+
+def _environment(record: Record) -> dict[str, Any]:
+    plain = {name: value for name, value in record.values["environment"].items() if name not in _NOT_SHOWN}
+    return {**plain, **plain.pop("packages", {})}
+
+
+def _code(record: Record) -> dict[str, Any]:
+    git = record.values["git"] or {}
+    return {"commit": git.get("commit"), "changes": git.get("dirty")}
+
+
+def _patch(record: Record) -> list[str]:
+    path = record.directory / PATCH
+    return mask(path.read_text(errors="replace")).splitlines() if path.exists() else []
+
+
+def print_differences(found: Mapping[str, Any], console: Console) -> None:
+    """Print what ``differences`` gave."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("", *found["runs"], ""):
+        table.add_column(heading, overflow="fold")
+    count = 0
+    for part in ("settings", "metrics", "environment", "code"):
+        for name, values in found[part].items():
+            if name == "patch":
+                continue
+            one, other = values
+            numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+            change = f"{other - one:+.4g}" if numbers else ""
+            table.add_row(Text(name), *(Text(_cell(value)) for value in values), change)
+            count += 1
+    if count:
+        console.print(table)
+    else:
+        console.print("no difference in settings, metrics, environment or commit")
+    if found["code"]["patch"]:
+        console.print("the uncommitted changes of the code:")
+        for line in found["code"]["patch"]:
+            console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else as_word(value)
+
+
+def difference_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What ``differences`` gave, a row for each value; the patch is left out."""
+    parts = ("settings", "metrics", "environment", "code")
+    return [
+        {"part": part, "name": name, **dict(zip(found["runs"], values, strict=True))}
+        for part in parts
+        for name, values in found[part].items()
+        if name != "patch"
+    ]
