@@ -3,6 +3,24 @@
 import difflib
 from collections.abc import Collection
 
+# Settings of earlier versions.
+_RENAMED = {
+    "model.loss": "task.loss",
+    "model.label_smoothing": "task.label_smoothing",
+    "model.gradient_clip_norm": "task.gradient_clip_norm",
+    "schedule.every_epochs": "schedule.step_size",
+    "schedule.factor": "schedule.gamma",
+    "schedule.rise": "schedule.pct_start",
+    "schedule.start_ratio": "schedule.div_factor, its reciprocal",
+    "schedule.watch": "schedule.monitor",
+    "schedule.patience_epochs": "schedule.patience",
+}
+
+
+def renamed(key: str) -> str:
+    """``; it is now task.loss`` for a setting that had another name in an earlier version, or nothing."""
+    return f"; it is now {_RENAMED[key]}" if key in _RENAMED else ""
+
 
 def suggest(wrong: str, known: Collection[str]) -> str:
     """``; did you mean 'x'?`` for the nearest of the known names, or nothing."""

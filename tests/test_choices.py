@@ -56,8 +56,8 @@ def weights(directory: Path) -> dict[str, torch.Tensor]:
         "model.norm=batch",
         "model.norm=layer",
         "model.dropout=0.5",
-        "model.loss=squared_error",
-        "model.label_smoothing=0.1",
+        "task.loss=squared_error",
+        "task.label_smoothing=0.1",
         "data.augment.shift=2",
         "data.augment.elastic=2",
         "data.augment.erasing=0.5",
@@ -103,13 +103,13 @@ def test_optimizers_schedules_and_precisions_on_two_processes(command: Command, 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["schedule=plateau", "data.val_size=0", "schedule.watch=val/loss"], "schedule.watch=val/loss"),
+        (["schedule=plateau", "data.val_size=0", "schedule.monitor=val/loss"], "schedule.monitor=val/loss"),
         (["callbacks=early_stopping", "data.val_size=0"], "callbacks.early_stopping.monitor=null"),
-        (["model.loss=squared_error", "model.label_smoothing=0.1"], "label_smoothing"),
-        (["model.loss=binary_cross_entropy"], "data set has 10"),
+        (["task.loss=squared_error", "task.label_smoothing=0.1"], "label_smoothing"),
+        (["task.loss=binary_cross_entropy"], "data set has 10"),
         (["data=points", "data.val_size=4"], "data.val_size=4"),
         (["callbacks=ema", "callbacks.ema.decay=1.0"], "decay=1.0"),
-        (["schedule=one_cycle", "schedule.rise=1.5"], "rise=1.5"),
+        (["schedule=one_cycle", "schedule.pct_start=1.5"], "pct_start=1.5"),
         (["optimizer=muon", "model=linear"], "optimizer=muon"),
         (["data.augment.shift=-1"], "data.augment.shift=-1"),
         (["+data.augment.shfit=1"], "'shift'"),
@@ -365,7 +365,7 @@ def test_early_stopping_ends_a_training_that_does_not_improve(fit_here: Fit):
 def test_plateau_lowers_the_rate_when_nothing_improves(fit_here: Fit):
     words = [
         "schedule=plateau",
-        "schedule.patience_epochs=1",
+        "schedule.patience=1",
         "schedule.factor=0.1",
         "optimizer=sgd",
         "optimizer.lr=1e-6",
@@ -396,7 +396,7 @@ def test_profile_leaves_a_trace_and_a_table(fit_here: Fit):
 
 
 def test_full_logs_the_norm_of_the_gradients(fit_here: Fit):
-    result = fit_here("callbacks=full", "logger=csv", "model.gradient_clip_norm=0.01")
+    result = fit_here("callbacks=full", "logger=csv", "task.gradient_clip_norm=0.01")
     with (result["directory"] / "metrics.csv").open() as file:
         norms = [float(row["gradient_norm"]) for row in csv.DictReader(file) if row["gradient_norm"]]
     assert norms

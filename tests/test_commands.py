@@ -130,9 +130,7 @@ def test_an_error_of_ours_is_one_line_on_the_terminal_and_a_traceback_in_the_log
         "    def __init__(self, *, input_shape, outputs):\n        super().__init__()\n        self.layer = nn.Linear(1, 1)\n\n"
         "    def forward(self, x):\n        raise RuntimeError('no way through')\n"
     )
-    (project / "conf" / "model" / "broken.yaml").write_text(
-        "_target_: src.models.broken.Broken\nloss: cross_entropy\ngradient_clip_norm: null\n"
-    )
+    (project / "conf" / "model" / "broken.yaml").write_text("_target_: src.models.broken.Broken\n")
     words = [word for word in SMALL if not word.startswith("model.")]
     for devices in (1, 2):
         done = _run(project, [*words, "model=broken", f"trainer.devices={devices}"], tmp_path / f"outputs-{devices}")
@@ -155,9 +153,7 @@ def test_a_rank_that_fails_in_the_middle_of_a_sweep_costs_that_job_alone(flag: l
         "    def forward(self, x):\n        if self.armed and os.environ['RANK'] == '1':\n"
         "            raise RuntimeError('the trap')\n        return self.layer(x.flatten(1))\n"
     )
-    (project / "conf" / "model" / "trap.yaml").write_text(
-        "_target_: src.models.trap.Trap\narmed: false\nloss: cross_entropy\ngradient_clip_norm: null\n"
-    )
+    (project / "conf" / "model" / "trap.yaml").write_text("_target_: src.models.trap.Trap\narmed: false\n")
     words = [word for word in SMALL if not word.startswith("model.")]
     # The flag stands last or in the middle, where Hydra itself would not take it.
     place = len(words) if flag == ["-m"] else 1

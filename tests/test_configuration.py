@@ -114,6 +114,9 @@ def test_a_key_misspelt_in_a_yaml_file_is_refused_by_name(key: str, tmp_path: Pa
         (["monitor=val/loss", "mode=max"], ["mode=max", "worst"]),
         (["data.batch_size=1", "trainer.devices=2"], ["data.batch_size=1", "trainer.devices=2"]),
         (["optimizer=sgd", "optimizer.nesterov=true"], ["momentum"]),
+        (["model.loss=squared_error"], ["model.loss", "it is now task.loss"]),
+        (["+model.gradient_clip_norm=1"], ["model.gradient_clip_norm", "it is now task.gradient_clip_norm"]),
+        (["schedule=step", "schedule.every_epochs=2"], ["it is now schedule.step_size"]),
         (["schedule.warmup_epochs=11"], ["warmup_epochs=11", "max_epochs=10"]),
         (["~optimizer"], ["optimizer"]),
         (["optimizer"], ["optimizer"]),
@@ -194,7 +197,7 @@ def test_pythons_optimized_mode_is_refused_as_hydra_cannot_parse_in_it():
 @pytest.mark.parametrize(
     ("group", "text", "words", "said"),
     [
-        ("data", "batch_size: 4", ["monitor=val/acc"], "data.val_size is missing, and schedule.watch refers to it"),
+        ("data", "batch_size: 4", ["monitor=val/acc"], "data.val_size is missing, and schedule.monitor refers to it"),
         ("data", "batch_size: 4", [], "data.val_size is missing, and monitor refers to it"),
         ("model", "hidden: ???", [], "model.hidden is missing"),
     ],

@@ -82,7 +82,7 @@ def assert_same(directories: list[Path]) -> None:
         assert state["step"] == states[1][number]["step"] == 42
 
 
-@pytest.mark.parametrize("words", [[], ["schedule=cosine"], ["optimizer=adamw", "model.gradient_clip_norm=0.1"]])
+@pytest.mark.parametrize("words", [[], ["schedule=cosine"], ["optimizer=adamw", "task.gradient_clip_norm=0.1"]])
 def test_a_training_by_graphs_is_the_same(fit_here: Fit, captured_by: Callable[..., None], words: list[str]):
     recorder = Recorder()
     assert_same(both(fit_here, captured_by, recorder, *words))

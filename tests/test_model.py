@@ -72,19 +72,19 @@ def test_a_cosine_ends_at_its_final_ratio_by_the_formula():
 
 
 def test_a_step_schedule_falls_after_its_epochs():
-    seen = rates("step", 100, every_epochs=3.0, factor=0.5)
+    seen = rates("step", 100, step_size=3.0, gamma=0.5)
     assert seen[29:31] == pytest.approx([2.0, 1.0])
     assert seen[59:61] == pytest.approx([1.0, 0.5])
     assert seen[100] == pytest.approx(0.25)
 
 
 def test_an_exponential_schedule_leaves_its_factor_after_each_epoch():
-    seen = rates("exponential", 100, factor=0.8)
+    seen = rates("exponential", 100, gamma=0.8)
     assert [seen[10 * epoch] for epoch in range(11)] == pytest.approx([2.0 * 0.8**epoch for epoch in range(11)])
 
 
 def test_one_cycle_rises_to_the_rate_and_falls_to_the_end():
-    seen = rates("one_cycle", 100, rise=0.3, start_ratio=0.1, final_ratio=0.001)
+    seen = rates("one_cycle", 100, pct_start=0.3, div_factor=10.0, final_div_factor=100.0)
     assert seen[0] == pytest.approx(0.2)
     assert max(seen) == pytest.approx(2.0)
     assert seen.index(max(seen)) == 29
@@ -113,11 +113,11 @@ def groups_of(optimizer: Optimizer, schedule: str, **settings: Any) -> list[list
     ("schedule", "settings", "end"),
     [
         ("constant", {"warmup_epochs": 1.0}, 1.0),
-        ("step", {"every_epochs": 3.0, "warmup_epochs": 1.0}, 1e-2),
-        ("exponential", {"factor": 0.8, "warmup_epochs": 1.0}, 0.8**8.9),
+        ("step", {"step_size": 3.0, "warmup_epochs": 1.0}, 1e-2),
+        ("exponential", {"gamma": 0.8, "warmup_epochs": 1.0}, 0.8**8.9),
         ("cosine", {"final_ratio": 0.1, "warmup_epochs": 1.0}, 0.1003),
         ("one_cycle", {}, 4e-6),
-        ("plateau", {"watch": "val/loss", "min_ratio": 1e-3}, 1e-3),
+        ("plateau", {"monitor": "val/loss", "min_ratio": 1e-3}, 1e-3),
     ],
 )
 def test_groups_of_different_learning_rates_go_through_a_schedule_alike(
@@ -143,7 +143,7 @@ def test_one_cycle_moves_the_momentum_of_each_group_that_has_one():
 
 @pytest.mark.parametrize("rise", [0.01, 1.0])
 def test_one_cycle_may_rise_for_one_step_or_to_the_last(rise: float):
-    seen = rates("one_cycle", 100, rise=rise)
+    seen = rates("one_cycle", 100, pct_start=rise)
     assert seen[0] == pytest.approx(0.08 if rise == 1 else 2.0)
     assert seen[99] == pytest.approx(2.0 if rise == 1 else 8e-6)
 
@@ -191,7 +191,7 @@ class SetNet(pl.Callback):
 )
 def test_a_network_must_return_logits_of_the_right_shape(fit_here, make: Any, found: str):
     with pytest.raises(UserError, match=rf"returned {found} for 64 samples: .* of shape \(64, 10\)"):
-        fit_here("callbacks=none", "logger=none", "model.loss=squared_error", extra=[SetNet(Answer(make))])
+        fit_here("callbacks=none", "logger=none", "task.loss=squared_error", extra=[SetNet(Answer(make))])
 
 
 def test_a_network_without_a_linear_layer_has_nothing_to_project(fit_here, caplog: pytest.LogCaptureFixture):

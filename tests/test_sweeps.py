@@ -67,9 +67,7 @@ NO_MODEL = [word for word in SMALL if not word.startswith("model.")]
 def project(tmp_path: Path) -> Path:
     folder = copy_of_the_project(tmp_path / "project")
     (folder / "src" / "models" / "faulty.py").write_text(FAULTY)
-    (folder / "conf" / "model" / "faulty.yaml").write_text(
-        "_target_: src.models.faulty.Faulty\nwidth: 8\nloss: cross_entropy\ngradient_clip_norm: null\n"
-    )
+    (folder / "conf" / "model" / "faulty.yaml").write_text("_target_: src.models.faulty.Faulty\nwidth: 8\n")
     return folder
 
 

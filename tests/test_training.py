@@ -91,7 +91,7 @@ class Listener(pl.Callback):
         self.steps.append(trainer.global_step)
 
 
-@pytest.mark.parametrize("words", [[], ["model.dropout=0.2"], ["model.gradient_clip_norm=0.1"]])
+@pytest.mark.parametrize("words", [[], ["model.dropout=0.2"], ["task.gradient_clip_norm=0.1"]])
 def test_who_listens_to_steps_hears_each_and_changes_none(fit_here: Fit, words: list[str]):
     """Autograd under Lightning, autograd alone, and the gradients written out take the same steps."""
     listener = Listener()
@@ -201,7 +201,7 @@ def test_gradients_are_clipped_to_the_norm(fit_here: Fit):
             self.values.append(torch.stack(norms).norm().item())
 
     norms = Norms()
-    fit_here("model.gradient_clip_norm=0.01", "data.steps_per_execution=1", extra=[norms])
+    fit_here("task.gradient_clip_norm=0.01", "data.steps_per_execution=1", extra=[norms])
     assert len(norms.values) == 16
     assert max(norms.values) == pytest.approx(0.01, rel=1e-3)
 

@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from src.config.schema import GROUPS, KNOWN, MANY, ONE, Node, OfTheUser, Run, Settings, Trainer
 from src.config.targets import check_name
-from src.errors import ConfigError, suggest, suggest_key
+from src.errors import ConfigError, renamed, suggest, suggest_key
 
 
 def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -97,7 +97,12 @@ def sentences(
         last = key.rpartition(".")[2]
         match detail["type"]:
             case "extra_forbidden":
-                hint = _package_hint(key) or suggest(last, known) or suggest_key(key, {*everywhere} - {key})
+                hint = (
+                    _package_hint(key)
+                    or renamed(key)
+                    or suggest(last, known)
+                    or suggest_key(key, {*everywhere} - {key})
+                )
                 said.append(f"{key}: there is no such setting{hint}")
             case "missing":
                 said.append(f"{key} is missing.")
@@ -199,9 +204,12 @@ def _clashes(config: Mapping[str, Any]) -> Iterator[str]:
     names = [node["filename"] for node in config["callbacks"].values() if "filename" in node]
     if doubled := {name for name in names if names.count(name) > 1}:
         yield f"callbacks: {', '.join(sorted(doubled))}.ckpt would be written by two of them; give each its own filename."
-    watch = config["schedule"].get("watch")
-    if watch and watch.startswith("val/") and val_size == 0:
-        yield f"schedule.watch={watch} needs validation data, and data.val_size=0 holds none out: watch train/loss."
+    monitored = config["schedule"].get("monitor")
+    if isinstance(monitored, str) and monitored.startswith("val/") and val_size == 0:
+        yield (
+            f"schedule.monitor={monitored} needs validation data, and data.val_size=0 holds none out: set "
+            "schedule.monitor=train/loss."
+        )
     if config["optimizer"]["_target_"].endswith(".Muon") and config["model"].get("hidden") == []:
         yield "optimizer=muon works on hidden layers, and model.hidden=[] has none: set another optimizer."
     devices, batch_size = config["trainer"]["devices"], config["data"].get("batch_size")

@@ -22,7 +22,7 @@ from src.config.command_line import CommandLine, fixed_words, points, typed_valu
 from src.config.hydra import EXTRAS, OPTUNA, check_hydra, hydra_node, known_choices
 from src.config.schema import GROUPS
 from src.config.space import Dimension, split_space
-from src.errors import ConfigError, suggest, suggest_key
+from src.errors import ConfigError, renamed, suggest, suggest_key
 from src.masking import conceal_config, is_secret, reference
 from src.paths import CONF
 
@@ -247,7 +247,7 @@ def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str
         key = found.group(1)
         if (CONF / key).is_dir():
             return f"{key}: it is chosen by name, as in {key}={next((CONF / key).glob('*.yaml')).stem}."
-        return f"{key}: there is no such setting or group{suggest_key(key, known)}"
+        return f"{key}: there is no such setting or group{renamed(key) or suggest_key(key, known)}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is missing (???): set it, as in {error.full_key}=..."
     if found := re.search(r"Multiple values for (\w+)\. To override", text):

@@ -92,8 +92,8 @@ class Points(Node):
     val_size: Annotated[int, Field(ge=0, lt=4)]
 
 
-class Classifier(OfTheUser):
-    """What every model's group says to the classifier around it."""
+class Classifier(Node):
+    """``src.tasks.classification.Classifier``."""
 
     loss: Literal["cross_entropy", "squared_error", "binary_cross_entropy"]
     label_smoothing: Share = 0.0
@@ -106,10 +106,8 @@ class Classifier(OfTheUser):
         return self
 
 
-class MLP(Classifier):
+class MLP(Node):
     """``src.models.mlp.MLP``."""
-
-    model_config = ConfigDict(extra="forbid")
 
     hidden: list[Width]
     activation: Literal["relu", "sigmoid", "tanh", "gelu", "silu"]
@@ -197,31 +195,31 @@ class Step(Node):
     """``src.optim.schedules.step``."""
 
     warmup_epochs: NotNegative
-    every_epochs: Positive
-    factor: PositiveShare
+    step_size: Positive
+    gamma: PositiveShare
 
 
 class Exponential(Node):
     """``src.optim.schedules.exponential``."""
 
     warmup_epochs: NotNegative
-    factor: PositiveShare
+    gamma: PositiveShare
 
 
 class OneCycle(Node):
     """``src.optim.schedules.one_cycle``."""
 
-    rise: PositiveShare
-    start_ratio: PositiveShare
-    final_ratio: PositiveShare
+    pct_start: PositiveShare
+    div_factor: Annotated[float, Field(gt=1)]
+    final_div_factor: Annotated[float, Field(gt=1)]
 
 
 class Plateau(Node):
     """``src.optim.schedules.plateau``."""
 
-    watch: Metric
+    monitor: Metric
     factor: PositiveShare
-    patience_epochs: Annotated[int, Field(ge=0)]
+    patience: Annotated[int, Field(ge=0)]
     min_ratio: Ratio
 
 
@@ -351,6 +349,7 @@ KNOWN: dict[str, type[Node]] = {
     "src.data.mnist.QMNIST": MNIST,
     "src.data.points.Points": Points,
     "src.models.mlp.MLP": MLP,
+    "src.tasks.classification.Classifier": Classifier,
     "torch.optim.Adam": Adam,
     "torch.optim.AdamW": Adam,
     "torch.optim.SGD": SGD,
@@ -389,6 +388,12 @@ KNOWN: dict[str, type[Node]] = {
     "src.loggers.csv.CSV": NoSettings,
 }
 # Groups that hold one object, with what an object of the user's own must at least say; groups that hold several.
-ONE: dict[str, type[Node]] = {"data": Data, "model": Classifier, "optimizer": Optimizer, "schedule": OfTheUser}
+ONE: dict[str, type[Node]] = {
+    "data": Data,
+    "task": OfTheUser,
+    "model": OfTheUser,
+    "optimizer": Optimizer,
+    "schedule": OfTheUser,
+}
 MANY = ("callbacks", "logger")
 GROUPS = (*ONE, "trainer", *MANY)

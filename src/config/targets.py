@@ -11,17 +11,22 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from src.errors import ConfigError, suggest
+from src.errors import ConfigError, renamed, suggest
 from src.masking import reveal
 from src.paths import ROOT
 
 # Of ours: any public name defined in a module of the package; of others: any public member of the module, or exact names.
 _PACKAGES = {"data": "src.data", "model": "src.models", "callbacks": "src.callbacks", "logger": "src.loggers"}
-_MODULES = {"optimizer": ("torch.optim", "src.optim.optimizers"), "schedule": ("src.optim.schedules",)}
+_MODULES = {
+    "optimizer": ("torch.optim", "src.optim.optimizers"),
+    "schedule": ("src.optim.schedules",),
+    "task": ("src.tasks.classification",),
+}
 _EXACT = {"callbacks": {f"lightning.pytorch.callbacks.{name}" for name in ("ModelCheckpoint", "EarlyStopping")}}
 # What the object must be a class of, all of them. A schedule is a function.
 _KINDS = {
     "data": ("src.data.module.TensorData",),
+    "task": ("src.tasks.classification.Classifier",),
     "model": ("torch.nn.Module",),
     "optimizer": ("torch.optim.Optimizer",),
     "callbacks": ("lightning.pytorch.Callback",),
@@ -72,7 +77,7 @@ def resolve(target: object, group: str) -> Callable[..., Any]:
         )
     for kind in _KINDS.get(group, ()):
         base = getattr(importlib.import_module(kind.rpartition(".")[0]), kind.rpartition(".")[2])
-        if not (isinstance(found, type) and issubclass(found, base) and found is not base):
+        if not (isinstance(found, type) and issubclass(found, base) and (found is not base or group == "task")):
             raise ConfigError(f"{group}._target_={name!r} must be a class derived from {kind}.")
     return found
 
@@ -96,7 +101,9 @@ def check_call(node: Mapping[str, Any], group: str, given: Collection[str] = ())
     for key in sorted(keys & set(given)):
         raise ConfigError(f"{group}.{key} cannot be set: the program decides it.")
     for key in sorted(keys - takes) if not takes_any else ():
-        raise ConfigError(f"{group}.{key}: {node['_target_']} takes no {key!r}{suggest(key, takes)}")
+        raise ConfigError(
+            f"{group}.{key}: {node['_target_']} takes no {key!r}{renamed(f'{group}.{key}') or suggest(key, takes)}"
+        )
     for name in sorted(set(given) - takes) if not takes_any else ():
         raise ConfigError(
             f"{group}._target_: {node['_target_']} must take an argument {name!r}, which the program adds."

@@ -1,6 +1,6 @@
-"""Learning-rate schedules. They advance by optimizer step, plateau by epoch; their lengths are said in epochs.
+"""Learning rate schedules, stepped after every optimizer step, ``plateau`` after every epoch; lengths are in epochs.
 
-Each parameter group is scheduled relative to its own learning rate: ``lr`` below is the group's.
+Arguments have the names of torch.optim.lr_scheduler. ``lr`` is the learning rate of each parameter group.
 """
 
 import math
@@ -22,9 +22,9 @@ from torch.optim.lr_scheduler import (
 def constant(
     optimizer: Optimizer, *, steps_per_epoch: int, max_epochs: int, warmup_epochs: float = 0.0
 ) -> LRScheduler | None:
-    """The rate stays at ``lr``, after a linear rise over ``warmup_epochs``. None where there is nothing to schedule."""
+    """A constant learning rate after a linear warm-up over ``warmup_epochs``; None if there is no warm-up."""
     steps = round(warmup_epochs * steps_per_epoch)
-    return _rise(optimizer, steps) if steps else None
+    return _warmup(optimizer, steps) if steps else None
 
 
 def step(
@@ -32,20 +32,20 @@ def step(
     *,
     steps_per_epoch: int,
     max_epochs: int,
-    every_epochs: float,
-    factor: float = 0.1,
+    step_size: float,
+    gamma: float = 0.1,
     warmup_epochs: float = 0.0,
 ) -> LRScheduler:
-    """The rate falls to ``factor`` of itself after each ``every_epochs``."""
-    falling = StepLR(optimizer, step_size=max(1, round(every_epochs * steps_per_epoch)), gamma=factor)
+    """Multiplies the learning rate by ``gamma`` every ``step_size`` epochs."""
+    falling = StepLR(optimizer, step_size=max(1, round(step_size * steps_per_epoch)), gamma=gamma)
     return _after_warmup(falling, optimizer, warmup_epochs * steps_per_epoch)
 
 
 def exponential(
-    optimizer: Optimizer, *, steps_per_epoch: int, max_epochs: int, factor: float, warmup_epochs: float = 0.0
+    optimizer: Optimizer, *, steps_per_epoch: int, max_epochs: int, gamma: float, warmup_epochs: float = 0.0
 ) -> LRScheduler:
-    """The rate falls at every step, to ``factor`` of itself over an epoch."""
-    falling = ExponentialLR(optimizer, gamma=factor ** (1 / steps_per_epoch))
+    """Multiplies the learning rate by ``gamma`` over each epoch, in equal factors per step."""
+    falling = ExponentialLR(optimizer, gamma=gamma ** (1 / steps_per_epoch))
     return _after_warmup(falling, optimizer, warmup_epochs * steps_per_epoch)
 
 
@@ -72,21 +72,23 @@ def one_cycle(
     *,
     steps_per_epoch: int,
     max_epochs: int,
-    rise: float = 0.3,
-    start_ratio: float = 0.04,
-    final_ratio: float = 4e-6,
+    pct_start: float = 0.3,
+    div_factor: float = 25.0,
+    final_div_factor: float = 1e4,
 ) -> LRScheduler:
-    """From ``start_ratio * lr`` up to ``lr`` over the share ``rise`` of the training, then down to ``final_ratio * lr``,
-    both along half a cosine, with the momentum (or Adam's beta1), where it is not zero, going the other way from 0.95 to
-    0.85 and back (Smith and Topin, 2018).
+    """The one-cycle policy (Smith and Topin, 2018).
+
+    The learning rate increases from ``lr / div_factor`` to ``lr`` over the fraction ``pct_start`` of the training, then
+    decreases to ``lr / div_factor / final_div_factor``, both along half a cosine. A nonzero momentum (or Adam's beta1) moves
+    from 0.95 to 0.85 and back.
     """
     return _OneCycle(
         optimizer,
         max_lr=[group["lr"] for group in optimizer.param_groups],
         total_steps=max_epochs * steps_per_epoch,
-        pct_start=rise,
-        div_factor=1 / start_ratio,
-        final_div_factor=start_ratio / final_ratio,
+        pct_start=pct_start,
+        div_factor=div_factor,
+        final_div_factor=final_div_factor,
         cycle_momentum=False,
     )
 
@@ -96,29 +98,29 @@ def plateau(
     *,
     steps_per_epoch: int,
     max_epochs: int,
-    watch: str,
+    monitor: str,
     factor: float = 0.3,
-    patience_epochs: int = 2,
+    patience: int = 2,
     min_ratio: float = 1e-3,
 ) -> ReduceLROnPlateau:
-    """The rate falls to ``factor`` of itself when ``watch`` has not improved for ``patience_epochs``."""
+    """Multiplies the learning rate by ``factor`` when ``monitor`` has not improved for ``patience`` epochs."""
     return ReduceLROnPlateau(
         optimizer,
-        mode="min" if watch.endswith("/loss") else "max",
+        mode="min" if monitor.endswith("/loss") else "max",
         factor=factor,
-        patience=patience_epochs,
+        patience=patience,
         min_lr=[min_ratio * group["lr"] for group in optimizer.param_groups],
         eps=0.0,  # torch ignores steps below 1e-8, however small a group's learning rate is
     )
 
 
 def _after_warmup(schedule: LRScheduler, optimizer: Optimizer, steps: float) -> LRScheduler:
-    rise = round(steps)
-    return SequentialLR(optimizer, [_rise(optimizer, rise), schedule], [rise]) if rise else schedule
+    warmup = round(steps)
+    return SequentialLR(optimizer, [_warmup(optimizer, warmup), schedule], [warmup]) if warmup else schedule
 
 
-def _rise(optimizer: Optimizer, steps: int) -> LRScheduler:
-    """A linear rise that reaches the full rate after ``steps`` steps; the first step already moves."""
+def _warmup(optimizer: Optimizer, steps: int) -> LRScheduler:
+    """A linear warm-up that reaches ``lr`` after ``steps`` steps and is not zero at the first."""
     return LinearLR(optimizer, start_factor=1 / (steps + 1), total_iters=steps)
 
 

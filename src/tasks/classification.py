@@ -19,7 +19,7 @@ from src.data.module import TensorData
 from src.errors import ConfigError, NonFiniteLoss, UserError
 from src.tasks.losses import make_loss, predicted
 
-_REMEDY = ": lower optimizer.lr, or set model.gradient_clip_norm=1."
+_REMEDY = ": lower optimizer.lr, or set task.gradient_clip_norm=1."
 
 
 class _Mean(MeanMetric):
@@ -257,7 +257,7 @@ class Classifier(pl.LightningModule):
         if isinstance(schedule, ReduceLROnPlateau):
             assert self.schedule_node is not None
             measured = {**self.trainer.callback_metrics, **means}
-            schedule.step(float(measured[self.schedule_node["watch"]]))
+            schedule.step(float(measured[self.schedule_node["monitor"]]))
 
     def validation_step(self, chunk: Chunk, batch_idx: int) -> None:
         """Measure on held-out samples."""

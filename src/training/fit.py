@@ -32,8 +32,6 @@ log = logging.getLogger(__name__)
 
 # The distance of points on the curves within an epoch, in optimizer steps.
 _LOG_EVERY_STEPS = 50
-# What the model's group says to the classifier; the rest is the network's own.
-_FOR_CLASSIFIER = ("loss", "label_smoothing", "gradient_clip_norm")
 
 
 def check_targets(config: Mapping[str, Any]) -> None:
@@ -42,20 +40,20 @@ def check_targets(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: one of them does not exist, does not take what it is given, or would be ignored.
     """
-    network, _ = _split_model(config["model"])
     check_call(config["data"], "data", ["seed"])
     dataset: Any = resolve(config["data"]["_target_"], "data")
     own = ("input_shape", "classes", "load")
     if missing := [name for name in own if getattr(dataset, name, None) is getattr(TensorData, name, None)]:
         raise ConfigError(f"data._target_={config['data']['_target_']}: the class must define {', '.join(missing)}.")
     classes = dataset.classes
-    if config["model"]["loss"] == "binary_cross_entropy" and classes != 2:
+    if config["task"]["loss"] == "binary_cross_entropy" and classes != 2:
         raise ConfigError(
-            f"model.loss=binary_cross_entropy tells two classes apart, and this data set has {classes}: set "
-            "model.loss=cross_entropy, or data=points."
+            f"task.loss=binary_cross_entropy tells two classes apart, and this data set has {classes}: set "
+            "task.loss=cross_entropy, or data=points."
         )
-    check_network(resolve(network["_target_"], "model"), network["_target_"], _FOR_CLASSIFIER)  # type: ignore[arg-type]
-    check_call(network, "model", ["input_shape", "outputs"])
+    check_network(resolve(config["model"]["_target_"], "model"), config["model"]["_target_"])  # type: ignore[arg-type]
+    check_call(config["model"], "model", ["input_shape", "outputs"])
+    check_call(config["task"], "task", ["net", "optimizer", "schedule", "mean", "std", "seed"])
     check_call(config["optimizer"], "optimizer", ["params"])
     check_optimizer(resolve(config["optimizer"]["_target_"], "optimizer"), config["optimizer"]["_target_"])  # type: ignore[arg-type]
     check_call(config["schedule"], "schedule", ["optimizer", "steps_per_epoch", "max_epochs"])
@@ -157,19 +155,16 @@ def _fit(
 
 def make_classifier(config: Mapping[str, Any], data: TensorData) -> Classifier:
     """The model a configuration describes, for the samples and classes of ``data``."""
-    network, for_classifier = _split_model(config["model"])
-    return Classifier(
-        net={
-            **network,
-            "input_shape": list(data.input_shape),
-            "outputs": outputs_for(for_classifier["loss"], data.classes),
-        },
+    outputs = outputs_for(config["task"]["loss"], data.classes)
+    return build(
+        config["task"],
+        "task",
+        net={**config["model"], "input_shape": list(data.input_shape), "outputs": outputs},
         optimizer=config["optimizer"],
         schedule=config["schedule"],
         mean=data.mean,
         std=data.std,
         seed=config["seed"],
-        **for_classifier,
     )
 
 
@@ -195,8 +190,3 @@ def make_trainer(config: Mapping[str, Any], callbacks: Sequence[pl.Callback], **
         num_sanity_val_steps=0,
         **options,
     )
-
-
-def _split_model(model: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    network = {key: value for key, value in model.items() if key not in _FOR_CLASSIFIER}
-    return network, {key: model[key] for key in _FOR_CLASSIFIER if key in model}

@@ -6,7 +6,6 @@ have no effect, or a wrong one.
 """
 
 import inspect
-from collections.abc import Collection
 
 import lightning.pytorch as pl
 import torch
@@ -43,28 +42,22 @@ _CALLBACKS: dict[type[pl.Callback], str] = {
 }
 
 
-def check_network(network: type[nn.Module], target: str, reserved: Collection[str]) -> None:
-    """Refuse a network that expects to train itself, or settings that it would never get.
+def check_network(network: type[nn.Module], target: str) -> None:
+    """Refuse a network that expects to train itself.
 
     Args:
         network: the class.
         target: its name in the configuration.
-        reserved: the model's settings that are not handed to the network.
 
     Raises:
-        ConfigError: it defines steps of its own, or takes an argument of such a name.
+        ConfigError: it defines steps of its own.
     """
     for method in ("training_step", "configure_optimizers"):
         if hasattr(network, method):
             raise ConfigError(
                 f"model._target_={target!r} has a method {method}, as a LightningModule does, which would never be called: "
-                "name a torch.nn.Module that maps samples to logits; model.loss, optimizer and schedule say how it is trained."
+                "name a torch.nn.Module that maps samples to logits; task.loss, optimizer and schedule say how it is trained."
             )
-    for name in sorted(set(reserved) & set(inspect.signature(network).parameters)):
-        raise ConfigError(
-            f"model._target_={target!r} takes an argument {name!r}, which it would never get: model.{name} is a setting of "
-            "the training. Give the argument another name."
-        )
 
 
 def check_optimizer(optimizer: type[torch.optim.Optimizer], target: str) -> None:
