@@ -27,7 +27,7 @@ _IMPORTS = """
 import src.training.run, src.train, hydra.core.hydra_config, antlr4.LL1Analyzer
 from hydra.core.plugins import Plugins
 Plugins.instance()  # imports those that are installed
-import src.training.fit, src.launching.ranks, src.data.mnist, src.optim.schedules, src.loggers.tensorboard
+import src.training.fit, src.launching.launchers, src.data.mnist, src.optim.schedules, src.loggers.tensorboard
 import src.callbacks.curves, src.callbacks.gradients, src.callbacks.progress, src.callbacks.results, src.callbacks.system
 import src.callbacks.watch
 import os

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
@@ -55,11 +54,11 @@ class OptunaSweeper(Sweeper):
         self.params = params
         self.launcher: Launcher
         self.config: DictConfig
-        self.loader: ConfigLoader
+        self.context: HydraContext
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Make the launcher."""
-        self.config, self.loader = config, hydra_context.config_loader
+        self.config, self.context = config, hydra_context
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -79,7 +78,9 @@ class OptunaSweeper(Sweeper):
         directory = Path(self.config.hydra.sweep.dir)
         params = OmegaConf.to_container(self.params, resolve=True)
         assert isinstance(params, dict)
-        fixed, space = split_space({str(key): value for key, value in params.items()}, arguments, self.loader)
+        fixed, space = split_space(
+            {str(key): value for key, value in params.items()}, arguments, self.context.config_loader
+        )
         try:
             search(
                 Sweep.load(directory),

@@ -14,7 +14,7 @@ from src.config.command_line import parse
 from src.config.compose import preflight
 from src.fast.shared_memory import SharedSum
 from src.launching.hardware import choose
-from src.launching.ranks import launch
+from src.launching.local_processes import LocalProcesses
 from src.records.record import Record
 from src.training.fit import fit
 
@@ -62,4 +62,4 @@ if __name__ == "__main__":
     folder, words = Path(sys.argv[1]), sys.argv[2:]
     [config] = preflight(parse(words))
     Record.start(folder, sweep=None, config=config, overrides=[], command="", git=None, environment={})
-    launch(fit_counting, config, str(folder), choose(config["trainer"]), None)
+    LocalProcesses(choose(config["trainer"])).launch(fit_counting, config, str(folder))

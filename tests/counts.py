@@ -16,7 +16,7 @@ from src.config.compose import preflight
 from src.config.targets import build
 from src.data.mnist import MNIST
 from src.launching.hardware import choose
-from src.launching.ranks import launch
+from src.launching.local_processes import LocalProcesses
 from src.training.fit import make_classifier, make_trainer
 
 
@@ -49,4 +49,4 @@ if __name__ == "__main__":
     [config] = preflight(parse([f"trainer.devices={sys.argv[1]}"]))
     directory = Path(sys.argv[2]) / f"ranks-{sys.argv[1]}"
     directory.mkdir()
-    print("\n" + json.dumps(launch(count, config, str(directory), choose(config["trainer"]))))
+    print("\n" + json.dumps(LocalProcesses(choose(config["trainer"])).launch(count, config, str(directory))))

@@ -13,7 +13,7 @@ import lightning.pytorch as pl
 from src.config.command_line import parse
 from src.config.compose import preflight
 from src.launching.hardware import choose
-from src.launching.ranks import launch
+from src.launching.local_processes import LocalProcesses
 from src.records.record import Record
 from src.training.fit import fit
 
@@ -39,4 +39,4 @@ if __name__ == "__main__":
     directory = Path(sys.argv[1])
     [config] = preflight(parse(sys.argv[2:]))
     Record.start(directory, sweep=None, config=config, overrides=[], command="", git=None, environment={})
-    print("\n" + json.dumps(launch(fit_with_losses, config, str(directory), choose(config["trainer"]))))
+    print("\n" + json.dumps(LocalProcesses(choose(config["trainer"])).launch(fit_with_losses, config, str(directory))))

@@ -12,7 +12,7 @@ from torch import multiprocessing
 
 from src.fast import shared_memory as shared_sum
 from src.fast.shared_memory import SharedSum
-from src.launching.ranks import stay_on_this_machine
+from src.launching.processes import loopback
 
 RANKS, NUMBERS, ROUNDS = 3, 1000, 50
 
@@ -52,6 +52,6 @@ def rank(number: int, folder: Path, how: str) -> None:
 
 
 if __name__ == "__main__":
-    stay_on_this_machine()
+    os.environ.update(loopback())
     where, how = Path(sys.argv[1]), sys.argv[2]
     multiprocessing.start_processes(rank, (where, how), RANKS, start_method="fork")

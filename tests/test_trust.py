@@ -20,8 +20,8 @@ import pytest
 from src.config.command_line import parse
 from src.config.compose import make_plan
 from src.errors import ConfigError, UserError
-from src.launching.cluster import Place
-from src.launching.meeting import Meeting
+from src.launching.cluster import RankInfo
+from src.launching.store import RankStore
 from src.masking import conceal_words, mask, reveal
 from src.paths import ROOT
 from src.records.environment import git
@@ -290,22 +290,25 @@ def test_what_torchrun_decides_cannot_be_asked_for(
 
 
 @pytest.mark.slow
-def test_two_machines_train_one_run(outputs: Path, command: Command, free_port: int):
-    shape = ("--nnodes=2", "--nproc-per-node=1", "--master-addr=localhost", f"--master-port={free_port}")
-    agents = [
-        spawn(
-            outputs,
-            *SMALL,
-            launcher=("-m", "torch.distributed.run", *shape, f"--node-rank={node}", "-m", "src.train"),
-        )
-        for node in range(2)
-    ]
-    done, other = (finish(agent, outputs) for agent in agents)
-    assert (done.status, other.status) == (0, 0), f"{done.stdout}\nand the other:\n{other.stdout}"
-    [run] = done.runs
-    assert (run["config"]["trainer"]["devices"], run["config"]["trainer"]["num_nodes"]) == (1, 2)
-    own = command("train", *SMALL, "trainer.devices=2")
-    assert own.runs[0]["metrics"] == own.runs[1]["metrics"]
+def test_two_machines_train_one_run_and_resume_it(outputs: Path, command: Command, free_port: int):
+    def on_both(*words: str) -> dict[str, Any]:
+        shape = ("--nnodes=2", "--nproc-per-node=1", "--master-addr=localhost", f"--master-port={free_port}")
+        launcher = ("-m", "torch.distributed.run", *shape)
+        agents = [
+            spawn(outputs, *words, launcher=(*launcher, f"--node-rank={node}", "-m", "src.train")) for node in range(2)
+        ]
+        done, other = (finish(agent, outputs) for agent in agents)
+        assert (done.status, other.status) == (0, 0), f"{done.stdout}\nand the other:\n{other.stdout}"
+        [run] = done.runs
+        assert (run["config"]["trainer"]["devices"], run["config"]["trainer"]["num_nodes"]) == (1, 2)
+        return run
+
+    run = on_both(*SMALL)
+    longer = on_both(f"resume={run['id']}", "trainer.max_epochs=3")
+    assert len(longer["resumed"]) == 1
+    for epochs, metrics in ((2, run["metrics"]), (3, longer["metrics"])):
+        own = command("train", *SMALL, "trainer.devices=2", f"trainer.max_epochs={epochs}")
+        assert own.runs[-1]["metrics"] == metrics
 
 
 @pytest.fixture
@@ -358,20 +361,23 @@ def test_a_rank_says_whom_it_waits_for_and_can_be_stopped(outputs: Path, free_po
     assert not outputs.exists()
 
 
-def test_a_rank_that_does_not_come_or_fails_is_named(free_port: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    monkeypatch.setenv("MASTER_PORT", str(free_port))
-    one, two = (Place(n, world=2, local_world=2, local_rank=n, node=0) for n in range(2))
+def test_a_rank_that_does_not_come_or_fails_is_named(free_port: int):
+    leader, other = (
+        RankStore(
+            RankInfo(n, 2, local_rank=n, local_world_size=2, node=0, master_addr="127.0.0.1", master_port=free_port)
+        )
+        for n in range(2)
+    )
     with pytest.raises(UserError, match=r"waited 0 s for rank 0 at 127.0.0.1:\d+ \(Connection refused\)"):
-        Meeting(two, patience=0.3)
-    leader = Meeting(one, patience=0.3)
+        other.connect(patience=0.3)
+    leader.connect(patience=0.3)
     with pytest.raises(UserError, match=r"waited 0 s for rank 1 to start, of 2 processes: .*torchrun"):
-        leader.gather()
-    other = Meeting(two, patience=0.3)
-    other.gather()
-    leader.gather()
+        leader.register()
+    other.connect(patience=0.3)
+    other.register()
+    leader.register()
     leader.publish({"directory": "here"})
-    assert other.message() == {"directory": "here"}
+    assert other.wait_for_message() == {"directory": "here"}
     assert leader.failure() is None
     other.fail(UserError("no GPU."))
     leader.fail(UserError("another rank has ended."))

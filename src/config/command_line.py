@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args_parser
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-
+from src.config.hydra_internals import ConfigLoader, Override, get_args_parser, grid, parse_overrides, parse_space
 from src.errors import ConfigError
 
 
@@ -89,13 +84,12 @@ def _as_words(action: argparse.Action, args: argparse.Namespace) -> list[str]:
 
 def fixed_words(line: CommandLine) -> list[str]:
     """The overrides that set one value."""
-    parsed = OverridesParser.create().parse_overrides(line.overrides)
-    return [o.input_line or "" for o in parsed if not o.is_sweep_override()]
+    return [o.input_line or "" for o in parse_overrides(line.overrides) if not o.is_sweep_override()]
 
 
 def typed_values(line: CommandLine) -> dict[str, str]:
     """Key to value of the overrides that set one value, each value as it was typed."""
-    parsed = OverridesParser.create().parse_overrides(fixed_words(line))
+    parsed = parse_overrides(fixed_words(line))
     return {o.key_or_group: o.get_value_string() for o in parsed if not o.is_delete()}
 
 
@@ -111,8 +105,7 @@ def points(
     """
     if not line.multirun:
         return [line.overrides]
-    said = [f"{key}={'null' if value is None else value}" for key, value in (params or {}).items()]
-    parsed = OverridesParser.create(loader).parse_overrides([*said, *line.overrides])
+    parsed = parse_space(params, line.overrides, loader)
     for override in parsed:
         if override.is_sweep_override() and getattr(override.value(), "shuffle", False):
             raise ConfigError(
@@ -120,8 +113,7 @@ def points(
             )
     for_hydra = [o.input_line or "" for o in parsed if _belongs_to_hydra(o)]
     rest = [override for override in parsed if not _belongs_to_hydra(override)]
-    [jobs] = BasicSweeper.split_arguments(rest, max_batch_size=None)
-    if not jobs:
+    if not (jobs := grid(rest)):
         raise ConfigError(
             "this sweep has no jobs: one of its ranges is empty, or a glob() matches no choice of its group."
         )

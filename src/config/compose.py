@@ -5,25 +5,29 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from string import Template
 from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
-from hydra.core.config_loader import ConfigLoader
+from hydra.conf import HydraConf
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from src.config.check import check
 from src.config.command_line import CommandLine, fixed_words, points, typed_values
 from src.config.hydra import EXTRAS, OPTUNA, check_hydra, hydra_node, known_choices
+from src.config.hydra_internals import current_loader
 from src.config.schema import GROUPS
 from src.config.space import Dimension, split_space
 from src.errors import ConfigError, renamed, suggest, suggest_key
-from src.masking import conceal_config, is_secret, reference
+from src.files import write
+from src.masking import conceal_config, is_secret, mask, reference
 from src.paths import CONF
 
 CONFIG_NAME = "train"
@@ -51,6 +55,12 @@ def _environment_variable(name: str, *default: Any) -> Any:
     return reference(name) if is_secret(name) else value
 
 
+def source_of(hydra: DictConfig | HydraConf) -> dict[str, Any]:
+    """The overrides and the choices of a composed configuration, by its hydra node, for the record of a run."""
+    choices = {group: hydra.runtime.choices.get(group) for group in CHOICES}
+    return {"overrides": list(hydra.overrides.task), "choices": choices}
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a command line is going to do.
@@ -61,7 +71,6 @@ class Plan:
         space: what a search varies; empty for a grid.
         hydra: the settings of Hydra itself, its launcher and its sweeper among them.
         composed: the first of ``configs`` as Hydra has composed it.
-        loader: what composed it.
     """
 
     configs: list[dict[str, Any]]
@@ -69,12 +78,35 @@ class Plan:
     space: list[Dimension]
     hydra: dict[str, Any]
     composed: DictConfig
-    loader: ConfigLoader
 
     @property
     def search(self) -> dict[str, Any] | None:
         """The sweeper's settings where it is a search."""
         return self.hydra["sweeper"] if self.jobs is None else None
+
+    @property
+    def summary(self) -> str:
+        """What it trains, in a line."""
+        choices, epochs = self.composed.hydra.runtime.choices, self.configs[0]["trainer"]["max_epochs"]
+        what = f"{choices['model']} on {choices['data']} with {choices['optimizer']}, {epochs} epochs, trainer={choices['trainer']}"
+        if self.search:
+            return f"{self.search['n_trials']} jobs of a search, such as {what}"
+        jobs = len(self.jobs or [])
+        return what if jobs == 1 else f"{jobs} jobs, the first {what}"
+
+    def save(self, directory: Path) -> None:
+        """Write the configuration of a single run as Hydra writes that of a job, below ``.hydra``, but without secrets."""
+        hydra = self.composed.hydra
+        with read_write(hydra), open_dict(hydra.runtime):
+            hydra.mode, hydra.run.dir, hydra.runtime.output_dir = RunMode.RUN, str(directory), str(directory)
+        nodes = {
+            "config": _without_hydra(self.composed),
+            "hydra": OmegaConf.masked_copy(self.composed, "hydra"),
+            "overrides": hydra.overrides.task,
+        }
+        (directory / hydra.output_subdir).mkdir()
+        for name, node in nodes.items():
+            write(directory / hydra.output_subdir / f"{name}.yaml", mask(OmegaConf.to_yaml(node)))
 
 
 def preflight(line: CommandLine) -> list[dict[str, Any]]:
@@ -100,7 +132,7 @@ def make_plan(line: CommandLine) -> Plan:
         typed, space = typed_values(line), list[Dimension]()
         if not line.multirun and not line.asks:
             _refuse_sweep(fixed, hydra, usual, typed)
-        params, loader = hydra["sweeper"].get("params"), GlobalHydra.instance().config_loader()
+        params, loader = hydra["sweeper"].get("params"), current_loader()
         if line.multirun and hydra["sweeper"]["_target_"] == OPTUNA:
             constant, space = split_space(params, line.overrides, loader)
             if hydra["sweeper"]["sampler"] == "grid":
@@ -113,7 +145,7 @@ def make_plan(line: CommandLine) -> Plan:
             config = composed(*job)
             check_hydra(config, usual)
             configs.append(checked(_without_hydra(config), typed))
-        return Plan(configs, jobs, space, hydra, composed(*candidates[0]), loader)
+        return Plan(configs, jobs, space, hydra, composed(*candidates[0]))
 
 
 def _refuse_sweep(

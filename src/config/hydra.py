@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from src.config.check import sentences
+from src.config.hydra_internals import BASIC_LAUNCHER, BASIC_SWEEPER
 from src.errors import ConfigError
 from src.paths import CONF
 
@@ -110,12 +111,12 @@ _LAUNCHER, _SWEEPER = "hydra/launcher", "hydra/sweeper"
 _PLUGINS = "hydra_plugins"
 # By _target_: the name under which its package registers it, and what is open of it.
 _KNOWN: dict[str, tuple[str, type[_Part]]] = {
-    "hydra._internal.core_plugins.basic_launcher.BasicLauncher": (f"{_LAUNCHER}=basic", _NoSettings),
+    BASIC_LAUNCHER: (f"{_LAUNCHER}=basic", _NoSettings),
     f"{_PLUGINS}.hydra_joblib_launcher.joblib_launcher.JoblibLauncher": (f"{_LAUNCHER}=joblib", _Joblib),
     f"{_PLUGINS}.hydra_submitit_launcher.submitit_launcher.LocalLauncher": (f"{_LAUNCHER}=submitit_local", _Queue),
     f"{_PLUGINS}.hydra_submitit_launcher.submitit_launcher.SlurmLauncher": (f"{_LAUNCHER}=submitit_slurm", _Slurm),
     f"{_PLUGINS}.hydra_ray_launcher.ray_launcher.RayLauncher": (f"{_LAUNCHER}=ray", _Ray),
-    "hydra._internal.core_plugins.basic_sweeper.BasicSweeper": (f"{_SWEEPER}=basic", _Grid),
+    BASIC_SWEEPER: (f"{_SWEEPER}=basic", _Grid),
     OPTUNA: (f"{_SWEEPER}=optuna", Optuna),
 }
 # Launchers that come with packages of their own, which make install brings.

@@ -5,10 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
-
+from src.config.hydra_internals import ConfigLoader, IntervalSweep, Override, RangeSweep, parse_space
 from src.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -89,8 +86,7 @@ def split_space(
     Raises:
         ConfigError: a dimension that cannot be searched.
     """
-    said = [f"{key}={'null' if value is None else value}" for key, value in (params or {}).items()]
-    overrides = {o.get_key_element(): o for o in OverridesParser.create(loader).parse_overrides([*said, *words])}
+    overrides = {o.get_key_element(): o for o in parse_space(params, words, loader)}
     fixed = [o.input_line or "" for o in overrides.values() if not o.is_sweep_override()]
     return fixed, [_dimension(o) for o in overrides.values() if o.is_sweep_override()]
 

@@ -1,75 +1,124 @@
-"""Ranks that somebody else has started: torchrun, or SLURM's srun. Here they find out who they are.
+"""What torchrun or SLURM's srun tells a process about its rank, and SLURM's queue.
 
-Both start the same command once for every rank. Each checks its command line by itself, so that a mistake ends them all at
-once; then they meet (``meeting``), and only rank 0 makes a directory and a record.
+Both start the same command once for each rank. Each rank checks its command line by itself, so that a mistake ends them
+all at once; then they connect to one store (``RankStore``), and only rank 0 creates a directory and a record.
 """
 
 import os
 import re
 import subprocess
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from src.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where this process stands among all ranks.
+class RankInfo:
+    """The rank of this process among those that torchrun or srun has started.
 
     Attributes:
-        rank: its number among all.
-        world: how many there are.
-        local_world: how many of them are on this machine.
-        local_rank: its number among those.
+        rank: among all processes.
+        world_size: number of processes.
+        local_rank: among the processes on this machine.
+        local_world_size: number of processes on this machine.
         node: this machine's number; rank 0 is on machine 0.
+        master_addr: host name of the store's server, if it is known.
+        master_port: its port.
+        agent_store: whether torchrun serves the store, rather than rank 0.
+        restarts: how often torchrun has restarted the ranks.
+        slurm_tasks: tasks on each machine in srun's notation, such as ``4(x2)``; None where torchrun started this rank.
+        environment: torchrun's variables, by which torch and Lightning know the rank, where srun did not set them.
     """
 
     rank: int
-    world: int
-    local_world: int
+    world_size: int
     local_rank: int
+    local_world_size: int
     node: int
+    master_addr: str | None = None
+    master_port: int | None = None
+    agent_store: bool = False
+    restarts: int = 0
+    slurm_tasks: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_environment(cls) -> "RankInfo | None":
+        """Read the variables of torchrun or srun; None where this process was started alone."""
+        by_srun = "SLURM_STEP_NUM_TASKS" in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ
+        # A step of one task is an ordinary command.
+        is_task = "RANK" not in os.environ and int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1
+        translated = _of_srun(os.environ) if is_task else {}
+        env = {**os.environ, **translated}
+        if "RANK" not in env or "WORLD_SIZE" not in env:
+            return None
+        rank, world_size = int(env["RANK"]), int(env["WORLD_SIZE"])
+        local_world_size = int(env.get("LOCAL_WORLD_SIZE", world_size))
+        return cls(
+            rank=rank,
+            world_size=world_size,
+            local_rank=int(env.get("LOCAL_RANK", rank % local_world_size)),
+            local_world_size=local_world_size,
+            node=int(env.get("GROUP_RANK", rank // local_world_size)),
+            master_addr=env.get("MASTER_ADDR"),
+            master_port=int(env["MASTER_PORT"]) if "MASTER_PORT" in env else None,
+            agent_store=env.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
+            restarts=int(env.get("TORCHELASTIC_RESTART_COUNT", 0)),
+            slurm_tasks=env.get("SLURM_STEP_TASKS_PER_NODE", "") if by_srun else None,
+            environment=translated,
+        )
 
     @property
     def nodes(self) -> int:
-        """Machines."""
-        return self.world // self.local_world
+        """Number of machines."""
+        return self.world_size // self.local_world_size
 
     @property
     def announces(self) -> bool:
         """Whether it reports what it waits for: rank 0, and one rank on each machine for those that wait for rank 0."""
         return self.local_rank == (1 if self.node == 0 and self.rank else 0)
 
+    def overrides(self, words: Iterable[str]) -> list[str]:
+        """The devices that torchrun or SLURM has assigned, as overrides to be added to the command line's.
 
-def place() -> Place | None:
-    """This process's place; None where it was started alone."""
-    _adopt_slurm()
-    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        return None
-    # Before torch is imported: it prints a stack for every connection that another rank closes, or that has no host name.
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    local_world = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-    local_rank = int(os.environ.get("LOCAL_RANK", rank % local_world))
-    return Place(rank, world, local_world, local_rank, node=int(os.environ.get("GROUP_RANK", rank // local_world)))
+        Raises:
+            ConfigError: the command line sets something else, or the machines do not have the same number of ranks.
+        """
+        tasks = self.slurm_tasks
+        if "," in (tasks or "") or self.world_size % self.local_world_size:
+            where = f"over the nodes ({tasks})" if tasks else f"({self.local_world_size} of {self.world_size} here)"
+            raise ConfigError(
+                f"the processes are spread unevenly {where}: start as many on each machine (srun --ntasks-per-node, "
+                "torchrun --nproc-per-node)."
+            )
+        assigned = {"trainer.devices": str(self.local_world_size), "trainer.num_nodes": str(self.nodes)}
+        for word in words:
+            key, _, value = word.partition("=")
+            if key in assigned and value not in (assigned[key], "auto"):
+                raise ConfigError(
+                    f"{word}: this command was started as {self.world_size} processes on {self.nodes} machines, which is "
+                    f"{key}={assigned[key]}; leave it out."
+                )
+        return [f"{key}={value}" for key, value in assigned.items()]
 
 
-def _adopt_slurm() -> None:
-    """Translate what srun says into torch's words. A step of one task is an ordinary command."""
-    slurm = os.environ
-    if "RANK" in slurm or int(slurm.get("SLURM_STEP_NUM_TASKS", 1)) == 1:
-        return
-    tasks = slurm["SLURM_STEP_TASKS_PER_NODE"]  # such as 4(x2) for 4 on each of two nodes; 4,3 is refused later
-    slurm["RANK"], slurm["LOCAL_RANK"] = slurm["SLURM_PROCID"], slurm["SLURM_LOCALID"]
-    slurm["WORLD_SIZE"], slurm["LOCAL_WORLD_SIZE"] = slurm["SLURM_STEP_NUM_TASKS"], re.split("[(,]", tasks)[0]
-    slurm["GROUP_RANK"] = slurm["SLURM_NODEID"]
-    if "MASTER_ADDR" not in slurm:
-        alone = tasks == slurm["SLURM_STEP_NUM_TASKS"]
-        slurm["MASTER_ADDR"] = "127.0.0.1" if alone else _first_node(slurm["SLURM_STEP_NODELIST"])
-    # Steps of one job that run side by side must not meet: a port for each, out of the range that nobody is assigned.
+def _of_srun(slurm: Mapping[str, str]) -> dict[str, str]:
+    """Srun's variables under torchrun's names."""
+    tasks, world_size = slurm["SLURM_STEP_TASKS_PER_NODE"], slurm["SLURM_STEP_NUM_TASKS"]
+    # Steps of one job that run at the same time need different ports, from the range that nobody is assigned.
     step = int(slurm["SLURM_JOB_ID"]) * 64 + int(slurm["SLURM_STEP_ID"])
-    slurm.setdefault("MASTER_PORT", str(20_000 + step % 12_000))
+    variables = {
+        "RANK": slurm["SLURM_PROCID"],
+        "LOCAL_RANK": slurm["SLURM_LOCALID"],
+        "WORLD_SIZE": world_size,
+        "LOCAL_WORLD_SIZE": re.split("[(,]", tasks)[0],  # of 4(x2), 4 on each of two nodes; 4,3 is refused later
+        "GROUP_RANK": slurm["SLURM_NODEID"],
+        "MASTER_PORT": slurm.get("MASTER_PORT", str(20_000 + step % 12_000)),
+    }
+    if "MASTER_ADDR" not in slurm:
+        variables["MASTER_ADDR"] = "127.0.0.1" if tasks == world_size else _first_node(slurm["SLURM_STEP_NODELIST"])
+    return variables
 
 
 def _first_node(nodes: str) -> str:
@@ -78,38 +127,9 @@ def _first_node(nodes: str) -> str:
     return SLURMEnvironment.resolve_root_node_address(nodes)
 
 
-def adopted_slurm() -> bool:
-    """Whether srun, and not torchrun, started this rank."""
-    return "TORCHELASTIC_RUN_ID" not in os.environ and "SLURM_STEP_NUM_TASKS" in os.environ
-
-
-def as_overrides(here: Place, words: Iterable[str]) -> list[str]:
-    """The devices that torchrun or SLURM gave, as settings to be added to the command line's.
-
-    Raises:
-        ConfigError: the command line asks for something else, or the machines do not have the same number of ranks.
-    """
-    tasks = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "") if adopted_slurm() else ""
-    if "," in tasks or here.world % here.local_world:
-        here_or_there = f"over the nodes ({tasks})" if tasks else f"({here.local_world} of {here.world} here)"
-        raise ConfigError(
-            f"the processes are spread unevenly {here_or_there}: start as many on each machine (srun --ntasks-per-node, "
-            "torchrun --nproc-per-node)."
-        )
-    given = {"trainer.devices": str(here.local_world), "trainer.num_nodes": str(here.nodes)}
-    for word in words:
-        key, _, value = word.partition("=")
-        if key in given and value not in (given[key], "auto"):
-            raise ConfigError(
-                f"{word}: this command was started as {here.world} processes on {here.nodes} machines, which is "
-                f"{key}={given[key]}; leave it out."
-            )
-    return [f"{key}={value}" for key, value in given.items()]
-
-
-def requeued() -> bool:
-    """Whether SLURM has started this job before."""
-    return int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
+def requeued_job() -> str | None:
+    """The id of this SLURM job, if SLURM has started it before."""
+    return os.environ.get("SLURM_JOB_ID") if int(os.environ.get("SLURM_RESTART_COUNT", 0)) else None
 
 
 def requeue() -> str | None:

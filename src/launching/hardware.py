@@ -43,14 +43,7 @@ def choose(trainer: Mapping[str, Any]) -> Hardware:
         ConfigError: this machine has not got what is asked for.
     """
     _threads_of_environment()
-    if "RANK" not in os.environ and trainer["num_nodes"] > 1:
-        raise ConfigError(
-            f"trainer.num_nodes={trainer['num_nodes']}: a command by itself trains on one machine; start it by torchrun or "
-            "srun on each, which then know the number, and leave this out."
-        )
-    # Asking the driver's management library leaves CUDA itself untouched, so that this process may fork.
-    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-    gpus = torch.cuda.device_count()
+    gpus = torch.cuda.device_count()  # from NVML, which leaves CUDA itself untouched, so that this process may fork
     mps = torch.backends.mps.is_available()
     wanted, devices, threads = trainer["accelerator"], trainer["devices"], trainer["threads"]
     room = _PER_CORE * (os.cpu_count() or 1)

@@ -1,7 +1,7 @@
 """What SIGTERM, SIGINT (Ctrl-C), SIGHUP and SIGUSR1 do in a process that has nothing to save. Imports no torch."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -18,7 +18,26 @@ STOP = tuple(
 )
 
 
-_received = 0
+class _StopHandler:
+    """A signal handler that remembers the signal; Python keeps the handlers of a process, and with them what has come.
+
+    Args:
+        act: called with the signal.
+    """
+
+    def __init__(self, act: Callable[[int], None]) -> None:
+        self.act, self.received = act, 0
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        self.received = signum
+        self.act(signum)
+
+    def install(self) -> None:
+        """Take the place of another, and take over what that one has received."""
+        for signum in STOP:
+            before = signal.signal(signum, self)
+            if isinstance(before, _StopHandler) and before.received:
+                self.received = before.received
 
 
 def received() -> int:
@@ -27,49 +46,39 @@ def received() -> int:
     An exception raised from a signal handler can strike in the middle of a library that turns it into another, so who
     handles an error asks here first.
     """
-    return _received
+    handlers = (signal.getsignal(signum) for signum in STOP)
+    return max((handler.received for handler in handlers if isinstance(handler, _StopHandler)), default=0)
 
 
-def note(signum: int, frame: FrameType | None = None) -> None:
-    """Remember that this process was told to stop."""
-    global _received
-    _received = signum
+def _raise(signum: int) -> None:
+    raise Interrupted(signum)
+
+
+def _pass_on(signum: int) -> None:
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            child.send_signal(signum)
 
 
 def raise_on_stop() -> None:
     """From now on each raises ``Interrupted`` at once."""
+    _StopHandler(_raise).install()
 
-    def handler(signum: int, frame: FrameType | None) -> None:
-        note(signum)
-        raise Interrupted(signum)
 
-    for signum in STOP:
-        signal.signal(signum, handler)
+def only_note_stop() -> None:
+    """From now on each is noted, for ``received``, and nothing else happens."""
+    _StopHandler(lambda signum: None).install()
+
+
+def pass_on_stop() -> None:
+    """From now on each is noted and passed on to the processes that this one has started."""
+    _StopHandler(_pass_on).install()
 
 
 def end_on_stop() -> None:
     """From now on each ends the process at once and without a word: everything is saved, and the interpreter exits."""
     for signum in STOP:
         signal.signal(signum, signal.SIG_DFL)
-
-
-def only_note_stop() -> None:
-    """From now on each is noted, for ``received``, and nothing else happens."""
-    for signum in STOP:
-        signal.signal(signum, note)
-
-
-def pass_on_stop() -> None:
-    """From now on each is noted and passed on to the processes that this one has started."""
-
-    def handler(signum: int, frame: FrameType | None) -> None:
-        note(signum)
-        for child in psutil.Process().children():
-            with suppress(psutil.Error):
-                child.send_signal(signum)
-
-    for signum in STOP:
-        signal.signal(signum, handler)
 
 
 @contextmanager

@@ -203,9 +203,8 @@ def find_to_resume(word: str) -> Record:
     raise RunNotFound(f"resume=latest: there is no unfinished run to resume{left}.")
 
 
-def of_slurm_job(overrides: list[str]) -> Record | None:
-    """The run that this SLURM job made with the same command line before it was put back into the queue."""
-    job = os.environ.get("SLURM_JOB_ID")
+def of_slurm_job(job: str, overrides: list[str]) -> Record | None:
+    """The run that a SLURM job has made with the same command line before it was put back into the queue."""
     runs = (run for run in all_runs() if run.values["environment"].get("slurm_job") == job)
     return next((run for run in runs if run.values["overrides"][: len(overrides)] == overrides), None)
 

@@ -3,9 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from src.config.compose import checked, register_resolvers, source_of
 from src.errors import Interrupted, UserError
+from src.files import describe, write
 from src.launching.share import is_worker
 from src.launching.stop import only_note_stop, raise_on_stop, received
+from src.masking import mask
 from src.records.record import RECORD, Record
 from src.records.sweep import SWEEP, Sweep
 from src.training.run import begin, go_on, say
@@ -26,7 +32,36 @@ def callbacks_of_trial(directory: Path, config: dict[str, Any]) -> "list[pl.Call
     return [Pruning(directory, config["monitor"], config["trainer"]["max_epochs"])]
 
 
-def carry_out_job(
+# A worker imports this module to find the job, and composes its configuration.
+register_resolvers()
+
+
+def job(cfg: DictConfig) -> float | None:
+    """Train one point of a sweep and keep its record. Hydra calls this, in the sweep's process or in a worker.
+
+    Returns:
+        The monitored metric's best value, for sweepers; None where there is none, or where the run failed.
+    """
+    hydra = HydraConfig.get()
+    directory = Path(hydra.runtime.output_dir)
+    try:
+        config = checked(cfg)
+        _mask_what_hydra_wrote(directory)
+        record = _carry_out(directory, config, **source_of(hydra))
+    except OSError as error:
+        say(f"{directory} cannot be written: {describe(error)}")
+        return None
+    return record.values["best"]["value"] if record and record.values["status"] == "done" else None
+
+
+def _mask_what_hydra_wrote(directory: Path) -> None:
+    """Take secrets that stand in a file of conf/ out of Hydra's copies; those of the command line are not in them."""
+    for path in [*directory.glob(".hydra/*.yaml"), *directory.parent.glob("multirun.yaml")]:
+        if (text := path.read_text()) != (without := mask(text)):
+            write(path, without)
+
+
+def _carry_out(
     directory: Path, config: dict[str, Any], overrides: list[str], choices: dict[str, str | None]
 ) -> Record | None:
     """Carry out one job of a sweep, from where it stands: done, cut off, failed, or not begun.

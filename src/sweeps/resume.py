@@ -5,6 +5,7 @@ from src.config.compose import Plan
 from src.errors import ConfigError, UserError
 from src.masking import is_masked, without_names
 from src.records.sweep import STORAGE, Sweep
+from src.sweeps.storage import check_storage
 from src.sweeps.study import has_space
 
 
@@ -37,8 +38,11 @@ def check_unchanged(sweep: Sweep, plan: Plan) -> None:
     """See that the command line of a sweep still stands for the jobs, or the search space, that it began with.
 
     Raises:
+        ConfigError: the storage of its search cannot be used.
         UserError: files in conf/ have changed: a sweep's own file, or the choices that a glob() matches.
     """
+    if plan.search and plan.search["storage"]:
+        check_storage(sweep.storage)
     if plan.jobs is None:
         unchanged = has_space(sweep, plan.space)
     else:

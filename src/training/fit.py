@@ -124,8 +124,8 @@ def _fit(
         limit_val_batches=1.0 if data.val_size else 0,
         default_root_dir=str(directory),
     )
-    # So far torch has asked NVML whether there is a GPU, for a process that asks CUDA must not fork. From here on nothing
-    # is forked; and the optimizer asks at every step, which without a driver costs a tenth of it.
+    # Lightning sets this when it is imported, so that whoever asks for a GPU may fork afterwards: torch then asks NVML. From
+    # here on nothing is forked; and the optimizer asks at every step, which without a driver costs a tenth of it.
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     for logger in loggers:
         logger.open_session(config, trainer)

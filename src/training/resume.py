@@ -3,12 +3,11 @@
 import copy
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from src.config.check import check
 from src.config.command_line import CommandLine
+from src.config.hydra_internals import Override, parse_overrides
 from src.errors import ConfigError, DataError, UserError
 from src.masking import is_masked
 from src.records.environment import PATCH, git
@@ -101,7 +100,7 @@ def _recorded(config: Any, key: str) -> Any:
 
 def _parse(word: str) -> Override:
     try:
-        override = OverridesParser.create().parse_override(word)
+        [override] = parse_overrides([word])
     except HydraException:
         raise ConfigError(f"{word!r} cannot be read as key=value.") from None
     if override.is_sweep_override() or override.is_delete() or override.is_add():

@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.errors import Interrupted, UserError
+from src.errors import ConfigError, Interrupted, UserError
 from src.files import is_full, sweep_up
-from src.launching.cluster import Place, place
+from src.launching.cluster import RankInfo
 from src.launching.logs import LOG_NAME, log_to
-from src.launching.meeting import meeting
+from src.launching.processes import RankFailed
 from src.launching.share import gpus_of_a_job
 from src.launching.stop import received, undisturbed
+from src.launching.store import RankStore
 from src.masking import mask, moved
 from src.paths import shown
 from src.records.environment import PATCH, environment
@@ -37,6 +38,30 @@ def say(error: Exception | str) -> None:
         print(f"error: {sentence}", file=sys.stderr)
 
 
+def check_machine(configs: list[dict[str, Any]], ranks: RankInfo | None) -> None:
+    """The checks that need torch, once the others have passed; still before anything is written.
+
+    Raises:
+        ConfigError: this machine lacks what a configuration asks for, or an object that it names cannot be built.
+    """
+    from src.launching.hardware import choose
+    from src.training.fit import check_targets
+
+    for config in configs:
+        if ranks is None and (nodes := config["trainer"]["num_nodes"]) > 1:
+            raise ConfigError(
+                f"trainer.num_nodes={nodes}: a command by itself trains on one machine; start it by torchrun or srun on "
+                "each, which then know the number, and leave this out."
+            )
+        hardware = choose(config["trainer"])
+        check_targets(config)
+        if config["model"].get("norm") == "batch" and hardware.world > 1 and hardware.accelerator != "cuda":
+            raise ConfigError(
+                f"model.norm=batch on {hardware.world} CPU processes would normalise each share of a batch by itself and "
+                "change the training: set model.norm=layer, or trainer.devices=1."
+            )
+
+
 def begin(
     directory: Path,
     config: dict[str, Any],
@@ -45,6 +70,7 @@ def begin(
     code: dict[str, Any] | None,
     sweep: str | None = None,
     callbacks: "Sequence[pl.Callback]" = (),
+    store: RankStore | None = None,
 ) -> Record:
     """Train a configuration in a directory that is this process's own, and keep the record there.
 
@@ -56,6 +82,7 @@ def begin(
         code: what ``environment.git`` says.
         sweep: the sweep's id, for a job of one.
         callbacks: added to those of the configuration.
+        store: where the other ranks wait, if torchrun or srun has started this one.
 
     Returns:
         The closed record; its status says how it ended.
@@ -83,12 +110,16 @@ def begin(
         if code and (problem := code.get("problem")):
             record.warn(f"the code is not recorded in full: {problem}")
             log.warning("the code is not recorded in full: %s", problem)
-        _carry_out(record, None, callbacks)
+        _carry_out(record, None, callbacks, store)
     return record
 
 
 def go_on(
-    directory: Path, config: dict[str, Any], overrides: list[str], callbacks: "Sequence[pl.Callback]" = ()
+    directory: Path,
+    config: dict[str, Any],
+    overrides: list[str],
+    callbacks: "Sequence[pl.Callback]" = (),
+    store: RankStore | None = None,
 ) -> Record:
     """Resume an interrupted run from its newest intact checkpoint.
 
@@ -97,6 +128,7 @@ def go_on(
         config: its configuration, with what is changed from here on.
         overrides: the words that change it.
         callbacks: added to those of the configuration.
+        store: as for ``begin``.
 
     Returns:
         The closed record.
@@ -126,7 +158,7 @@ def go_on(
         record.reopen(config, overrides, _environment(config))
         start = f"from {shown(checkpoint)}" if checkpoint else "from the beginning: it had not come to a checkpoint"
         log.info("%s goes on %s", record.values["id"], start)
-        _carry_out(record, checkpoint, callbacks)
+        _carry_out(record, checkpoint, callbacks, store)
     return record
 
 
@@ -136,11 +168,11 @@ def _clear(directory: Path) -> None:
         path.unlink()
 
 
-def follow(here: Place, callbacks_for: "Callable[[Path, dict[str, Any]], Sequence[pl.Callback]]") -> int:
-    """Train as one of the ranks that torchrun or SLURM has started, on what rank 0 publishes; returns the exit status.
+def run_worker(store: RankStore, callbacks_for: "Callable[[Path, dict[str, Any]], Sequence[pl.Callback]]") -> int:
+    """Train as one of the ranks that torchrun or srun has started, on what rank 0 publishes; returns the exit status.
 
     Args:
-        here: this rank.
+        store: of all ranks.
         callbacks_for: returns the callbacks to add, given the run's directory and configuration.
 
     Raises:
@@ -148,22 +180,22 @@ def follow(here: Place, callbacks_for: "Callable[[Path, dict[str, Any]], Sequenc
         Interrupted: this rank was told to stop.
     """
     from src.launching.hardware import choose
-    from src.launching.supervise import supervise
+    from src.launching.started_rank import StartedRank
     from src.training.fit import fit
 
-    meeting().gather()
-    message = meeting().message()
+    store.register()
+    message = store.wait_for_message()
     if "exit_status" in message:
         return int(message["exit_status"])
     config, directory = message["config"], message["directory"]
     os.environ.update(message["environment"])
-    log_to(Path(directory), here.rank, alone=True)
+    log_to(Path(directory), store.ranks.rank, alone=True)
     try:
         callbacks = callbacks_for(Path(directory), config)
         train = partial(fit, extra=callbacks, checkpoint=message["checkpoint"])
-        supervise(train, config, directory, here, choose(config["trainer"]), meeting())
+        StartedRank(store, choose(config["trainer"])).launch(train, config, directory)
     except Exception as error:  # rank 0 learns of it, and prints and records it
-        log.error("rank %d failed: %s\n%s", here.rank, error, getattr(error, "details", ""))
+        log.error("rank %d failed: %s\n%s", store.ranks.rank, error, getattr(error, "details", ""))
         return 1
     return 0
 
@@ -183,16 +215,16 @@ def _environment(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _carry_out(record: Record, checkpoint: Path | None, callbacks: "Sequence[pl.Callback]") -> None:
+def _carry_out(
+    record: Record, checkpoint: Path | None, callbacks: "Sequence[pl.Callback]", store: RankStore | None
+) -> None:
     started = time.monotonic()
     try:
-        result = _train(record, checkpoint, callbacks)
+        result = _train(record, checkpoint, callbacks, store)
     except Interrupted:
         _close(record, "interrupted", started)
         raise
     except Exception as error:
-        from src.launching.ranks import RankFailed
-
         if signum := received():
             _close(record, "interrupted", started)
             raise Interrupted(signum) from error
@@ -210,28 +242,22 @@ def _carry_out(record: Record, checkpoint: Path | None, callbacks: "Sequence[pl.
         _close(record, "done", started, **result)
 
 
-def _train(record: Record, checkpoint: Path | None, callbacks: "Sequence[pl.Callback]") -> dict[str, Any]:
-    """Train where this run belongs: here, in processes of its own, or in the ranks that were started for it."""
+def _train(
+    record: Record, checkpoint: Path | None, callbacks: "Sequence[pl.Callback]", store: RankStore | None
+) -> dict[str, Any]:
     from src.launching.hardware import choose, visible_gpus
-    from src.launching.ranks import launch, run_here
+    from src.launching.launchers import launcher_for
     from src.training.fit import fit
 
     config, directory = record.values["config"], str(record.directory)
-    hardware = choose(config["trainer"])
-    start = None if checkpoint is None else str(checkpoint)
-    train = partial(fit, extra=callbacks, checkpoint=start)
-    limit = config["trainer"]["max_minutes"]
-    if here := place():
-        from src.launching.supervise import supervise
-
-        meeting().publish({"config": config, "directory": directory, "checkpoint": start, "environment": moved()})
-        return supervise(train, config, directory, here, hardware, meeting(), limit)
-    # A process that starts ranks must never compute, or what it forks may hang; so only a single run on one device
-    # trains right here.
-    if record.values["sweep"] or hardware.devices > 1 or limit is not None:
-        with gpus_of_a_job(record.directory.parent, visible_gpus(hardware), hardware.devices):
-            return launch(train, config, directory, hardware, limit)
-    return run_here(train, config, directory, hardware.threads)
+    hardware, start = choose(config["trainer"]), None if checkpoint is None else str(checkpoint)
+    if store is not None:
+        store.publish({"config": config, "directory": directory, "checkpoint": start, "environment": moved()})
+    launcher = launcher_for(
+        hardware, store, config["trainer"]["max_minutes"], in_sweep=record.values["sweep"] is not None
+    )
+    with gpus_of_a_job(record.directory.parent, visible_gpus(hardware), hardware.devices):
+        return launcher.launch(partial(fit, extra=callbacks, checkpoint=start), config, directory)
 
 
 def _close(record: Record, status: str, started: float, **values: Any) -> None:

@@ -1,0 +1,97 @@
+"""One sweep: its record opened, and its jobs run by Hydra's sweeper and launcher."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hydra
+
+from src.config.command_line import CommandLine, quoted_override
+from src.config.compose import CONFIG_NAME, Plan
+from src.errors import ConfigError, Interrupted
+from src.launching.share import share_out
+from src.launching.stop import pass_on_stop, received
+from src.masking import is_masked, reveal
+from src.paths import CONF, ROOT
+from src.records.environment import git
+from src.records.sweep import STORAGE, Sweep
+from src.sweeps.jobs import job
+from src.sweeps.storage import check_storage
+from src.training.run import say
+
+
+def check_search(plan: Plan) -> None:
+    """Check what a search needs besides a valid configuration; a grid needs nothing.
+
+    Raises:
+        ConfigError: it has no metric to optimize, or its storage cannot be used.
+    """
+    if plan.search and not plan.configs[0]["monitor"]:
+        raise ConfigError("a search needs a metric to optimize, and data.val_size=0 leaves none: set monitor=.")
+    if plan.search and plan.search["storage"]:
+        check_storage(reveal(plan.search["storage"], STORAGE))
+
+
+def begin(directory: Path, line: CommandLine, plan: Plan) -> Sweep:
+    """Open the record of a sweep in a directory that is this process's own."""
+    return Sweep.start(
+        directory,
+        line.flags,
+        line.overrides,
+        jobs=plan.jobs,
+        trials=plan.search["n_trials"] if plan.search else len(plan.jobs or []),
+        mode=plan.configs[0]["mode"],
+        search=plan.search,
+        git=git(),  # the jobs run the code as it is now, whatever is committed while they do
+    )
+
+
+def run_jobs(sweep: Sweep, line: CommandLine, launcher: Mapping[str, Any]) -> int:
+    """Have Hydra run the jobs, except those that are done already, and return the exit status as far as it is known.
+
+    Args:
+        sweep: its record.
+        line: the command line.
+        launcher: the settings of Hydra's launcher.
+    """
+    _prepare_workers(launcher)
+    # The password of a search's storage may come from a file, and is kept out of Hydra's own.
+    address = (sweep.values["search"] or {}).get("storage")
+    storage = [f"{STORAGE}='{address}'"] if is_masked(address) else []
+    status = 0
+    try:
+        hand_to_hydra(line, quoted_override("hydra.sweep.dir", sweep.directory), *storage)
+    except Interrupted as stop:
+        status = stop.exit_status
+    except Exception as error:  # of the launcher, whose kinds are many: a worker killed, a scheduler that refuses
+        if not received():
+            say(f"the launcher gave up ({type(error).__name__}: {str(error).splitlines()[0]}).")
+        status = 1
+    signum = received()
+    return Interrupted(signum).exit_status if signum else status
+
+
+def hand_to_hydra(line: CommandLine, *extra: str) -> None:
+    """Call ``hydra.main`` with a command line and further overrides."""
+    sys.argv = [sys.argv[0], *line.flags, *line.overrides, *extra]
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=CONFIG_NAME)(job)()
+    except SystemExit:  # Hydra's way to end after an error of its own
+        if signum := received():
+            raise Interrupted(signum) from None
+        raise
+
+
+def _prepare_workers(launcher: Mapping[str, Any]) -> None:
+    """Let the launcher's processes import the project; those of joblib share this machine, and get its signals."""
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *(path for path in paths if path)])
+    if launcher["_target_"].endswith(".JoblibLauncher"):
+        import torch
+        from joblib import effective_n_jobs
+
+        if (jobs := effective_n_jobs(launcher["n_jobs"])) > 1:
+            share_out(jobs, torch.get_num_threads())
+            pass_on_stop()
