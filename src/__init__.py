@@ -4,7 +4,7 @@
     runs/         entry point: list, compare, tag, remove, report and reproduce recorded runs
     dashboard/    entry point: TensorBoard for selected runs
     command       what the entry points for finished runs share
-    analysis/     robustness, calibration, export, image files
+    analysis/     evaluation, robustness, calibration, predictions, attribution, export of finished runs
     views/        tables, cards, leaderboards, reports of records
     sweeps/       the jobs of a sweep, searches with Optuna, trial pruning
     training/     one run: its record, its training and test, checkpoints, resuming, reproducing

@@ -1,17 +1,32 @@
-"""What the commands on finished runs have in common: plain words and key=value, errors in sentences, packages of an extra."""
+"""What the entry points for finished runs share: the run as an argument, ``key=value`` settings, exit statuses."""
 
+import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from src.errors import ConfigError, UserError, suggest
 from src.files import describe
 from src.launching.stop import end_on_stop
 from src.masking import mask
 from src.terminal import accept_any_text
+
+# The values of each setting, the default first; or the range of a number, which has no default.
+Choices = Mapping[str, Sequence[str] | range]
+CHECKPOINT: Choices = {"checkpoint": ("best", "last")}
+
+
+def run_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """The parser of ``python -m src.<name> RUN``, to which the other arguments are added."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m src.{name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", metavar="RUN", help="an id, a unique prefix of one, a name, a directory, latest or best")
+    return parser
 
 
 def status_of(do: Callable[[], int | None]) -> int:
@@ -44,13 +59,13 @@ def exit_with(status: int) -> NoReturn:
 
 @contextmanager
 def storing(otherwise: str) -> Iterator[None]:
-    """Store a result that has been printed already, which is possible only where the run may be written.
+    """Store a result that is printed already, which fails where the run's directory is read-only.
 
     Args:
-        otherwise: what is the case if it cannot be stored.
+        otherwise: the consequence, for the message.
 
     Raises:
-        UserError: it cannot.
+        UserError: an OSError in the block.
     """
     try:
         yield
@@ -58,42 +73,54 @@ def storing(otherwise: str) -> Iterator[None]:
         raise UserError(f"{otherwise}: {describe(error)}") from error
 
 
-def settings_in(words: Sequence[str], choices: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Read ``key=value`` words.
-
-    Args:
-        words: what was typed.
-        choices: the values that each key may have; the first is taken where nothing is said.
+def settings_in(words: Sequence[str], choices: Choices) -> dict[str, Any]:
+    """Parse ``key=value`` words; a setting without a word has its default, or is missing if it has none.
 
     Raises:
-        ConfigError: a word that is none of them.
+        ConfigError: a word is not a setting, or its value is not allowed.
     """
-    settings = {name: values[0] for name, values in choices.items()}
+    settings: dict[str, Any] = {key: values[0] for key, values in choices.items() if not isinstance(values, range)}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            raise ConfigError(f"{word}: a setting is key=value, as in {key_value(choices)}.")
+            raise ConfigError(f"{word}: a setting is key=value, one of {described(choices)}.")
         if key not in choices:
             raise ConfigError(
                 f"{word}: there is no such setting{suggest(key, choices)} (there are {', '.join(choices)})"
             )
-        if value not in choices[key]:
-            raise ConfigError(f"{word}: {key} must be {' or '.join(choices[key])}{suggest(value, choices[key])}")
-        settings[key] = value
+        allowed = choices[key]
+        if isinstance(allowed, range):
+            settings[key] = number_in(f"{key}=", value, allowed)
+        elif value in allowed:
+            settings[key] = value
+        else:
+            raise ConfigError(f"{word}: {key} must be {' or '.join(allowed)}{suggest(value, allowed)}")
     return settings
 
 
-def key_value(choices: Mapping[str, Sequence[str]]) -> str:
-    """An example."""
-    key, values = next(iter(choices.items()))
-    return f"{key}={values[-1]}"
+def number_in(name: str, value: str, allowed: range) -> int:
+    """Parse a whole number; ``name`` precedes the value in the message.
+
+    Raises:
+        ConfigError: it is not in the range.
+    """
+    if not re.fullmatch(r"\d{1,9}", value, re.ASCII) or int(value) not in allowed:
+        raise ConfigError(f"{name}{value} must be a whole number from {allowed[0]} to {allowed[-1]:,}.")
+    return int(value)
+
+
+def described(choices: Choices) -> str:
+    """The settings for --help: ``checkpoint=best|last, steps=N``."""
+    return ", ".join(
+        f"{key}={'N' if isinstance(values, range) else '|'.join(values)}" for key, values in choices.items()
+    )
 
 
 def needs(extra: str, *packages: str) -> None:
-    """See that the packages of an extra are there.
+    """Check that the packages of an extra are installed.
 
     Raises:
-        UserError: one is not; it names the extra.
+        UserError: one is not; the message names the extra.
     """
     for package in packages:
         try:

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.nn import functional as F
 
 import src.evaluate
-from src.analysis import corruptions
+from src.analysis import corruptions, evaluation
 from src.data.mnist import MNIST
 from src.errors import ConfigError, Interrupted, UserError
 from src.records.record import Record
@@ -264,7 +264,7 @@ def test_a_run_goes_on_as_if_its_robustness_had_not_been_measured(
     directories = [fit_here(*words, "trainer.max_epochs=1", small=False)["directory"] for _ in range(2)]
     record = Record.load(directories[0])
     record.update(status="done")
-    src.evaluate.store(record, src.evaluate.measure(record, "last", "val", robustness=True))
+    evaluation.measure(record, "last", "val", robustness=True).store(record)
     for directory in directories:
         fit_here(*words, small=False, into=directory)
     assert not differences(*map(outcome, directories))

@@ -1,10 +1,10 @@
-"""Temperature scaling (Guo and others, 2017): one number that makes the confidence of a trained model believable.
+"""Temperature scaling (Guo and others, 2017): calibration of a trained model by one number.
 
-The logits are divided by a temperature, which changes how sure the model is, and never what it says.
+The logits are divided by a temperature, which changes the confidence and never the predicted class.
 """
 
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -13,42 +13,57 @@ from torch.nn import functional as F
 from src.callbacks.after_test import Outcome
 from src.callbacks.figures import drawn, reliability
 from src.callbacks.results import calibration
-from src.config.targets import build
 from src.data.chunks import ChunkLoader
-from src.data.module import TensorData
 from src.errors import UserError
-from src.loggers.tensorboard import add_pictures, has_tensorboard
+from src.loggers.tensorboard import add_pictures
 from src.records.record import Record
 from src.tasks.classification import Classifier
 from src.tasks.losses import columns
-from src.training.weights import trained
+from src.training.weights import data_of, trained
 
 
-def measure(record: Record, checkpoint: str = "best") -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Fit a temperature on the samples a run held out, and measure what it does; the run is only read.
+class Calibration(NamedTuple):
+    """The effect of temperature scaling.
 
-    Args:
-        record: the run.
-        checkpoint: best or last.
+    Attributes:
+        entry: for the record: ``at``, ``checkpoint``, ``temperature``, and ``before`` and ``after``, which hold ``val/acc``,
+            ``val/ece`` (expected calibration error), ``val/nll`` (mean negative log-likelihood) and the ``test`` metrics.
+        curves: the reliability on the test set ``before`` and ``after``.
+    """
 
-    Returns:
-        The record's new ``calibration``: ``at``, ``checkpoint``, ``temperature``, and ``before`` and ``after``, which hold
-        ``val/acc``, ``val/ece`` (expected calibration error), ``val/nll`` (mean negative log-likelihood) and their
-        ``test`` twins. And the reliability on the test set ``before`` and ``after``, for ``store``.
+    entry: dict[str, Any]
+    curves: dict[str, dict[str, Any]]
+
+    def lines(self) -> list[str]:
+        """The entry as text."""
+        lines = [f"  temperature {self.entry['temperature']:.4f}", f"  {'':<10}{'before':>8}{'after':>8}"]
+        for name, before in self.entry["before"].items():
+            lines.append(f"  {name:<10}{before:>8.4f}{self.entry['after'][name]:>8.4f}")
+        return lines
+
+    def store(self, record: Record) -> None:
+        """Set the record's ``calibration``, and add the reliability to the run's TensorBoard: image ``calibration``.
+
+        Raises:
+            OSError: one of them cannot be written.
+        """
+        record.update(calibration=self.entry)
+        add_pictures(record, "calibration", {"calibration": drawn(reliability(self.curves))})
+
+
+def measure(record: Record, checkpoint: str = "best") -> Calibration:
+    """Fit a temperature to a checkpoint (best or last) on the samples the run held out, and measure its effect.
 
     Raises:
         UserError: the run has no such checkpoint, held no samples out, or they determine no temperature.
     """
     model, config = trained(record, checkpoint)
-    data: TensorData = build(config["data"], "data", seed=config["seed"])
+    data = data_of(config, "validate", "test")
     if not data.val_size:
         raise UserError(
             f"{record.values['id']} held no samples out (data.val_size=0), and a temperature fitted on those it was trained "
             "on would be wrong: train with data.val_size=5000."
         )
-    data.prepare_data()
-    data.setup("validate")
-    data.setup("test")
     loaders = {"val": data.val_dataloader(), "test": data.test_dataloader()}
     logits = {split: _logits(model, loader) for split, loader in loaders.items()}
     temperature = fit_temperature(logits["val"], loaders["val"].labels)
@@ -66,26 +81,7 @@ def measure(record: Record, checkpoint: str = "best") -> tuple[dict[str, Any], d
                 f"{split}/nll": float(F.cross_entropy(scaled, loader.labels)),
             }
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"at": at, "checkpoint": checkpoint, "temperature": temperature, **found}, curves
-
-
-def store(record: Record, entry: dict[str, Any], curves: dict[str, dict[str, Any]]) -> None:
-    """Keep what ``measure`` returns in the run's record, and the reliability in TensorBoard: image ``calibration``.
-
-    Raises:
-        OSError: one of them cannot be written.
-    """
-    record.update(calibration=entry)
-    if has_tensorboard(record):
-        add_pictures(record, "calibration", {"calibration": drawn(reliability(curves))})
-
-
-def as_lines(entry: dict[str, Any]) -> list[str]:
-    """The entry that ``measure`` returns, for a person."""
-    lines = [f"  temperature {entry['temperature']:.4f}", f"  {'':<10}{'before':>8}{'after':>8}"]
-    for name, before in entry["before"].items():
-        lines.append(f"  {name:<10}{before:>8.4f}{entry['after'][name]:>8.4f}")
-    return lines
+    return Calibration({"at": at, "checkpoint": checkpoint, "temperature": temperature, **found}, curves)
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:

@@ -1,18 +1,17 @@
-"""How a model bears images that are corrupted, and images that were changed to deceive it."""
+"""Accuracy on corrupted images and under adversarial attacks."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypedDict
 
 import lightning.pytorch as pl
 import torch
-from rich.table import Table
 from torch import Tensor
 
 from src.analysis import corruptions
 from src.callbacks.figures import drawn
 from src.data.chunks import Chunk, ChunkLoader
 from src.errors import UserError
-from src.loggers.tensorboard import add_pictures, has_tensorboard
+from src.loggers.tensorboard import add_pictures
 from src.randomness import CORRUPTION, seed_step, step_seeds
 from src.records.record import Record
 from src.tasks import attacks
@@ -68,13 +67,13 @@ def measure(model: Classifier, loader: ChunkLoader, trainer: pl.Trainer, seed: i
     """Measure the accuracy on images as they are, corrupted, and attacked (PGD with 20 steps).
 
     Args:
-        model: what is measured, set to evaluation.
+        model: in evaluation mode.
         loader: the samples.
         trainer: the one that has evaluated the model; its precision is used.
-        seed: decides the noise, the places that are erased, and where PGD starts.
+        seed: of the noise, the erased squares and PGD's random starts.
 
     Raises:
-        UserError: the samples are no grey pictures.
+        UserError: the samples are not grey images.
     """
     inputs = loader.inputs
     if inputs.ndim != 3 or inputs.dtype != torch.uint8:
@@ -108,22 +107,14 @@ def _accuracy(
     return right / sum(len(chunk.labels) for chunk in chunks)
 
 
-def table(rows: Sequence[Row]) -> Table:
-    """For the terminal."""
-    shown = Table(box=None, pad_edge=False)
-    shown.add_column("change")
-    shown.add_column("strength", justify="right")
-    shown.add_column("")
-    shown.add_column("accuracy", justify="right")
-    for row in rows:
-        shown.add_row(row["change"], _strength(row), row["unit"], f"{row['acc']:.4f}")
-    return shown
+def as_lines(rows: Sequence[Row]) -> list[str]:
+    """A table as text, without rows none."""
+    heading = [f"  {'change':<10}{'strength':>8}  {'':<24}accuracy"] if rows else []
+    return heading + [f"  {row['change']:<10}{_strength(row):>8}  {row['unit']:<24}{row['acc']:>8.4f}" for row in rows]
 
 
 def show(record: Record, rows: Sequence[Row], title: str) -> None:
-    """Draw a bar for each row: image ``robustness`` in TensorBoard, if the run is there."""
-    if not has_tensorboard(record):
-        return
+    """Draw a bar for each row: image ``robustness`` in the run's TensorBoard, if it has one."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 0.25 * len(rows) + 1), layout="constrained")

@@ -110,23 +110,24 @@ def close_session(record: Record) -> None:
     _replace(record.directory, END_SUFFIX, end, text("result", _result(record)))
 
 
-def has_tensorboard(record: Record) -> bool:
-    """Whether a run was trained with it, so that there is something to add pictures to."""
-    return any(record.directory.glob(f"{EVENTS}{START_SUFFIX}"))
+def add_pictures(record: Record, kind: str, pictures: "Mapping[str, npt.NDArray[np.uint8]]") -> bool:
+    """Add images (height, width, 3) by their tags to a finished run, replacing all earlier ones of that kind.
 
+    They are in an event file of their own, so that resuming the run loses nothing.
 
-def add_pictures(record: Record, kind: str, pictures: "Mapping[str, npt.NDArray[np.uint8]]") -> None:
-    """Show pictures (height, width, 3) of a run that has ended by their tags, in place of all earlier ones of that kind.
-
-    They lie in an event file of their own, so that a run which is resumed loses nothing by it.
+    Returns:
+        Whether the run was trained with TensorBoard; without, nothing is written.
 
     Raises:
         OSError: the run's directory cannot be written.
     """
+    if not any(record.directory.glob(f"{EVENTS}{START_SUFFIX}")):
+        return False
     with tempfile.NamedTemporaryFile(dir=record.directory):
         pass  # where nothing can be written the writer's own thread would report it at length
     images = (image(tag, pixels, dataformats="HWC") for tag, pixels in pictures.items())
     _replace(record.directory, f".{kind}", *images)
+    return True
 
 
 def _replace(directory: Path, suffix: str, *summaries: Summary) -> None:

@@ -1,4 +1,4 @@
-"""The model that a finished run has left."""
+"""The model of a finished run, and its data set."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ from src.numerics import flush_subnormals
 from src.records.record import Record
 
 if TYPE_CHECKING:
+    from src.data.module import TensorData
     from src.tasks.classification import Classifier
 
 
@@ -41,3 +42,14 @@ def trained(record: Record, checkpoint: str = "best") -> "tuple[Classifier, dict
         return Classifier.load_from_checkpoint(path).eval(), config
     except Exception as error:  # plain data, but of what shape is anybody's guess
         raise UserError(f"{path} is not a checkpoint of this project ({type(error).__name__}: {error}).") from error
+
+
+def data_of(config: dict[str, Any], *stages: str) -> "TensorData":
+    """Build the data set of a run, with the samples of these stages (``validate``, ``test``) loaded."""
+    from src.config.targets import build
+
+    data: TensorData = build(config["data"], "data", seed=config["seed"])
+    data.prepare_data()
+    for stage in stages:
+        data.setup(stage)
+    return data

@@ -1,0 +1,203 @@
+"""Attribution: which pixels of a test image count for the class that a run's model predicts, and which against it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from captum.attr import IntegratedGradients, Saliency  # type: ignore[import-untyped]
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
+from numpy.typing import NDArray
+from torch import Tensor
+
+from src.callbacks.after_test import Outcome
+from src.callbacks.figures import drawn
+from src.errors import ConfigError, UserError
+from src.files import replacing
+from src.loggers.tensorboard import add_pictures
+from src.records.record import Record
+from src.tasks.classification import Classifier
+from src.tasks.losses import columns, probabilities
+from src.training.weights import data_of, trained
+
+# Images explained at a time, and samples of the network's batches: no more than in a test.
+_IMAGES, _BATCH = 50, 2000
+
+
+class Explanation(NamedTuple):
+    """The attribution of one prediction.
+
+    Attributes:
+        number: of the image in the test set.
+        title: the true class, the predicted one and the confidence.
+        predicted: the name of the predicted class.
+        image: grey values, uint8 (height, width).
+        attribution: (height, width); integrated gradients in logits, saliency in logits per grey value.
+        difference: of the predicted class's logits between the image and a black one.
+        gap: between that and the sum of the attributions; of integrated gradients only, for which it should be 0.
+    """
+
+    number: int
+    title: str
+    predicted: str
+    image: Tensor
+    attribution: Tensor
+    difference: float
+    gap: float
+
+
+def explain(
+    record: Record,
+    images: int | Sequence[int],
+    method: str = "integrated_gradients",
+    checkpoint: str = "best",
+    steps: int = 200,
+) -> list[Explanation]:
+    """Attribute a run's predictions for test images to their pixels.
+
+    Args:
+        record: the run.
+        images: their numbers, or how many of the most confident mistakes.
+        method: integrated_gradients (Sundararajan and others, 2017) or saliency (Simonyan and others, 2013, with its sign).
+        checkpoint: best or last.
+        steps: points of the integral of integrated gradients.
+
+    Raises:
+        ConfigError: no test image has one of the numbers.
+        UserError: the run has no such checkpoint, its samples are not grey images, or there are no mistakes.
+    """
+    model, config = trained(record, checkpoint)
+    data = data_of(config, "test")
+    # Predicted again, since results.json holds a few mistakes of the best weights only.
+    with torch.no_grad():
+        logits = torch.cat([model(chunk.inputs) for chunk in data.test_dataloader()])
+        black = columns(model(torch.zeros_like(data.test_set[0][:1])))[0]
+    outcome = Outcome(probabilities(logits), data.test_set[1], data.test_set[0], list(data.class_names))
+    if not outcome.shows_pictures:
+        raise UserError(f"{record.values['id']}: its samples are no grey pictures, so there is nothing to draw.")
+    numbers = torch.tensor(chosen(outcome, images, record.values["id"]))
+    classes = outcome.predicted[numbers]
+    attributions = attribute(model, outcome.inputs[numbers], classes, method, steps)
+    differences = columns(logits)[numbers, classes] - black[classes]
+    gaps = (attributions.sum((1, 2)) - differences).abs()
+    return [
+        Explanation(
+            number,
+            _title(outcome, number),
+            outcome.names[int(outcome.predicted[number])],
+            outcome.inputs[number],
+            *rest,
+        )
+        for number, *rest in zip(numbers.tolist(), attributions, differences.tolist(), gaps.tolist(), strict=True)
+    ]
+
+
+def chosen(outcome: Outcome, images: int | Sequence[int], run: str) -> Sequence[int]:
+    """The numbers of the images to explain; for the arguments and errors see ``explain``."""
+    if isinstance(images, int):
+        images = outcome.worst(images)
+        if not images:
+            raise UserError(f"{run} makes no mistake on the test set: choose images by number, such as 0-9.")
+    for number in images:
+        if not 0 <= number < len(outcome.labels):
+            raise ConfigError(
+                f"{number}: the images of the test set are numbered from 0 to {len(outcome.labels) - 1:,}."
+            )
+    return images
+
+
+def _title(outcome: Outcome, number: int) -> str:
+    true, predicted = (outcome.names[int(classes[number])] for classes in (outcome.labels, outcome.predicted))
+    words = f"true {true}" if true == predicted else f"true {true} taken for {predicted}"
+    return f"{words}, {outcome.chances[number].max():.1%} sure"
+
+
+def attribute(model: Classifier, images: Tensor, classes: Tensor, method: str, steps: int = 200) -> Tensor:
+    """Attribute logits to pixels, by Captum.
+
+    Args:
+        model: in evaluation mode.
+        images: raw grey values, (n, height, width).
+        classes: whose logits, int64 (n,).
+        method: integrated_gradients or saliency.
+        steps: points from black to the image, for integrated gradients.
+
+    Returns:
+        (n, height, width), in logits, or for saliency in logits per grey value.
+    """
+
+    def score(inputs: Tensor) -> Tensor:
+        return columns(model(inputs))
+
+    def attributed(some: Tensor, targets: Tensor) -> Tensor:
+        if method == "saliency":
+            return Saliency(score).attribute(some.requires_grad_(), target=targets, abs=False)
+        return IntegratedGradients(score).attribute(some, 0, target=targets, n_steps=steps, internal_batch_size=_BATCH)
+
+    pieces = zip(images.to(model.dtype).split(_IMAGES), classes.split(_IMAGES), strict=True)
+    return torch.cat([attributed(some, targets) for some, targets in pieces]).detach()
+
+
+def as_lines(explanations: Sequence[Explanation], method: str) -> list[str]:
+    """The titles, and how complete integrated gradients are."""
+    lines = [f"  {one.number:>5}  {one.title}" for one in explanations]
+    if method == "integrated_gradients":
+        worst = max(explanations, key=lambda one: one.gap)
+        lines.append(
+            "completeness: the largest gap between an image's attributions, added up, and the difference of its logit to a "
+            f"black image's is {worst.gap:.1g} (of {worst.difference:.3g}, image {worst.number}); more steps= make it smaller"
+        )
+    return lines
+
+
+def draw(explanations: Sequence[Explanation], method: str, checkpoint: str) -> dict[int, NDArray[np.uint8]]:
+    """Figures (height, width, 3) by the numbers of the images."""
+    return {one.number: drawn(_figure(one, method, checkpoint)) for one in explanations}
+
+
+def _figure(one: Explanation, method: str, checkpoint: str) -> Figure:
+    """The image, and over a pale copy of it what counts for the predicted class in red, what against it in blue."""
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    figure.suptitle(one.title)
+    left, right = figure.subplots(1, 2)
+    left.imshow(one.image.numpy(), cmap="gray", vmin=0, vmax=255)
+    left.set_xlabel(f"test image {one.number}")
+    strength = one.attribution.abs()
+    most = float(strength.max()) or 1.0  # without any, nothing is coloured
+    right.imshow(one.image.numpy(), cmap="Greys", vmin=0, vmax=3 * 255)
+    overlay = right.imshow(
+        one.attribution.numpy(), cmap="seismic", vmin=-most, vmax=most, alpha=(strength / most).sqrt().numpy()
+    )
+    right.set_xlabel(f"{method.replace('_', ' ')} for {one.predicted}, {checkpoint} weights")
+    for panel in (left, right):
+        panel.set_xticks([])
+        panel.set_yticks([])
+    figure.colorbar(overlay, label="logits" if method == "integrated_gradients" else "logits a grey value")
+    return figure
+
+
+def save(figures: Mapping[int, NDArray[np.uint8]], folder: Path, method: str) -> None:
+    """Write figures to ``<number>-<method>.png`` in a folder.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, figure in figures.items():
+            with replacing(folder / f"{number:05d}-{method}.png") as file:
+                imsave(file, figure, format="png")
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}): choose another folder by -o.") from error
+
+
+def show(record: Record, figures: Mapping[int, NDArray[np.uint8]], method: str) -> bool:
+    """Add figures to the run's TensorBoard; returns whether it has one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    tagged = {f"explain/{method}/{number}": figure for number, figure in figures.items()}
+    return add_pictures(record, f"explain-{method}", tagged)

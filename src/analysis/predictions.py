@@ -1,0 +1,167 @@
+"""Predictions of a run's model for image files."""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.table import Table
+from rich.text import Text
+
+from src.analysis.image_files import is_picture, picture_files, read_picture
+from src.config.targets import resolve
+from src.errors import DataError, UserError
+from src.records.record import Record
+from src.tasks.classification import Classifier
+from src.tasks.losses import probabilities
+from src.training.weights import trained
+
+_STDIN = "-"
+# Images in memory at a time, each as 784 bytes.
+_BATCH = 500
+# Gets a message for each image that cannot be read.
+Skip = Callable[[str], None]
+
+
+class Source(NamedTuple):
+    """Where an image comes from: a file, or the bytes of one."""
+
+    name: str
+    content: Path | bytes
+
+
+class Prediction(NamedTuple):
+    """The classes of an image.
+
+    Attributes:
+        file: its name.
+        probabilities: of all classes, by their names.
+    """
+
+    file: str
+    probabilities: dict[str, float]
+
+    @property
+    def ranked(self) -> list[tuple[str, float]]:
+        """Names and probabilities, the most probable class first."""
+        return sorted(self.probabilities.items(), key=lambda item: -item[1])
+
+    def as_plain(self) -> dict[str, str | float]:
+        """The most probable class and the next, for programs."""
+        first, second = self.ranked[:2]
+        keys = ("file", "class", "confidence", "runner_up", "runner_up_confidence")
+        return dict(zip(keys, (self.file, *first, *second), strict=True))
+
+
+def sources(places: Iterable[str], skip: Skip) -> Iterator[Source]:
+    """The images of files, of folders (sorted by name), and of standard input (``-``: an image, or names of files)."""
+    for place in places:
+        if place == _STDIN:
+            data = sys.stdin.buffer.read()
+            if is_picture(data):
+                yield Source(_STDIN, data)
+                continue
+            lines = _lines(data)
+            if not lines:
+                skip("standard input holds neither a picture nor names of files, one a line.")
+            yield from (Source(line, Path(line)) for line in lines)
+        elif os.path.isdir(place):  # and not Path's, which raises for a name that is too long
+            try:
+                files = picture_files(Path(place))
+            except OSError as error:
+                skip(f"{place} cannot be read ({error.strerror}).")
+                continue
+            if files:
+                print(f"{place}: {len(files)} picture{'s' * (len(files) > 1)}", file=sys.stderr)
+            else:
+                skip(f"{place} is a folder without a picture.")
+            yield from (Source(str(path), path) for path in files)
+        else:
+            yield Source(place, Path(place))
+
+
+def _lines(data: bytes) -> list[str]:
+    """Lines that are not empty; none of bytes that are no text."""
+    if b"\0" in data:
+        return []
+    try:
+        return [line for line in data.decode().splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        return []
+
+
+def predict(record: Record, images: Iterable[Source], skip: Skip, checkpoint: str = "best") -> Iterator[Prediction]:
+    """Predict images in batches, in their order; no more than a batch of them is in memory.
+
+    Args:
+        record: the run.
+        images: see ``sources``.
+        skip: gets a message for each that cannot be read.
+        checkpoint: best or last.
+
+    Raises:
+        UserError: the run has no such checkpoint, or its model takes no images of 28 x 28.
+    """
+    model, config = trained(record, checkpoint)
+    shape = tuple(model.hparams["net"]["input_shape"])
+    if shape != (28, 28):
+        takes = " x ".join(map(str, shape))
+        raise UserError(
+            f"{record.values['id']} takes samples of shape {takes}, not pictures of 28 x 28: name a run of data like MNIST."
+        )
+    names = resolve(config["data"]["_target_"], "data").class_names  # type: ignore[attr-defined]
+    return _predicted(model, names, images, skip)
+
+
+def _predicted(model: Classifier, names: Sequence[str], images: Iterable[Source], skip: Skip) -> Iterator[Prediction]:
+    readable = _readable(images, skip)
+    while batch := list(islice(readable, _BATCH)):
+        inputs = torch.from_numpy(np.stack([image for _, image in batch]))
+        with torch.inference_mode():
+            rows = probabilities(model(inputs)).tolist()
+        for (name, _), row in zip(batch, rows, strict=True):
+            yield Prediction(name, dict(zip(names, row, strict=True)))
+
+
+def _readable(images: Iterable[Source], skip: Skip) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    for source in images:
+        name = os.fsencode(source.name).decode(errors="replace")  # a name may hold bytes that no terminal shows
+        try:
+            yield name, read_picture(source.content, name)
+        except DataError as error:
+            skip(str(error))
+
+
+def write_json(predictions: Iterable[Prediction], file: TextIO) -> None:
+    """Write a JSON list, each prediction as soon as it is made."""
+    file.write("[")
+    for number, one in enumerate(predictions):
+        row = {**one.as_plain(), "probabilities": one.probabilities}
+        file.write(f"{',' if number else ''}\n  {json.dumps(row)}")
+    file.write("\n]\n")
+
+
+def write_csv(predictions: Iterable[Prediction], file: TextIO) -> None:
+    """Write CSV, each prediction as soon as it is made."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["file", "class", "confidence", "runner_up", "runner_up_confidence"])
+    writer.writerows(one.as_plain().values() for one in predictions)
+
+
+def as_table(predictions: Iterable[Prediction]) -> Table:
+    """A table for the terminal."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("file", overflow="fold")
+    for heading in ("class", "confidence", "runner-up"):
+        table.add_column(heading, justify="right" if heading == "confidence" else "left", no_wrap=True)
+    for one in predictions:
+        (first, confidence), (second, less) = one.ranked[:2]
+        table.add_row(Text(one.file), Text(first), f"{confidence:.1%}", Text(f"{second} {less:.1%}"))
+    return table
