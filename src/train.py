@@ -35,8 +35,8 @@ from src.launching.stop import end_on_stop, raise_on_stop, received
 from src.launching.store import RankStore
 from src.masking import conceal_words, mask
 from src.paths import RUNS, SWEEPS, shown
-from src.records.environment import git
 from src.records.find import check_name, find_to_resume, of_slurm_job
+from src.records.git import git
 from src.records.lock import owned
 from src.records.record import RECORD, Record, claim
 from src.records.sweep import Sweep, find_sweep
@@ -182,7 +182,7 @@ def _sum_up(directory: Path, train: Callable[[], Record]) -> int:
     if (directory / RECORD).exists():
         record = Record.load(directory)
         print_card(record)
-        status = int(record.values["status"] != "done")
+        status = int(not record.is_finished)
     if stop and stop.signum == signal.SIGUSR1 and (problem := requeue()):
         say(f"the job could not be put back into SLURM's queue: {problem}")
     return stop.exit_status if stop else status

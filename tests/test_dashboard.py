@@ -21,6 +21,7 @@ from src.dashboard.names import readable_names
 from src.dashboard.view import View
 from src.paths import ROOT
 from src.records.lock import owned
+from src.records.summary import summary
 from src.views.scalars import curves
 from tests.boards import FAILURE, SUCCESS, dashboard, eventually, records, trained, wait_for
 from tests.conftest import Command, MakeRun
@@ -188,7 +189,10 @@ def test_a_sweep_with_a_failed_job_is_shown_as_it_is(trained: Path, loader: list
             rows = board.hparams()
             assert len(rows) == 4
             assert board.columns == ["optimizer.lr"]
-            assert board.metrics == ["val/acc", "test/acc", "val/loss", "test/loss", "train/acc", "train/loss"]
+            assert board.metrics == [
+                "best/val/acc",
+                *("val/acc", "test/acc", "val/loss", "test/loss", "train/acc", "train/loss"),
+            ]
             for record in runs:
                 run = record.values
                 [(name, row)] = [item for item in rows.items() if re.search(rf" {record.directory.name}( |$)", item[0])]
@@ -197,7 +201,7 @@ def test_a_sweep_with_a_failed_job_is_shown_as_it_is(trained: Path, loader: list
                 assert session["status"] == (SUCCESS if run["status"] == "done" else FAILURE)
                 assert row["hparams"]["optimizer.lr"] == run["config"]["optimizer"]["lr"]
                 shown = {value["name"]["tag"]: value["value"] for value in session["metricValues"]}
-                assert shown == {tag: pytest.approx(value, rel=1e-6) for tag, value in run["metrics"].items()}
+                assert shown == {tag: pytest.approx(value, rel=1e-6) for tag, value in summary(record).metrics.items()}
                 if run["status"] == "done":
                     curve = board.scalars(name, "val/acc")
                     assert curve[-1][1] == pytest.approx(run["metrics"]["val/acc"], rel=1e-6)

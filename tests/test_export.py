@@ -30,6 +30,7 @@ from src.paths import ROOT
 from src.records.environment import environment
 from src.records.lock import owned
 from src.records.record import Record
+from src.records.summary import summary
 from src.runs.__main__ import main as runs
 from src.tasks.classification import Classifier
 from src.tasks.losses import probabilities
@@ -148,7 +149,7 @@ def _is_described(record: Record, facts: dict[str, Any]) -> None:
         "run": record.values["id"],
         "checkpoint": "best",
         "commit": "",
-        "metrics": record.values["metrics"],
+        "metrics": summary(record).metrics,
         "classes": None,
         "input": None,
         "project": f"{project['name']} {project['version']}",

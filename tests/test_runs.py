@@ -26,7 +26,8 @@ from src.paths import ROOT
 from src.records.filters import Filter
 from src.records.find import find_before
 from src.records.record import Record
-from src.records.settings import data_of, differing, settings_of
+from src.records.settings import data_of
+from src.records.summary import differing, summary
 from src.records.sweep import Sweep
 from src.views.card import print_card
 from src.views.leaderboard import make_leaderboard
@@ -83,6 +84,8 @@ def three(make_run: MakeRun) -> list[Record]:
         ("val/acc > -1", [0, 1]),
         ("model.norm == null", [0, 1, 2]),
         ("optimizer.fused == true", [0, 1, 2]),
+        ("best/val/acc >= 0.9", [0]),
+        ("best/val/acc < 0.85 or best < 0.85", [1]),
         ("pruned", []),
     ],
 )
@@ -115,6 +118,7 @@ def test_what_is_no_filter_is_refused_in_a_sentence(three: list[Record], text: s
 @given(st.text(max_size=60))
 def test_any_text_is_a_filter_or_an_error_for_people(text: str):
     record = Record(Path("."), {"id": "r1", "name": None, "tags": [], "status": "done", "config": {"seed": 1}})
+    record.values |= {"command": "", "error": None}
     record.values |= {"environment": {}, "started": "2026-01-01T00:00:00+00:00", "duration_s": 1.0, "metrics": {}}
     record.values |= {"best": {"metric": None, "value": None, "epoch": None, "checkpoint": None}, "sweep": None}
     with contextlib.suppress(ConfigError):
@@ -128,9 +132,9 @@ def test_runs_are_listed_with_what_differs(runs, three: list[Record]):
     done = runs("ls")
     assert done.status == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert {"id", "name", "tags", "status", "val/acc", "test/acc", "age", "took", "lr", "hidden"} <= set(
-        lines[0].split()
-    )
+    headings = ["id", "name", "tags", "status", "best/val/acc", "test/acc", "age", "took"]
+    assert lines[0].split()[: len(headings)] == headings
+    assert {"lr", "hidden"} <= set(lines[0].split())
     assert [line.split()[0] for line in lines[1:4]] == [record.values["id"] for record in reversed(three)]
     assert "0.9000" in lines[3]
     assert "wide x" in lines[3]
@@ -157,6 +161,43 @@ def test_rows_for_programs_hold_every_metric_and_what_differs(runs, three: list[
     [first, *_] = json.loads(runs("ls", "--json").stdout)
     assert first["directory"] == str(three[2].directory)
     assert first["config"]["optimizer"]["lr"] == 0.001
+
+
+def test_a_name_stands_for_one_value_everywhere(runs, make_run: MakeRun):
+    """A run that was better in an epoch before its last: val/acc is the last value, best/val/acc the best one."""
+    record = make_run("seed=1", metrics={"val/acc": 0.8, "val/loss": 0.2, "test/acc": 0.85})
+    other = make_run("seed=2", accuracy=0.95, metrics={"val/acc": 0.7, "val/loss": None})
+    expected = {"best/val/acc": 0.9, "val/acc": 0.8, "val/loss": 0.2, "test/acc": 0.85}
+    id = record.values["id"]
+    assert json.loads(runs("ls", "seed==1", "--json").stdout)[0]["metrics"] == expected
+    assert json.loads(runs("show", id, "--json").stdout)["metrics"] == expected
+    [row] = csv.DictReader(io.StringIO(runs("ls", "seed==1", "--csv").stdout))
+    assert {name: float(row[name]) for name in expected} == expected
+    rows = dict(csv.reader(io.StringIO(runs("show", id, "--csv").stdout)))
+    assert {name: float(rows[f"metrics.{name}"]) for name in expected} == expected
+    text = runs("show", id).stdout
+    assert re.search(r" best/val/acc +0\.9000 in epoch 2 *\n", text)
+    assert re.search(r" val/acc +0\.8 *\n", text)
+    difference = json.loads(runs("diff", id, other.values["id"], "--json").stdout)["metrics"]
+    assert (difference["best/val/acc"], difference["val/acc"]) == ([0.9, 0.95], [0.8, 0.7])
+    assert ids(runs("ls", "best/val/acc>0.92", "--json")) == ids(runs("ls", "val/acc<0.75", "--json"))
+    assert ids(runs("ls", "--sort", "val/acc", "--json"))[0] == id
+    assert ids(runs("ls", "--sort", "best/val/acc", "--json"))[0] == other.values["id"]
+    for words in (["best"], ["best", "--metric", "best/val/acc"], ["show", "best"]):
+        assert other.values["id"] in runs(*words).stdout
+    assert ids(runs("best", "--metric", "val/loss", "--json")) == [id]
+
+
+def test_a_pruned_trial_is_pruned_everywhere(runs, make_run: MakeRun):
+    record = make_run("seed=1", sweep="s1", pruned_in_epoch=2)
+    make_run("seed=2", sweep="s1")
+    for words in (["pruned"], ["status==pruned"], ["not done"]):
+        assert ids(runs("ls", *words, "--json")) == [record.values["id"]]
+    [plain] = json.loads(runs("ls", "pruned", "--json").stdout)
+    [row] = csv.DictReader(io.StringIO(runs("ls", "pruned", "--csv").stdout))
+    assert (plain["status"], row["status"]) == ("pruned", "pruned")
+    assert "pruned in epoch 2" in runs("show", record.values["id"]).stdout
+    assert summary(record).ended == "pruned in epoch 2"
 
 
 def test_runs_without_settings_in_common_are_ordered_all_the_same(three: list[Record]):
@@ -264,7 +305,7 @@ def test_a_run_is_shown_with_its_curves_and_files(train_here: Command, runs):
     for word in ("done", "seed=3", "val/acc", "▁", "checkpoints/best.ckpt", "threads"):
         assert word in shown.stdout
     plain = json.loads(runs("show", run["id"], "--json").stdout)
-    assert plain["metrics"] == run["metrics"]
+    assert plain["metrics"] == {"best/val/acc": run["best"]["value"], **run["metrics"]}
     assert plain["curves"]["val/acc"] == pytest.approx(run["metrics"]["val/acc"])
     assert "checkpoints/last.ckpt" in plain["files"]
     rows = dict(csv.reader(io.StringIO(runs("show", run["id"], "--csv").stdout)))
@@ -686,9 +727,9 @@ def test_the_card_compares_with_the_run_before(train_here: Command, monkeypatch:
     second = train_here("seed=1", "optimizer.lr=0.01")
     one, other = (run["best"]["value"] for run in second.runs)
     line = next(line for line in second.stdout.splitlines() if "beside first" in line)
-    assert f"val/acc {other - one:+.4f}; optimizer.lr 0.001 to 0.01" in line
+    assert f"best/val/acc {other - one:+.4f}; optimizer.lr 0.001 to 0.01" in line
     again = train_here("seed=1", "optimizer.lr=0.01")
-    assert "val/acc +0.0000; the same settings" in again.stdout
+    assert "best/val/acc +0.0000; the same settings" in again.stdout
 
 
 # Runs on different data
@@ -706,7 +747,7 @@ def test_metrics_on_different_data_are_not_compared(runs, make_run: MakeRun, out
     better = make_run("data=fashion_mnist", "seed=2", "data.train_size=512", accuracy=0.89)
     assert "val/acc" not in card(clothes).split("beside")[1].splitlines()[0]
     assert "not compared, since its data is MNIST; seed 1 to 0, data MNIST to FashionMNIST" in card(clothes)
-    assert "val/acc +0.0100; seed 0 to 2, data.train_size null to 512" in card(better)
+    assert "best/val/acc +0.0100; seed 0 to 2, data.train_size null to 512" in card(better)
     shown = runs("best")
     assert better.values["id"] in shown.stdout
     assert "the best on FashionMNIST" in shown.stdout
@@ -731,10 +772,8 @@ def test_callbacks_and_loggers_are_settings(runs, make_run: MakeRun):
         {**usual, "callbacks": None},
     )  # no choice, where several are chosen
     # The callbacks that watch the monitor repeat it.
-    assert differing([settings_of(make_run("seed=1", f"monitor={name}")) for name in ("val/acc", "val/loss")]) == [
-        "monitor",
-        "mode",
-    ]
+    watching = [make_run("seed=1", f"monitor={name}") for name in ("val/acc", "val/loss")]
+    assert differing(watching) == {"monitor": ["val/acc", "val/loss"], "mode": ["max", "min"]}
     make_run("seed=1", "~callbacks.progress", choices=usual)
     assert "; callbacks default to [default,ema]" in card(make_run(*ema, choices=both))
     assert "; the same settings" in card(make_run(*ema, choices=both))

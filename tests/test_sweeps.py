@@ -290,7 +290,7 @@ def test_the_leaderboard_folds_seeds_and_ends_with_the_winning_command(train: Co
     assert best["mean"] == pytest.approx(sum(values) / 2)
     assert set(board["importance"]["settings"]) == {"optimizer.lr"}
     table = list(csv.reader(io.StringIO(command("runs", "ls", "--sweep", sweep[:-2], "--csv").stdout)))
-    assert table[0][:4] == ["status", "val/acc", "std", "n"]
+    assert table[0][:4] == ["status", "best/val/acc", "std", "n"]
     assert len(table) == 4
     file = next(done.outputs.glob("sweeps/*/leaderboard.md")).read_text()
     for cell in (f"{best['mean']:.4f}", board["winner"], "became"):
@@ -502,8 +502,8 @@ def test_the_importance_in_a_grid_is_the_variance_that_a_setting_explains(output
         f"explained variance (ANOVA main effects): optimizer.lr {lr:.2f}, model.dropout {dropout:.2f}; interactions "
     )
     shown = command("runs", "ls", "--sweep", "s1")
-    assert f"importance for val/acc, {label}" in shown.stdout, shown.stderr
-    assert f"Importance for val/acc, {label}" in make_leaderboard(sweep).as_markdown()
+    assert f"importance for best/val/acc, {label}" in shown.stdout, shown.stderr
+    assert f"Importance for best/val/acc, {label}" in make_leaderboard(sweep).as_markdown()
     assert json.loads(make_leaderboard(sweep).as_json())["importance"]["measure"] in label
 
 

@@ -293,6 +293,7 @@ def test_the_end_of_a_session_is_true_and_can_be_replaced(make_run: MakeRun, sta
     seen = events(record.directory)
     plugin = seen.SummaryMetadata("_hparams_/session_end_info").plugin_data.content
     assert plugin_data_pb2.HParamsPluginData.FromString(plugin).session_end_info.status == code
+    assert [point.value for point in seen.Scalars("best/val/acc")] == [pytest.approx(0.9)]
     result = seen.Tensors("result/text_summary")[0].tensor_proto.string_val[0].decode()
     assert f"| status | `{status}` |" in result
     assert "| error | `a \u2223 b 'c'` |" in result

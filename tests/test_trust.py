@@ -24,7 +24,7 @@ from src.launching.cluster import RankInfo
 from src.launching.store import RankStore
 from src.masking import conceal_words, mask, reveal
 from src.paths import ROOT
-from src.records.environment import git
+from src.records.git import git
 from src.records.lock import is_alive, owned, owner
 from src.records.record import Record
 from src.records.sweep import Sweep
@@ -656,7 +656,7 @@ def test_runs_are_no_code_even_where_outputs_is_a_link(tmp_path: Path):
     found = git.__wrapped__(project)
     assert b"code.py" in found["patch"]
     assert b"outputs" not in found["patch"]
-    code = "import json; from pathlib import Path; from src.records.environment import git; "
+    code = "import json; from pathlib import Path; from src.records.git import git; "
     code += f"found = git(Path({str(project)!r})); print(found['dirty'], found['patch'])"
     (project / "results").mkdir()
     (project / "results" / "new").touch()

@@ -2,12 +2,11 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from src.records import find
 from src.records.record import Record
-from src.records.settings import as_word, differing, settings_of
+from src.records.summary import differing
 
 # A name is a folder's; a file system takes 255 bytes, and a person fewer.
 _LONGEST = 100
@@ -26,10 +25,12 @@ def readable_names(records: Sequence[Record]) -> list[str]:
         families[_family(record)].append(record)
     labels: dict[int, str] = {}
     for family in families.values():
-        settings = [settings_of(record) for record in family]
-        names = [name for name in differing(settings) if name != "seed"]
-        for record, one in zip(family, settings, strict=True):
-            labels[id(record)] = _label(names, one)
+        varied = {name: words for name, words in differing(family).items() if name != "seed"}
+        last = [name.rpartition(".")[2] for name in varied]
+        short = [end if last.count(end) == 1 else name for name, end in zip(varied, last, strict=True)]
+        for record, *words in zip(family, *varied.values(), strict=True):
+            pairs = zip(short, words, strict=True)
+            labels[id(record)] = _as_folder(" ".join(f"{name}={word}" for name, word in pairs if word))
     first = _family if len(families) > 1 else lambda _: ""
     numbers = [_number(record, known_as) for record, known_as in zip(records, find.labels(records), strict=True)]
     return [
@@ -43,22 +44,14 @@ def _family(record: Record) -> str:
     return _as_folder(" ".join(filter(None, (name, sweep))))
 
 
-def _label(names: Sequence[str], settings: Mapping[str, Any]) -> str:
-    """``optimizer=sgd lr=0.1``: the last part of a setting's name, where that is enough."""
-    last = [name.rpartition(".")[2] for name in names]
-    short = {name: end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)}
-    return _as_folder(" ".join(f"{short[name]}={as_word(settings[name])}" for name in names if name in settings))
-
-
 def _number(record: Record, known_as: str) -> str:
     """The job's number within its sweep, where that is enough, else what the run is known as."""
     return record.directory.name if record.values["sweep"] and known_as == record.values["id"] else known_as
 
 
 def _leaf(record: Record, number: str) -> str:
-    run = record.values
-    status = "pruned" if run.get("pruned_in_epoch") else record.status
-    return _as_folder(f"seed {run.get('seed', '?')} {number}" + ("" if status == "done" else f" ({status})"))
+    status = record.status
+    return _as_folder(f"seed {record.values.get('seed', '?')} {number}" + ("" if status == "done" else f" ({status})"))
 
 
 def _as_folder(text: str) -> str:

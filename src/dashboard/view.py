@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 from src.dashboard.copies import Change, Copy, by_samples, in_group, write_events
 from src.dashboard.names import readable_names
 from src.loggers.event_files import EVENTS, in_order
 from src.loggers.hparams import END_SUFFIX, START_SUFFIX, columns, hparams, session_end, session_start
 from src.records.record import Record
+from src.records.summary import metric_names, summary
 from src.views.scalars import curves
 
 _PREFIX = "runs-dashboard-"
-# In this order in HParams; what else was measured comes after them.
-_METRICS = ("val/acc", "test/acc", "val/loss", "test/loss", "train/acc", "train/loss")
 
 
 class View:
@@ -70,12 +70,8 @@ class View:
 
     def _write_columns(self, records: Sequence[Record]) -> None:
         """Say which columns HParams has; under a new name when they change, since TensorBoard believes the first."""
-        measured = dict.fromkeys(name for record in records for name in record.values["metrics"])
-        metrics = [name for name in _METRICS if name in measured]
-        found = columns(
-            [hparams(record.values["config"]) for record in records],
-            [*metrics, *sorted(measured.keys() - set(metrics))],
-        )
+        settings = [hparams(record.values["config"]) for record in records]
+        found = columns(settings, metric_names(map(summary, records)))
         number, before = self._columns
         if (now := found.SerializeToString()) == before:
             return
@@ -149,11 +145,11 @@ class _Run:
 
     def _say(self, record: Record, names: set[str]) -> None:
         """Write the beginning and the end that the run itself could not write."""
-        self._once(START_SUFFIX, names, session_start(record.values["config"], self.group or ""))
+        self._once(START_SUFFIX, names, [session_start(record.values["config"], self.group or "")])
         if record.status != "running":
-            self._once(END_SUFFIX, names, session_end(record.status))
+            self._once(END_SUFFIX, names, session_end(summary(record)))
 
-    def _once(self, suffix: str, names: set[str], summary: object) -> None:
+    def _once(self, suffix: str, names: set[str], summaries: Sequence[Summary]) -> None:
         mine = {name for name in self._own if name.endswith(suffix)}
         theirs = any(name.endswith(suffix) for name in names)
         if theirs and mine:  # the run has written its own since
@@ -162,7 +158,7 @@ class _Run:
             self._own -= mine
         elif not theirs and not mine:
             before = set(os.listdir(self.folder))
-            write_events(self.folder, suffix, summary)  # type: ignore[arg-type]
+            write_events(self.folder, suffix, *summaries)
             self._own |= set(os.listdir(self.folder)) - before
 
     def close(self) -> None:

@@ -9,11 +9,17 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.hparams.summary_v2 import Discrete, HParam, Metric, RealInterval, hparams_config_pb
 
-from src.records.settings import differing
+from src.records.settings import differing_names
+from src.records.summary import Summary as RunSummary
 
 # How the names of the event files end that hold a session's beginning and its end.
 START_SUFFIX, END_SUFFIX = ".session-start", ".session-end"
-_STATUS = {"done": api_pb2.STATUS_SUCCESS, "failed": api_pb2.STATUS_FAILURE, "interrupted": api_pb2.STATUS_FAILURE}
+_STATUS = {
+    "done": api_pb2.STATUS_SUCCESS,
+    "pruned": api_pb2.STATUS_SUCCESS,
+    "failed": api_pb2.STATUS_FAILURE,
+    "interrupted": api_pb2.STATUS_FAILURE,
+}
 # What distinguishes runs without being a hyper-parameter.
 _NOT_HPARAMS = ("name", "tags", "logger", "monitor", "mode", "data.dir")
 Value = bool | float | str
@@ -54,10 +60,13 @@ def session_start(config: Mapping[str, Any], group: str = "", started: float | N
     return _summary(metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=start))
 
 
-def session_end(status: str) -> Summary:
-    """A run has ended: done, failed or interrupted."""
-    end = plugin_data_pb2.SessionEndInfo(status=_STATUS[status], end_time_secs=time.time())
-    return _summary(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end))
+def session_end(run: RunSummary) -> list[Summary]:
+    """A run has ended: its status, and ``best/<monitor>`` as a scalar, which is no curve that training has logged."""
+    end = plugin_data_pb2.SessionEndInfo(status=_STATUS[run.status], end_time_secs=time.time())
+    ended = _summary(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end))
+    if run.best is None:
+        return [ended]
+    return [ended, Summary(value=[Summary.Value(tag=f"best/{run.monitor}", simple_value=run.best)])]
 
 
 def columns(settings: Sequence[Mapping[str, Value]], metrics: Sequence[str]) -> Summary:
@@ -67,7 +76,9 @@ def columns(settings: Sequence[Mapping[str, Value]], metrics: Sequence[str]) -> 
         settings: of each run, as ``hparams`` gives them.
         metrics: tags of scalars.
     """
-    varied = {name: list(dict.fromkeys(one[name] for one in settings if name in one)) for name in differing(settings)}
+    varied = {
+        name: list(dict.fromkeys(one[name] for one in settings if name in one)) for name in differing_names(settings)
+    }
     return hparams_config_pb(
         hparams=[HParam(name, _domain(found)) for name, found in varied.items()],
         metrics=[Metric(name, display_name=name) for name in metrics],

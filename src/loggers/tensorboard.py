@@ -19,8 +19,10 @@ from torch.utils.tensorboard.summary import custom_scalars, image, text
 from src.loggers.csv import OnOptimizerStep
 from src.loggers.event_files import EVENTS, OrderedEventFileWriter
 from src.loggers.hparams import END_SUFFIX, START_SUFFIX, session_end, session_start
-from src.records.environment import PATCH
+from src.records.git import PATCH
 from src.records.record import Record
+from src.records.summary import Summary as RunSummary
+from src.records.summary import summary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,9 +107,9 @@ class TensorBoard(OnOptimizerStep, TensorBoardLogger):
 
 
 def close_session(record: Record) -> None:
-    """Write how a run ended (done, failed or interrupted), with its result as text, replacing an earlier end."""
-    end = session_end(record.values["status"])
-    _replace(record.directory, END_SUFFIX, end, text("result", _result(record)))
+    """Write how a run ended, with its best value as a scalar and its result as text, replacing an earlier end."""
+    run = summary(record)
+    _replace(record.directory, END_SUFFIX, *session_end(run), text("result", _result(run)))
 
 
 def add_pictures(record: Record, kind: str, pictures: "Mapping[str, npt.NDArray[np.uint8]]") -> bool:
@@ -134,8 +136,8 @@ def _replace(directory: Path, suffix: str, *summaries: Summary) -> None:
     """Write summaries into an event file of their own, in place of those with the same suffix."""
     _remove(directory, suffix)
     events = OrderedEventFileWriter(str(directory), filename_suffix=suffix)
-    for summary in summaries:
-        events.add_event(Event(wall_time=time.time(), step=0, summary=summary))
+    for one in summaries:
+        events.add_event(Event(wall_time=time.time(), step=0, summary=one))
     events.close()
 
 
@@ -165,10 +167,8 @@ def _environment(record: Record) -> str:
     return _listed({"command": record.values["command"], **code, **plain, **packages}.items())
 
 
-def _result(record: Record) -> str:
-    run, best = record.values, record.values["best"]
-    rows = {"status": run["status"], "error": run["error"], "duration_s": run["duration_s"]}
-    if best["value"] is not None:
-        rows[f"best {best['metric']}"] = f"{best['value']:.4f} in epoch {best['epoch'] + 1}"
-    metrics = {name: "not a number" if value is None else f"{value:.4f}" for name, value in run["metrics"].items()}
-    return _listed([(name, value) for name, value in {**rows, **metrics}.items() if value is not None])
+def _result(run: RunSummary) -> str:
+    rows = {"status": run.ended, "error": run.error, "duration_s": run.duration}
+    metrics = {name: "NaN or Inf" if value is None else f"{value:.4f}" for name, value in run.metrics.items()}
+    rows |= metrics | run.best_line
+    return _listed([(name, value) for name, value in rows.items() if value is not None])

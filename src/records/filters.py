@@ -4,16 +4,16 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from src.errors import ConfigError, suggest
-from src.records.record import Record
-from src.records.settings import metrics_of, settings_of
+from src.records.record import STATUSES, Record
+from src.records.settings import settings_of
+from src.records.summary import summary
 
-STATUSES = ("done", "failed", "interrupted", "running")
-# Of the record itself; age and duration are seconds.
-FIELDS = ("id", "name", "tags", "note", "status", "sweep", "started", "age", "duration", "best", "error", "pruned")
+_STATUSES = (*STATUSES, "pruned")
+# Of the summary; age and duration are seconds.
+FIELDS = ("id", "name", "tags", "note", "status", "sweep", "started", "age", "duration", "best", "error")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"""('[^']*'|"[^"]*")|(?<![\w.])(\d+(?:\.\d+)?)([smhdw])\b""")
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
@@ -33,17 +33,9 @@ _DEPTH = 50
 
 def values_of(record: Record) -> dict[str, Any]:
     """Everything a filter can ask of a run, by name."""
-    run = record.values
-    age = (datetime.now(UTC) - datetime.fromisoformat(run["started"])).total_seconds()
-    own = {
-        **{field: run.get(field) for field in ("id", "name", "tags", "note", "sweep", "started", "error")},
-        "status": record.status,
-        "age": age,
-        "duration": run["duration_s"],
-        "best": run["best"]["value"],
-        "pruned": bool(run.get("pruned_in_epoch")),
-    }
-    return settings_of(record) | metrics_of(record) | own
+    run = summary(record)
+    finite = {name: value for name, value in run.metrics.items() if value is not None}
+    return settings_of(record) | finite | {field: getattr(run, field) for field in FIELDS}
 
 
 class Filter:
@@ -106,7 +98,7 @@ class Filter:
                 self._check_side(side, depth, may_be_word=side is not asked)
             return
         elif (name := _dotted(node)) is not None:
-            if name not in (*STATUSES, *_CONSTANTS):
+            if name not in (*_STATUSES, *_CONSTANTS):
                 self._names.add(name)
             return
         else:
@@ -142,7 +134,7 @@ class Filter:
                 self._compare(op, one, other) for op, one, other in zip(node.ops, sides, sides[1:], strict=False)
             )
         name = _dotted(node)
-        if name in STATUSES:
+        if name in _STATUSES:
             return bool(values["status"] == name)
         return bool(_CONSTANTS[name]) if name in _CONSTANTS else bool(values.get(name or "", False))
 

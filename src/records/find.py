@@ -11,7 +11,7 @@ from src.errors import ConfigError, RunNotFound, suggest
 from src.files import describe
 from src.paths import RUNS, SWEEPS
 from src.records.record import RECORD, Record
-from src.records.settings import comparable
+from src.records.summary import find_best
 
 _KEYWORDS = {"latest": "the latest finished run", "best": "the best finished run"}
 # What the id of a run or of a sweep begins with.
@@ -106,11 +106,10 @@ def choose(word: str, runs: Sequence[Record], *, only: bool = False, place: str 
     Raises:
         RunNotFound: nothing, or more than one run, goes by that word.
     """
-    done = [run for run in runs if run.values["status"] == "done"]
-    if word == "latest" and done:
+    if word == "latest" and (done := [run for run in runs if run.is_finished]):
         return done[-1]
-    if word == "best" and (rated := [run for run in done if "val/acc" in run.values["metrics"]]):
-        return max(comparable(rated), key=_val_acc)
+    if word == "best" and (best := find_best(runs, "val/acc")):
+        return best
     if word in _KEYWORDS:
         raise RunNotFound(f"{word}: there is no finished run{place or ' yet; python -m src.train makes one'}.")
     found = _going_by(word, runs)
@@ -171,7 +170,7 @@ def find_before(record: Record) -> Record | None:
             found = Record.load(directory)
         except (OSError, ValueError):
             continue
-        if found.values["status"] == "done" and found.started < record.started:
+        if found.is_finished and found.started < record.started:
             latest = max(latest or found, found, key=lambda run: run.started)
     return latest
 
@@ -192,9 +191,7 @@ def find_to_resume(word: str) -> Record:
     if word != "latest":
         return find(word)
     unfinished = [
-        run
-        for run in all_runs()
-        if run.values["status"] != "done" and not run.is_busy and os.access(run.directory, os.W_OK)
+        run for run in all_runs() if not run.is_finished and not run.is_busy and os.access(run.directory, os.W_OK)
     ]
     hopeful = [run for run in unfinished if not run.would_fail_again]
     if hopeful:
@@ -207,9 +204,3 @@ def of_slurm_job(job: str, overrides: list[str]) -> Record | None:
     """The run that a SLURM job has made with the same command line before it was put back into the queue."""
     runs = (run for run in all_runs() if run.values["environment"].get("slurm_job") == job)
     return next((run for run in runs if run.values["overrides"][: len(overrides)] == overrides), None)
-
-
-def _val_acc(run: Record) -> float:
-    """The highest val/acc where that was monitored, else the last."""
-    best = run.values["best"]
-    return float(best["value"] if best["metric"] == "val/acc" else run.values["metrics"]["val/acc"])

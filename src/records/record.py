@@ -15,6 +15,7 @@ from src.records.lock import alone, is_alive, is_locked
 
 RECORD = "run.json"
 _LOCK = ".run.json.lock"
+# What the entry ``status`` may be; see ``Record.status``.
 STATUSES = ("done", "failed", "interrupted", "running")
 # Without these, and of these kinds, nothing can be done with a run.
 _ENTRIES: dict[str, tuple[type, ...]] = {
@@ -161,13 +162,13 @@ class Record:
 
     @property
     def status(self) -> str:
-        """running, done, failed or interrupted; what was killed with its record at running counts as interrupted.
+        """running, done, pruned, failed or interrupted; what was killed with its record at running counts as interrupted.
 
         The run's lock decides; where it cannot be asked, the process does, if this machine can see it.
         """
         status = str(self.values["status"])
         if status != "running":
-            return status
+            return "pruned" if status == "done" and self.values.get("pruned_in_epoch") else status
         locked = is_locked(self.directory)
         at_work = is_alive(self.values["environment"]) if locked is None else locked
         return "interrupted" if at_work is False else status
@@ -185,6 +186,11 @@ class Record:
         return alive is True if locked is None else locked and alive is not False
 
     @property
+    def is_finished(self) -> bool:
+        """Whether it is done, or was pruned: there is nothing to resume."""
+        return self.values["status"] == "done"
+
+    @property
     def would_fail_again(self) -> bool:
         """Whether it failed in a way that resuming it without a change repeats."""
         deterministic = {kind.__name__ for kind in DETERMINISTIC}
@@ -200,10 +206,6 @@ class Record:
     def started(self) -> datetime:
         """When the run began."""
         return datetime.fromisoformat(self.values["started"])
-
-    def as_plain(self) -> dict[str, Any]:
-        """Its entries, with the status as it is now and the directory, for programs."""
-        return {**self.values, "status": self.status, "directory": str(self.directory)}
 
     @property
     def typed(self) -> dict[str, str]:

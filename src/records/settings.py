@@ -1,4 +1,4 @@
-"""A record as flat values: what a run was set to and what it reached."""
+"""The settings of a run as flat values, and the data set it was measured on."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -71,27 +71,6 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def metrics_of(record: Record) -> dict[str, float]:
-    """The metrics, the monitored one as the best checkpoint has it: it is those weights that are kept and tested."""
-    run = record.values
-    found = {name: value for name, value in run["metrics"].items() if value is not None}
-    if run["best"]["value"] is not None:
-        found[run["best"]["metric"]] = run["best"]["value"]
-    return found
-
-
-def threads_used(record: Record) -> str:
-    """The number of CPU threads of a run's processes: ``2``, or ``2 for 90% of the samples, 1 for 10%``."""
-    samples: Mapping[str, int] = record.values.get("samples_by_threads") or {}
-    if record.values["environment"].get("accelerator") != "cpu" or not samples:
-        return ""
-    shares = {threads: f"{count / sum(samples.values()):.0%}" for threads, count in samples.items()}
-    (most, share), *others = sorted(shares.items(), key=lambda item: -samples[item[0]])
-    if not others:
-        return most
-    return ", ".join([f"{most} for {share} of the samples", *(f"{threads} for {share}" for threads, share in others)])
-
-
 def as_word(value: Any) -> str:
     """A value as it would be written on a command line."""
     if value is None:
@@ -101,7 +80,7 @@ def as_word(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+def differing_names(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """The names with two values or more among these, in the order in which they first come.
 
     A setting that only some have is among them, unless it is null or belongs to what differs already: ``optimizer.betas``,

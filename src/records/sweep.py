@@ -12,8 +12,8 @@ from src.errors import RunNotFound
 from src.files import write
 from src.masking import conceal, masked, reveal
 from src.paths import SWEEPS
-from src.records.environment import PATCH
 from src.records.find import at_home
+from src.records.git import PATCH
 from src.records.record import RECORD, Record
 
 SWEEP = "sweep.json"
@@ -109,7 +109,7 @@ class Sweep:
 
     @property
     def code(self) -> dict[str, Any] | None:
-        """What ``environment.git`` said when it began."""
+        """What ``git`` said when it began."""
         code = self.values["git"]
         if code and code["patch"]:
             return {**code, "patch": (self.directory / code["patch"]).read_bytes()}
@@ -140,7 +140,7 @@ class Sweep:
     @property
     def is_finished(self) -> bool:
         """Whether every job is done."""
-        return not self.missing() and all(record.values["status"] == "done" for record in self.records())
+        return not self.missing() and all(record.is_finished for record in self.records())
 
 
 def find_sweep(word: str) -> Sweep:

@@ -20,7 +20,8 @@ from src.paths import OUTPUTS
 from src.records.find import at_home, choose, labels
 from src.records.lock import owned
 from src.records.record import RECORD, Record
-from src.records.settings import data_of, metrics_of
+from src.records.settings import data_of
+from src.records.summary import Summary, summary
 
 TRASH = OUTPUTS / "trash"
 # A run that bears this tag stays.
@@ -240,17 +241,14 @@ def free(item: Item) -> None:
 
 def _winners(records: Sequence[Record]) -> set[str]:
     """The best finished run of each sweep, on each of its data sets."""
-    winners: dict[tuple[str, str], tuple[float, str]] = {}
+    winners: dict[tuple[str, str], Summary] = {}
     for record in records:
-        run = record.values
-        metric = run["best"]["metric"]
-        value = metrics_of(record).get(metric)
-        if run["sweep"] is None or run["status"] != "done" or value is None:
+        run = summary(record)
+        if run.sweep is None or not record.is_finished or run.best is None:
             continue
-        rank = -value if run["config"].get("mode") == "min" else value
-        key = (run["sweep"], data_of(record))
-        winners[key] = max(winners.get(key, (rank, run["id"])), (rank, run["id"]))
-    return {id for _, id in winners.values()}
+        key = (run.sweep, data_of(record))
+        winners[key] = min(run, winners.get(key, run), key=lambda one: one.rank)
+    return {run.id for run in winners.values()}
 
 
 def _size(path: Path) -> int:

@@ -1,7 +1,7 @@
 """The runs that have been made.
 
     python -m src.runs ls                              the latest runs, and what differs between them
-    python -m src.runs ls "optimizer.lr<0.01 and status=='done'" --sort val/acc
+    python -m src.runs ls "optimizer.lr<0.01 and status=='done'" --sort best/val/acc
     python -m src.runs ls --sweep SWEEP                a sweep's jobs, the best first, and what mattered
     python -m src.runs show RUN                        everything about a run, with its curves
     python -m src.runs diff [A B]                      what differs: settings, metrics, environment, code
@@ -16,8 +16,9 @@
 
 RUN is an id, a unique beginning of one, a name (the latest run that has it; rm takes no name that several have), a
 directory, latest or best; SWEEP an id, a directory or latest. A FILTER
-compares settings, metrics and the fields id, name, tags, note, status, sweep, started, age, duration, best, error and
-pruned. Every command prints for programs with --json or --csv.
+compares settings, metrics and the fields id, name, tags, note, status, sweep, started, age, duration, best and error.
+A metric's name, such as val/acc, stands for its last value; best/val/acc for the best one, where it is monitored. Every
+command prints for programs with --json or --csv.
 """
 
 import argparse
@@ -81,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("runs", nargs="*", metavar="RUN", help="two; without, the latest and the one before")
     best = add("best", _best, "the best finished run")
     best.add_argument("filter", nargs="*", metavar="FILTER")
-    best.add_argument("--metric", default="val/acc", metavar="NAME", help="val/acc, unless another is named")
+    best.add_argument(
+        "--metric", default="val/acc", metavar="NAME", help="val/acc, unless another is named; its best value"
+    )
     tag = add("tag", _tag, "tag a run")
     tag.add_argument("run", metavar="RUN")
     tag.add_argument("words", nargs="+", metavar="WORD")
@@ -217,7 +220,7 @@ def _best(args: argparse.Namespace) -> None:
     if args.form:
         return
     print(f"  {record.values['command']}")
-    others = {data_of(run) for run in chosen if run.values["status"] == "done"} - {data_of(record)}
+    others = {data_of(run) for run in chosen if run.is_finished} - {data_of(record)}
     if others:
         print(
             f"  the best on {data_of(record)}, the data of the latest finished run; runs on {', '.join(sorted(others))} are "
@@ -388,7 +391,7 @@ def _reproduce(args: argparse.Namespace) -> int:
         flat = [{"id": recipe.id, "step": step} for step in recipe.steps()]
         _print(args.form, [steps] if args.form == "json" else flat, _say(describe(recipe)))
         return 0
-    if recipe.record.values["status"] != "done":
+    if not recipe.record.is_finished:
         raise UserError(f"{recipe.id} is not finished: there is nothing to compare with.")
     if not args.form:
         print(describe(recipe))

@@ -13,6 +13,7 @@ from src.launching.share import is_worker
 from src.launching.stop import only_note_stop, raise_on_stop, received
 from src.masking import mask
 from src.records.record import RECORD, Record
+from src.records.summary import summary
 from src.records.sweep import SWEEP, Sweep
 from src.training.run import begin, go_on, say
 
@@ -80,7 +81,7 @@ def _carry_out(
         if not (directory / RECORD).exists():
             callbacks = callbacks_of_trial(directory, config)
             record = begin(directory, config, overrides, choices, sweep.code, sweep.values["id"], callbacks)
-        elif (record := Record.load(directory)).values["status"] != "done":
+        elif not (record := Record.load(directory)).is_finished:
             config = record.values["config"]
             record = go_on(directory, config, [], callbacks_of_trial(directory, config))
     except UserError as error:
@@ -94,8 +95,7 @@ def _carry_out(
         if is_worker():
             only_note_stop()  # between two jobs there is nothing to save, and no one to catch an exception
     if is_worker():
-        run = record.values
-        result = f", {run['best']['metric']} {run['best']['value']:.4f}" if run["best"]["value"] is not None else ""
-        status = "pruned" if run.get("pruned_in_epoch") else run["status"]
-        print(f"{run['id']}: {status}{result} ({' '.join(overrides)})", flush=True)
+        run = summary(record)
+        result = "".join(f", {name} {value}" for name, value in run.best_line.items())
+        print(f"{run.id}: {run.ended}{result} ({' '.join(overrides)})", flush=True)
     return record

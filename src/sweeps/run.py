@@ -15,7 +15,7 @@ from src.launching.share import share_out
 from src.launching.stop import pass_on_stop, received
 from src.masking import is_masked, reveal
 from src.paths import CONF, ROOT
-from src.records.environment import git
+from src.records.git import git
 from src.records.sweep import STORAGE, Sweep
 from src.sweeps.jobs import job
 from src.sweeps.storage import check_storage

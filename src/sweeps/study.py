@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from src.config.space import Dimension
 from src.launching.stop import received
 from src.records.record import RECORD, Record
+from src.records.summary import summary
 from src.records.sweep import JOB, STUDY, Sweep
 
 if TYPE_CHECKING:
@@ -156,13 +157,12 @@ def _result(directory: Path) -> tuple[Any, float | None]:
 
     if not (directory / RECORD).exists():
         return TrialState.RUNNING, None
-    run = Record.load(directory).values
-    value = run["best"]["value"]
-    if run["status"] == "done" and run.get("pruned_in_epoch"):
+    run = summary(Record.load(directory))
+    if run.status == "pruned":
         return TrialState.PRUNED, None
-    if run["status"] == "done" and value is not None and math.isfinite(value):
-        return TrialState.COMPLETE, value
-    return (TrialState.RUNNING if run["status"] in ("running", "interrupted") else TrialState.FAIL), None
+    if run.status == "done" and run.best is not None and math.isfinite(run.best):
+        return TrialState.COMPLETE, run.best
+    return (TrialState.RUNNING if run.status in ("running", "interrupted") else TrialState.FAIL), None
 
 
 def trial_of(study: "optuna.Study", job: int) -> "optuna.Trial | None":

@@ -19,10 +19,12 @@ from src.errors import ConfigError, UserError
 from src.masking import is_masked
 from src.numerics import OFF
 from src.paths import OUTPUTS, ROOT, from_root, shown
-from src.records.environment import PATCH, environment, git, run_git, why_git_failed
+from src.records.environment import environment
 from src.records.find import all_runs
+from src.records.git import PATCH, git, run_git, why_git_failed
 from src.records.record import RECORD, Record
-from src.records.settings import as_word, differing, flat_settings
+from src.records.settings import as_word, differing_names, flat_settings
+from src.records.summary import summary
 
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 # No hook, attribute or setting of the user's takes part in making a worktree, or its files might not be the recorded ones.
@@ -140,7 +142,7 @@ class Recipe:
             config = check(config)  # fills in what a file may leave out, as was done before the recording
         recorded, now = flat_settings(self.record.values["config"]), flat_settings(config)
         # An integer may have been recorded as the fraction that it stands for.
-        names = [key for key in differing([recorded, now]) if recorded.get(key) != now.get(key)]
+        names = [key for key in differing_names([recorded, now]) if recorded.get(key) != now.get(key)]
         if names := [key for key in names if not is_masked(recorded.get(key))]:
             changes = ", ".join(f"{key} {as_word(recorded.get(key))} to {as_word(now.get(key))}" for key in names)
             raise UserError(
@@ -167,7 +169,7 @@ class Recipe:
 
 def compare(one: Record, other: Record) -> list[tuple[str, float | None, float | None]]:
     """Name and both values of every metric that either run has."""
-    first, second = one.values["metrics"], other.values["metrics"]
+    first, second = summary(one).metrics, summary(other).metrics
     return [(name, first.get(name), second.get(name)) for name in sorted(first | second)]
 
 

@@ -10,7 +10,7 @@ from src.config.command_line import CommandLine
 from src.config.hydra_internals import Override, parse_overrides
 from src.errors import ConfigError, DataError, UserError
 from src.masking import is_masked
-from src.records.environment import PATCH, git
+from src.records.git import PATCH, git
 from src.records.record import Record
 
 _MAY_DIFFER = ("trainer.max_epochs", "trainer.devices", "trainer.num_nodes", "trainer.threads", "tags")
@@ -77,7 +77,7 @@ def changed(record: Record, overrides: list[str]) -> dict[str, Any] | None:
             f"{id} would fail again, since neither its settings nor the code have changed: start a new run instead. "
             f"Its error was: {' '.join(run['error'].split())}"
         )
-    return None if run["status"] == "done" and after == before else config
+    return None if record.is_finished and after == before else config
 
 
 def _has_changed(record: Record, overrides: list[str]) -> bool:

@@ -21,7 +21,8 @@ from src.launching.stop import received, undisturbed
 from src.launching.store import RankStore
 from src.masking import mask, moved
 from src.paths import shown
-from src.records.environment import PATCH, environment
+from src.records.environment import environment
+from src.records.git import PATCH
 from src.records.lock import owned
 from src.records.record import RECORD, Record
 
@@ -79,7 +80,7 @@ def begin(
         config: checked.
         overrides: the words that made it.
         choices: which file of each group it was composed of.
-        code: what ``environment.git`` says.
+        code: what ``git`` says.
         sweep: the sweep's id, for a job of one.
         callbacks: added to those of the configuration.
         store: where the other ranks wait, if torchrun or srun has started this one.

@@ -5,15 +5,15 @@ import io
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.table import Table
 
 from src.files import write
-from src.records.record import Record
-from src.records.settings import data_of, differing
+from src.records.settings import data_of
+from src.records.summary import Summary, differing, summary
 from src.records.sweep import TABLE, Sweep
 from src.sweeps.importance import Importance, explained_variance, ped_anova
 from src.views.table import brief, make_table
@@ -53,7 +53,7 @@ class Leaderboard:
 
     Attributes:
         sweep: its id.
-        metric: what the rows are ordered by.
+        metric: what the rows are ordered by: ``best/<monitor>``, or train/loss where nothing was monitored.
         keys: settings that differ.
         rows: of each data set the best first, then pruned ones, then those without a value.
         importance: how much each setting mattered for the metric; None where too few jobs are done to tell.
@@ -128,28 +128,25 @@ class Leaderboard:
 def make_leaderboard(sweep: Sweep) -> Leaderboard:
     """Rank the jobs of a sweep."""
     records = sweep.records()
-    metric = next((r.values["best"]["metric"] for r in records if r.values["best"]["metric"]), None)
-    name, best_is_low = (metric, sweep.values["mode"] == "min") if metric else ("train/loss", True)
-    settings = [record.typed for record in records]
-    keys = [key for key in sorted(differing(settings)) if key != "seed"]
+    runs = [summary(record) for record in records]
+    monitor = next((run.monitor for run in runs if run.monitor), None)
+    metric, best_is_low = (f"best/{monitor}", sweep.values["mode"] == "min") if monitor else ("train/loss", True)
+    settings = differing(records, lambda record: record.typed)
+    keys = sorted(settings.keys() - {"seed"})
     rows: dict[tuple[Any, ...], Row] = {}
-    for record, all_settings in zip(records, settings, strict=True):
-        run = record.values
-        shown = {key: all_settings[key] for key in keys if key in all_settings}
-        value = run["best"]["value"] if metric else run["metrics"].get("train/loss")
-        status = "pruned" if run.get("pruned_in_epoch") else record.status
-        measured = value is not None and status in ("done", "pruned")
-        row = rows.setdefault((status, *sorted(shown.items())), Row(shown, status=status))
-        row.jobs.append(run["id"])
-        if measured:
+    for number, run in enumerate(runs):
+        shown = {key: settings[key][number] for key in keys if settings[key][number]}
+        row = rows.setdefault((run.status, *sorted(shown.items())), Row(shown, status=run.status))
+        row.jobs.append(run.id)
+        if (value := run.metrics.get(metric)) is not None and run.status in ("done", "pruned"):
             row.values.append(value)
-        if "test/acc" in run["metrics"]:
-            row.test.append(run["metrics"]["test/acc"])
-        if run["duration_s"] is not None:
-            row.seconds.append(run["duration_s"])
-        row.error = row.error or run["error"]
+        if (test := run.metrics.get("test/acc")) is not None:
+            row.test.append(test)
+        if run.duration is not None:
+            row.seconds.append(run.duration)
+        row.error = row.error or run.error
 
-    data = {record.values["id"]: data_of(record) for record in records}
+    data = {run.id: data_of(record) for run, record in zip(runs, records, strict=True)}
 
     def rank(row: Row) -> tuple[str, int, float]:
         order = {"done": 0, "pruned": 1}.get(row.status, 2)
@@ -158,9 +155,9 @@ def make_leaderboard(sweep: Sweep) -> Leaderboard:
     ordered = sorted(rows.values(), key=rank)
     is_one_data_set = len(set(data.values())) == 1
     first = ordered[0].jobs[0] if is_one_data_set and ordered[0].status == "done" else None
-    winner = next((record.values["command"] for record in records if record.values["id"] == first), None)
-    importance = _importance(sweep, records, keys, metric, best_is_low)
-    return Leaderboard(sweep.values["id"], name, keys, ordered, importance, winner)
+    winner = next((run.command for run in runs if run.id == first), None)
+    importance = _importance(sweep, runs, {key: settings[key] for key in keys}, best_is_low)
+    return Leaderboard(sweep.values["id"], metric, keys, ordered, importance, winner)
 
 
 def leave_leaderboard(sweep: Sweep) -> None:
@@ -170,22 +167,18 @@ def leave_leaderboard(sweep: Sweep) -> None:
 
 
 def _importance(
-    sweep: Sweep, records: Sequence[Record], keys: Sequence[str], metric: str | None, low: bool
+    sweep: Sweep, runs: Sequence[Summary], settings: Mapping[str, Sequence[str]], low: bool
 ) -> Importance | None:
     """Explained variance for a grid, of the jobs that are done; PED-ANOVA for a search, pruned trials included."""
     search = sweep.values["search"]
     is_grid = search is None or search["sampler"] == "grid"
-    measured = [
-        record
-        for record in records
-        if metric
-        and record.values["status"] == "done"
-        and record.values["best"]["value"] is not None
-        and math.isfinite(record.values["best"]["value"])
-        and not (is_grid and record.values.get("pruned_in_epoch"))
-    ]
-    settings = [record.typed for record in measured]
-    columns = {key: [one.get(key, "") for one in settings] for key in keys}
+    statuses = ("done",) if is_grid else ("done", "pruned")
+    measured = {
+        number: run.best
+        for number, run in enumerate(runs)
+        if run.status in statuses and run.best is not None and math.isfinite(run.best)
+    }
+    columns = {key: [words[number] for number in measured] for key, words in settings.items()}
     levels = {key: words for key, words in columns.items() if len(set(words)) > 1}
-    values = [record.values["best"]["value"] for record in measured]
+    values = list(measured.values())
     return explained_variance(levels, values) if is_grid else ped_anova(levels, values, low_is_better=low)

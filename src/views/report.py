@@ -10,11 +10,13 @@ from typing import Any
 
 from src.records.find import labels
 from src.records.record import Record
-from src.records.settings import as_word, data_of, differing, metrics_of, settings_of
+from src.records.settings import as_word, data_of, settings_of
+from src.records.summary import Summary, differing, metric_names, summary
 from src.records.sweep import Sweep
 from src.views.leaderboard import make_leaderboard
 from src.views.listing import length
 from src.views.scalars import Point, curves
+from src.views.table import figure
 
 # What a run leaves after its test: src.callbacks.results.
 RESULTS = "results.json"
@@ -37,10 +39,10 @@ def make_report(records: Sequence[Record], sweep: Sweep | None = None) -> str:
     """
     import jinja2
 
-    best_first = sorted(records, key=_rank) if sweep else list(records)
-    title = sweep.values["id"] if sweep else ", ".join(_title(record) for record in records[:4])
-    settings = [settings_of(record) for record in best_first]
-    varied = differing(settings)
+    ranked = sorted(records, key=lambda record: (data_of(record), summary(record).rank)) if sweep else list(records)
+    runs, varied = [summary(record) for record in ranked], differing(ranked)
+    title = sweep.values["id"] if sweep else ", ".join(run.title for run in runs[:4])
+    metrics = [name for name in metric_names(runs) if name.startswith(("best/", "val/", "test/"))]
     template = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -49,66 +51,44 @@ def make_report(records: Sequence[Record], sweep: Sweep | None = None) -> str:
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         board=make_leaderboard(sweep) if sweep else None,
         command=sweep.values.get("command") if sweep else None,
-        varied=varied,
-        rows=[_row(record, one, varied) for record, one in zip(best_first, settings, strict=True)],
-        metrics=[name for name in ("val/acc", "val/loss", "test/acc", "test/loss") if _has(best_first, name)],
-        charts=_charts(best_first[:_LINES]),
-        lines=_LINES if len(best_first) > _LINES else None,
-        runs=[_run(record, one) for record, one in zip(best_first[:_IN_FULL], settings, strict=False)],
-        left_out=max(0, len(best_first) - _IN_FULL),
+        metrics=metrics,
+        varied=list(varied),
+        rows=[
+            {
+                "run": run,
+                "cells": [
+                    *(figure(run.metrics.get(name)) for name in metrics),
+                    length(run.duration),
+                    *(values[number] for values in varied.values()),
+                ],
+            }
+            for number, run in enumerate(runs)
+        ],
+        charts=_charts(ranked[:_LINES]),
+        lines=_LINES if len(ranked) > _LINES else None,
+        runs=[_in_full(record, run) for record, run in zip(ranked[:_IN_FULL], runs, strict=False)],
+        left_out=max(0, len(ranked) - _IN_FULL),
     )
 
 
-def _rank(record: Record) -> tuple[str, bool, float]:
-    """The best first, on each data set."""
-    value = record.values["best"]["value"]
-    low = record.values["config"].get("mode") == "min"
-    return data_of(record), value is None, 0.0 if value is None else value if low else -value
-
-
-def _title(record: Record) -> str:
-    return record.values["name"] or record.values["id"]
-
-
-def _has(records: Sequence[Record], metric: str) -> bool:
-    return any(metric in metrics_of(record) for record in records)
-
-
-def _row(record: Record, settings: dict[str, Any], varied: Sequence[str]) -> dict[str, Any]:
-    run = record.values
-    return {
-        "id": run["id"],
-        "name": run["name"] or "",
-        "tags": " ".join(run["tags"]),
-        "status": record.status,
-        "metrics": {name: f"{value:.4f}" for name, value in metrics_of(record).items()},
-        "took": length(run["duration_s"]),
-        "settings": [as_word(settings[name]) if name in settings else "" for name in varied],
-    }
-
-
-def _run(record: Record, settings: dict[str, Any]) -> dict[str, Any]:
-    run, git = record.values, record.values.get("git")
-    environment = {**run["environment"], **run["environment"].get("packages", {})}
+def _in_full(record: Record, run: Summary) -> dict[str, Any]:
+    environment = {**record.values["environment"], **record.values["environment"].get("packages", {})}
     environment.pop("packages", None)
-    code = ((git and git["commit"]) or "not known") + (", with changes" if git and git["dirty"] else "")
     return {
-        "id": run["id"],
-        "title": _title(record),
-        "status": record.status,
+        "id": run.id,
+        "title": run.title,
+        "status": run.status,
         "facts": {
-            "command": run["command"],
-            "started": run["started"],
-            "took": length(run["duration_s"]),
-            "code": code,
-            "note": run.get("note"),
-            "error": run["error"],
-            "warnings": "; ".join(warning["text"] for warning in run.get("warnings", [])),
-            "best": f"{run['best']['metric']} {run['best']['value']:.4f} in epoch {run['best']['epoch'] + 1}"
-            if run["best"]["value"] is not None
-            else None,
+            "command": run.command,
+            "started": run.started,
+            "took": length(run.duration),
+            "code": run.code,
+            "note": run.note,
+            "error": run.error,
+            "warnings": "; ".join(run.warnings),
+            **run.best_line,
         },
-        "settings": {name: as_word(value) for name, value in settings.items()},
+        "settings": {name: as_word(value) for name, value in settings_of(record).items()},
         "environment": {name: as_word(value) for name, value in environment.items()},
         "results": _results(record.directory),
     }

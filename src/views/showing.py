@@ -13,11 +13,13 @@ from rich.text import Text
 
 from src.masking import mask
 from src.paths import shown
-from src.records.environment import PATCH
 from src.records.find import labels
+from src.records.git import PATCH
 from src.records.record import Record
-from src.records.settings import as_word, metrics_of, settings_of, threads_used
-from src.views.listing import age, length
+from src.records.settings import as_word, settings_of
+from src.records.summary import as_plain as record_as_plain
+from src.records.summary import summary
+from src.views.listing import length
 from src.views.scalars import curves, plot
 from src.views.table import STATUS_STYLE
 
@@ -27,37 +29,31 @@ _NOT_SHOWN = ("pid", "pid_started", "pid_namespace", "requirements_sha256")
 
 def show(record: Record, console: Console) -> None:
     """Print a run: what it is, how it was set, what it reached, its curves, its files, where it was made."""
-    run = record.values
-    git = run["git"]
-    code = "" if not git else (git["commit"] or "not known")[:12] + (" with changes" if git["dirty"] else "")
-    best = run["best"]
+    run = summary(record)
     _print_section(
         console,
-        run["id"],
+        run.id,
         {
-            "name": run["name"],
-            "tags": " ".join(run["tags"]),
-            "note": run.get("note"),
-            "status": Text(record.status, style=STATUS_STYLE[record.status]),
-            "error": run["error"],
-            "warnings": "\n".join(warning["text"] for warning in run.get("warnings", [])),
-            "started": f"{run['started']}, {age(run['started'])} ago",
-            "took": length(run["duration_s"]),
-            "threads": threads_used(record),
-            "resumed": ", ".join(one["at"] for one in run.get("resumed", [])),
-            "command": run["command"],
-            "sweep": run["sweep"],
-            "code": code,
+            "name": run.name,
+            "tags": " ".join(run.tags),
+            "note": run.note,
+            "status": Text(run.ended, style=STATUS_STYLE[run.status]),
+            "error": run.error,
+            "warnings": "\n".join(run.warnings),
+            "started": f"{run.started}, {length(run.age)} ago",
+            "took": length(run.duration),
+            "threads": run.threads,
+            "resumed": ", ".join(one["at"] for one in record.values.get("resumed", [])),
+            "command": run.command,
+            "sweep": run.sweep,
+            "code": run.code,
             "directory": shown(record.directory),
-            "best": f"{best['metric']} {best['value']:.4f} in epoch {best['epoch'] + 1}"
-            if best["value"] is not None
-            else "",
         },
     )
-    _print_section(console, "metrics", {name: _figure(value) for name, value in run["metrics"].items()})
+    _print_section(console, "metrics", {name: _figure(value) for name, value in run.metrics.items()} | run.best_line)
     _print_curves(console, record.directory)
     _print_section(console, "settings", {name: as_word(value) for name, value in settings_of(record).items()})
-    environment = {name: value for name, value in run["environment"].items() if name not in _NOT_SHOWN}
+    environment = {name: value for name, value in record.values["environment"].items() if name not in _NOT_SHOWN}
     _print_section(console, "environment", {name: _plain(value) for name, value in environment.items()})
     files = {str(path.relative_to(record.directory)): size(path.stat().st_size) for path in _files(record.directory)}
     _print_section(console, "files", files)
@@ -68,7 +64,7 @@ def as_plain(record: Record) -> dict[str, Any]:
     last = {tag: points[-1].value for tag, points in curves(record.directory).items() if points}
     finite = {tag: value if math.isfinite(value) else None for tag, value in last.items()}
     files = [str(path.relative_to(record.directory)) for path in _files(record.directory)]
-    return {**record.as_plain(), "files": files, "curves": finite}
+    return {**record_as_plain(record), "files": files, "curves": finite}
 
 
 def as_rows(record: Record) -> list[tuple[str, Any]]:
@@ -82,7 +78,7 @@ def as_rows(record: Record) -> list[tuple[str, Any]]:
         else:
             rows.append((name, json.dumps(value) if isinstance(value, list | Mapping) else value))
 
-    add("", record.as_plain())
+    add("", record_as_plain(record))
     return rows
 
 
@@ -128,7 +124,7 @@ def _plain(value: Any) -> str:
 
 
 def _figure(value: float | None) -> str:
-    return "not a number" if value is None else f"{value:.6g}"
+    return "NaN or Inf" if value is None else f"{value:.6g}"
 
 
 def differences(one: Record, other: Record) -> dict[str, Any]:
@@ -137,7 +133,7 @@ def differences(one: Record, other: Record) -> dict[str, Any]:
     return {
         "runs": [one_label, other_label],
         "settings": _apart(settings_of(one), settings_of(other)),
-        "metrics": _apart(metrics_of(one), metrics_of(other)),
+        "metrics": _apart(summary(one).metrics, summary(other).metrics),
         "environment": _apart(_environment(one), _environment(other)),
         "code": {
             **_apart(_code(one), _code(other)),

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from src.records.summary import Summary, metric_names
+
 STATUS_STYLE = {"done": "green", "failed": "red", "interrupted": "yellow", "running": "cyan", "pruned": "dim"}
 _GAP = 2
 
@@ -16,6 +18,17 @@ def brief(word: str) -> str:
     except ValueError:
         return word
     return word if number.is_integer() else f"{number:.4g}"
+
+
+def figure(value: float | None) -> str:
+    """To four decimals; empty where there is none."""
+    return "" if value is None else f"{value:.4f}"
+
+
+def metric_columns(runs: Sequence[Summary]) -> dict[str, list[str]]:
+    """Heading to cells of the metrics that a table of runs shows: the best values and test/acc."""
+    names = [name for name in metric_names(runs) if name.startswith("best/") or name == "test/acc"]
+    return {name: [figure(run.metrics.get(name)) for run in runs] for name in names}
 
 
 def make_table(

@@ -14,6 +14,7 @@ from src.errors import UserError
 from src.files import replacing
 from src.paths import ROOT, shown
 from src.records.record import Record
+from src.records.summary import summary
 from src.training.weights import data_of, trained
 
 
@@ -70,7 +71,7 @@ def _facts(record: Record, checkpoint: str, data: TensorData) -> dict[str, Any]:
         "run": run["id"],
         "checkpoint": checkpoint,
         "commit": (run["git"] or {}).get("commit") or "",
-        "metrics": run["metrics"],
+        "metrics": summary(record).metrics,
         "classes": [str(name) for name in data.class_names],
         "input": {
             "dtype": str(data.test_set[0].dtype).removeprefix("torch."),

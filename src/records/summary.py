@@ -1,0 +1,156 @@
+"""The facts about a run, derived from its record here and nowhere else: what tables, cards, pages and filters show."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from src.records.record import Record
+from src.records.settings import as_word, comparable, differing_names, settings_of
+
+# The order of metrics; the best values come before them, all others after them.
+_ORDER = ("val/acc", "test/acc", "val/loss", "test/loss", "train/acc", "train/loss")
+# How the names of metrics end of which the lowest value is the best.
+_LOW = "/loss"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run at a glance."""
+
+    id: str  # a copy of the run's directory has the same
+    name: str | None
+    tags: list[str]
+    note: str | None
+    sweep: str | None  # the id of the sweep whose job it is
+    command: str
+    status: str  # running, done, pruned, failed or interrupted
+    ended: str  # the status, of a pruned trial with the epoch
+    error: str | None
+    warnings: list[str]
+    started: str  # ISO 8601
+    duration: float | None  # seconds over all sessions; None before it has ended
+    monitor: str | None  # the metric that selects the best checkpoint
+    lower_is_better: bool  # whether the lowest value of monitor is the best
+    best: float | None  # value of monitor in the best checkpoint
+    best_epoch: int | None  # from 0
+    metrics: dict[
+        str, float | None
+    ]  # best/<monitor>, and the last value of each metric by its plain name; None: NaN or Inf
+    speed: float | None  # training samples per second
+    threads: str  # CPU threads of its processes: "2", or "2 for 90% of the samples, 1 for 10%"
+    code: str | None  # the commit, and whether there were changes since; None outside a repository
+
+    @property
+    def title(self) -> str:
+        """The name, else the id."""
+        return self.name or self.id
+
+    @property
+    def age(self) -> float:
+        """Seconds since it began."""
+        return (datetime.now(UTC) - datetime.fromisoformat(self.started)).total_seconds()
+
+    @property
+    def best_line(self) -> dict[str, str]:
+        """``best/<monitor>`` to its value and epoch as text; empty where there is none."""
+        if self.best is None or self.best_epoch is None:
+            return {}
+        return {f"best/{self.monitor}": f"{self.best:.4f} in epoch {self.best_epoch + 1}"}
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Sorts runs of one monitor by their best values, the best first and those without one last."""
+        value = self.best or 0.0
+        return self.best is None, value if self.lower_is_better else -value
+
+    def score(self, metric: str) -> float | None:
+        """The value of a metric that runs are ranked by: ``best/<metric>`` where there is one, else the last."""
+        best = self.metrics.get(f"best/{metric}")
+        return self.metrics.get(metric) if best is None else best
+
+
+def summary(record: Record) -> Summary:
+    """Summarize a run."""
+    run, status = record.values, record.status
+    monitor, best = run["best"]["metric"], run["best"]["value"]
+    return Summary(
+        **{name: run[name] for name in ("id", "name", "tags", "sweep", "command", "error", "started")},
+        note=run.get("note"),
+        status=status,
+        ended=f"pruned in epoch {run['pruned_in_epoch']}" if status == "pruned" else status,
+        warnings=[warning["text"] for warning in run.get("warnings", [])],
+        duration=run["duration_s"],
+        monitor=monitor,
+        lower_is_better=run["config"].get("mode") == "min",
+        best=best,
+        best_epoch=run["best"]["epoch"],
+        metrics=({} if best is None else {f"best/{monitor}": best}) | run["metrics"],
+        speed=run.get("samples_per_s"),
+        threads=_threads(run),
+        code=_code(run.get("git")),
+    )
+
+
+def _threads(run: Mapping[str, Any]) -> str:
+    samples: Mapping[str, int] = run.get("samples_by_threads") or {}
+    if run["environment"].get("accelerator") != "cpu" or not samples:
+        return ""
+    shares = {threads: f"{count / sum(samples.values()):.0%}" for threads, count in samples.items()}
+    (most, share), *others = sorted(shares.items(), key=lambda item: -samples[item[0]])
+    if not others:
+        return most
+    return ", ".join([f"{most} for {share} of the samples", *(f"{threads} for {share}" for threads, share in others)])
+
+
+def _code(git: Mapping[str, Any] | None) -> str | None:
+    if not git:
+        return None
+    return (git["commit"] or "unknown commit") + (" with changes" if git["dirty"] else "")
+
+
+def as_plain(record: Record) -> dict[str, Any]:
+    """The whole record, with the run's directory and the status and metrics of its summary, for programs."""
+    run = summary(record)
+    return {**record.values, "status": run.status, "metrics": run.metrics, "directory": str(record.directory)}
+
+
+def metric_names(runs: Iterable[Summary]) -> list[str]:
+    """The metrics of these runs, in the order in which tables show them: the best values first."""
+    found = {name for run in runs for name in run.metrics}
+    best = sorted(name for name in found if name.startswith("best/"))
+    known = [name for name in _ORDER if name in found]
+    return [*best, *known, *sorted(found - {*best, *known})]
+
+
+def differing(
+    records: Sequence[Record], settings: Callable[[Record], Mapping[str, Any]] = settings_of
+) -> dict[str, list[str]]:
+    """The settings in which runs differ.
+
+    Args:
+        records: the runs.
+        settings: gives the settings of a run: all of them, unless others are to be compared.
+
+    Returns:
+        Name to the value in each run as it would be written on a command line, empty where a run has no such setting.
+    """
+    found = [settings(record) for record in records]
+    names = differing_names(found)
+    return {name: [as_word(one[name]) if name in one else "" for one in found] for name in names}
+
+
+def is_low(metric: str) -> bool:
+    """Whether the lowest value of a metric is the best."""
+    return metric.endswith(_LOW)
+
+
+def find_best(records: Sequence[Record], metric: str) -> Record | None:
+    """The finished run with the best value of a metric, among those on the data set of the latest finished run that has it."""
+    scores = {
+        record: score
+        for record in records
+        if record.is_finished and (score := summary(record).score(metric)) is not None
+    }
+    choose = min if is_low(metric) else max
+    return choose(comparable(list(scores)), key=lambda record: scores[record]) if scores else None
