@@ -33,7 +33,7 @@ from src.fast.steps import Steps
 from src.records.record import Record
 from src.tasks.classification import Classifier
 from src.training.fit import fit
-from src.training.recorder import Bookkeeper
+from src.training.recorder import RunRecorder
 
 # Name, owner, method; a name that begins with another's lies within it.
 PARTS: list[tuple[str, type, str]] = [
@@ -47,7 +47,7 @@ PARTS: list[tuple[str, type, str]] = [
     ("gradient norm", GradientNorm, "on_train_batch_end"),
     ("bar", Progress, "on_train_batch_end"),
     ("checkpoints", pl.Trainer, "save_checkpoint"),
-    ("record", Bookkeeper, "on_train_epoch_start"),
+    ("record", RunRecorder, "on_train_epoch_start"),
 ]
 
 

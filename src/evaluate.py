@@ -15,7 +15,7 @@ import argparse
 import json
 
 from src.command import CHECKPOINT, described, exit_with, run_parser, settings_in, status_of, storing
-from src.records.find import find
+from src.records.find import find_to_rebuild
 
 _CHOICES = {**CHECKPOINT, "split": ("test", "val")}
 
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> None:
     settings = settings_in(args.settings, CHECKPOINT if args.calibrate else _CHOICES)  # a calibration is of both splits
-    record = find(args.run)
+    record = find_to_rebuild(args.run)
     from src.analysis import calibration, evaluation
 
     measured = (

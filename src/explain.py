@@ -16,7 +16,7 @@ import re
 from src.command import CHECKPOINT, described, exit_with, needs, number_in, run_parser, settings_in, status_of, storing
 from src.errors import ConfigError
 from src.paths import shown, user_path
-from src.records.find import find
+from src.records.find import find_to_rebuild
 
 # The points of the integral come of a matrix of steps by steps.
 _CHOICES = {"method": ("integrated_gradients", "saliency"), **CHECKPOINT, "steps": range(1, 1001)}
@@ -46,7 +46,7 @@ def _run(args: argparse.Namespace) -> None:
     if method == "saliency" and "steps" in settings:
         raise ConfigError("steps= goes with method=integrated_gradients: saliency is the gradient at one point.")
     needs("explain", "captum")
-    record = find(args.run)
+    record = find_to_rebuild(args.run)
     from src.analysis import attribution
 
     found = attribution.explain(record, numbers or count, **settings)

@@ -15,7 +15,7 @@ import argparse
 from src.command import CHECKPOINT, described, exit_with, needs, run_parser, settings_in, status_of, storing
 from src.errors import ConfigError
 from src.paths import shown, user_path
-from src.records.find import find
+from src.records.find import find_to_rebuild
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def _run(args: argparse.Namespace) -> None:
         raise ConfigError(f"--int8 goes with --format onnx, not {args.format}: it is onnxruntime that quantises.")
     if args.format == "onnx":
         needs("export", "onnx", "onnxscript", "onnxruntime")
-    record = find(args.run)
+    record = find_to_rebuild(args.run)
     from src.analysis.export import run
 
     form = "int8.onnx" if args.int8 else args.format

@@ -19,7 +19,7 @@ from typing import Any
 
 from src.command import CHECKPOINT, described, exit_with, run_parser, settings_in, status_of
 from src.errors import ConfigError
-from src.records.find import find
+from src.records.find import find_to_rebuild
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,7 +37,7 @@ def _run(args: argparse.Namespace) -> int:
     places, settings = _sorted_out(args.words)
     if not places:
         raise ConfigError(f"there is no picture to look at: name files or folders after {args.run}, or - for stdin.")
-    record = find(args.run)
+    record = find_to_rebuild(args.run)
     from rich.console import Console
     from rich.progress import Progress
 

@@ -10,17 +10,15 @@
     python -m src.train -m resume=latest                      what the latest sweep lacks
     python -m src.train --help                                everything that can be set
 
-From top to bottom: ``main`` composes and checks the command line and claims a directory; ``src.training.run`` trains a single
-run and keeps its record; ``src.sweeps.run`` has Hydra call a job for each point of a multirun. A run that is resumed bypasses
-Hydra: its configuration is in its record.
+``main`` composes and checks the command line and claims a directory; ``src.training.run`` then trains a single run, and
+``src.sweeps.run`` has Hydra call a job for each point of a multirun. A resumed run has its configuration in its record.
 """
 
 import io
-import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,15 +33,14 @@ from src.launching.stop import end_on_stop, raise_on_stop, received
 from src.launching.store import RankStore
 from src.masking import conceal_words, mask
 from src.paths import RUNS, SWEEPS, shown
-from src.records.find import check_name, find_to_resume, of_slurm_job
+from src.records.find import check_format, check_name, find_to_resume, of_slurm_job
 from src.records.git import git
 from src.records.lock import owned
 from src.records.record import RECORD, Record, claim
 from src.records.sweep import Sweep, find_sweep
 from src.sweeps.jobs import callbacks_of_trial
 from src.sweeps.resume import changed_sweep, check_unchanged
-from src.sweeps.run import begin as begin_sweep
-from src.sweeps.run import check_search, hand_to_hydra, run_jobs
+from src.sweeps.run import begin_sweep, check_search, hand_to_hydra, run_jobs
 from src.terminal import survive_closed_output
 from src.training.resume import changed, split_resume
 from src.training.run import begin, check_machine, go_on, run_worker, say
@@ -59,8 +56,6 @@ def main(argv: list[str] | None = None) -> int:
     status, store = 1, None
     try:
         if ranks := RankInfo.from_environment():
-            # Read when torch is imported, which otherwise prints a stack for every connection that another rank closes.
-            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
             store = RankStore(ranks)
         status = _run(sys.argv[1:] if argv is None else argv, store)
     except Interrupted as stop:
@@ -73,9 +68,8 @@ def main(argv: list[str] | None = None) -> int:
             store.fail(error)
         status = _explain(error, store)
     finally:
-        with suppress(Interrupted):
-            if store:
-                store.leave(status)
+        if store:
+            store.leave(status)
     return status
 
 
@@ -97,8 +91,10 @@ def _run(argv: list[str], store: RankStore | None) -> int:
             raise ConfigError("-m: under torchrun or srun the ranks train one run; start the sweep without them.")
         line = replace(line, overrides=[*line.overrides, *ranks.overrides(line.overrides)])
     word, changes = split_resume(line)
-    if store and store.ranks.rank:
-        return _as_another_rank(line, store, resumes=word is not None)
+    if store and store.ranks.rank:  # rank 0 alone answers, and finds the run that is resumed
+        if line.asks:
+            return 0
+        return run_worker(store, make_plan(line).configs if word is None else [], callbacks_of_trial)
     if word is None and not line.asks and (job := requeued_job()) and (record := of_slurm_job(job, line.overrides)):
         word, changes = str(record.directory), []
     if word is not None and line.multirun:
@@ -137,17 +133,8 @@ def _answer(line: CommandLine) -> int:
 
 
 def _announce(what: str, directory: Path) -> None:
-    """Print what begins, and where its files will be, before the seconds that importing torch takes."""
+    """Print what begins, and where its files will be, before torch is imported, which takes seconds."""
     print(f"training {what}, in {shown(directory)}", flush=True)
-
-
-def _as_another_rank(line: CommandLine, store: RankStore, resumes: bool) -> int:
-    """Check the command line as rank 0 does, which alone answers it, and train what it publishes."""
-    if line.asks:
-        return 0
-    if not resumes:
-        check_machine(make_plan(line).configs, store.ranks)
-    return run_worker(store, callbacks_of_trial)
 
 
 def _single(plan: Plan, store: RankStore | None) -> int:
@@ -156,7 +143,7 @@ def _single(plan: Plan, store: RankStore | None) -> int:
     directory = claim(RUNS, "r")
     plan.save(directory)
     source = source_of(plan.composed.hydra)
-    return _sum_up(directory, partial(begin, directory, plan.configs[0], **source, code=git(), store=store))
+    return _train(directory, partial(begin, directory, plan.configs[0], **source, code=git(), store=store))
 
 
 def _resume(record: Record, changes: list[str], store: RankStore | None) -> int:
@@ -169,14 +156,14 @@ def _resume(record: Record, changes: list[str], store: RankStore | None) -> int:
     check_machine([config], store.ranks if store else None)
     if store:
         store.register()
-    return _sum_up(directory, partial(go_on, directory, config, changes, callbacks_of_trial(directory, config), store))
+    return _train(directory, partial(go_on, directory, config, changes, callbacks_of_trial(directory, config), store))
 
 
-def _sum_up(directory: Path, train: Callable[[], Record]) -> int:
+def _train(directory: Path, run: Callable[[], Record]) -> int:
     """Train, print how the run has ended, if it began at all, and return the exit status."""
     status, stop = 1, None
     try:
-        train()
+        run()
     except Interrupted as error:
         stop = error
     if (directory / RECORD).exists():
@@ -193,10 +180,11 @@ def _resume_sweep(sweep: Sweep, changes: list[str]) -> int:
     if sweep.is_finished:
         print(f"{sweep.values['id']} is finished, all {sweep.values['trials']} jobs: there is nothing to resume.")
         return 0
+    for record in sweep.records():
+        check_format(record)
     plan = make_plan(line)
     _announce(f"what is left of {sweep.values['trials']} jobs", sweep.directory)
     check_machine(plan.configs, None)
-    check_search(plan)
     check_unchanged(sweep, plan)
     return _sweep(sweep, line, plan)
 

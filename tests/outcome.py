@@ -20,9 +20,9 @@ def outcome(directory: Path) -> dict[str, Any]:
         "means",
         "epoch",
         "global_step",
-        "books",
+        "recorder",
     )
-    del checkpoint["books"]["seconds"]  # no two runs share it
+    del checkpoint["recorder"]["seconds"]  # no two runs share it
     record = json.loads((directory / "run.json").read_text())
     return {
         **{key: checkpoint[key] for key in kept if key in checkpoint},

@@ -27,11 +27,11 @@ from src.records.filters import Filter
 from src.records.find import find_before
 from src.records.record import Record
 from src.records.settings import data_of
-from src.records.summary import differing, summary
+from src.records.summary import differing, find_best, summary
 from src.records.sweep import Sweep
 from src.views.card import print_card
 from src.views.leaderboard import make_leaderboard
-from src.views.listing import best, order
+from src.views.listing import order
 from tests.conftest import SMALL, Command, Finished, MakeRun
 
 
@@ -211,7 +211,7 @@ def test_the_best_is_a_finished_run(runs, three: list[Record], make_run: MakeRun
     make_run("seed=9", accuracy=0.99, status="interrupted")
     assert ids(runs("best", "--json")) == [three[0].values["id"]]
     assert ids(runs("best", "optimizer==sgd", "--metric", "val/loss", "--json")) == [three[1].values["id"]]
-    assert best(three, "val/loss") is three[0]
+    assert find_best(three, "val/loss") is three[0]
     wrong = runs("best", "--metric", "val/auc")
     assert (wrong.status, "did you mean 'val/acc'" in wrong.stderr) == (1, True)
 
@@ -783,3 +783,8 @@ def test_callbacks_and_loggers_are_settings(runs, make_run: MakeRun):
     table = runs("ls", COLUMNS="400").stdout
     assert "[default,ema]" in table
     assert "0.5" in table
+
+
+def test_the_card_of_a_run_whose_record_could_not_be_closed(make_run: MakeRun):
+    record = make_run("seed=1", status="running", killed=True, duration_s=None, samples_per_s=1000.0)
+    assert "interrupted" in card(record)

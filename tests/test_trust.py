@@ -327,6 +327,56 @@ def task(number: int, port: int, outputs: Path, *words: str) -> subprocess.Popen
     return spawn(outputs, *words, **step, **where, SLURM_PROCID=str(number), SLURM_LOCALID=str(number))
 
 
+@pytest.mark.parametrize("given", [{"MASTER_ADDR": "one", "MASTER_PORT": "4000"}, {}])
+def test_sruns_variables_are_read_and_left_as_they_are(monkeypatch: pytest.MonkeyPatch, given: dict[str, str]):
+    assert RankInfo.from_environment() is None
+    step = {
+        "SLURM_JOB_ID": "77",
+        "SLURM_STEP_ID": "1",
+        "SLURM_STEP_NUM_TASKS": "4",
+        "SLURM_STEP_TASKS_PER_NODE": "2(x2)",
+    }
+    task = {"SLURM_STEP_NODELIST": "one,two", "SLURM_NODEID": "1", "SLURM_PROCID": "3", "SLURM_LOCALID": "1"}
+    for name, value in {**step, **task, **given}.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    ranks = RankInfo.from_environment()
+    assert ranks is not None
+    assert (ranks.rank, ranks.world_size, ranks.local_rank, ranks.node, ranks.nodes) == (3, 4, 1, 1, 2)
+    assert (ranks.master_addr, ranks.master_port) == ("one", 4000 if given else 20_000 + 77 * 64 + 1)
+    assert ranks.overrides([]) == ["trainer.devices=2", "trainer.num_nodes=2"]
+    assert os.environ == before
+    monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", "3,1")
+    with pytest.raises(ConfigError, match=r"unevenly over the nodes \(3,1\)"):
+        RankInfo.from_environment().overrides([])  # type: ignore[union-attr]
+
+
+def test_failed_ranks_leave_nothing_for_a_later_rank_to_collect(tmp_path: Path):
+    code = """
+import gc
+from src.errors import UserError
+from src.launching.hardware import Hardware
+from src.launching.local_processes import LocalProcesses
+from src.launching.processes import RankFailed
+from src.launching.rendezvous import _ThisMachine
+
+def fail(config, directory):
+    raise config["error"]
+
+gc.disable()
+for error in (UserError("no"), ValueError("no")):
+    try:
+        LocalProcesses(Hardware("cpu", 1, 1, 1)).launch(fail, {"error": error}, FOLDER)
+    except (UserError, RankFailed) as failure:
+        print(type(failure).__name__, failure, sum(isinstance(one, _ThisMachine) for one in gc.get_objects()))
+assert not any(isinstance(one, _ThisMachine) for one in gc.get_objects())
+"""
+    words = [sys.executable, "-c", code.replace("FOLDER", repr(str(tmp_path)))]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"UserError no \d\nRankFailed rank 0: ValueError: no \d\n", done.stdout)
+
+
 @pytest.mark.slow
 def test_slurms_tasks_are_the_ranks(outputs: Path, free_port: int):
     tasks = [task(number, free_port, outputs, *SMALL) for number in range(2)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from src.records import find
 from src.records.record import Record
+from src.records.settings import short_names
 from src.records.summary import differing
 
 # A name is a folder's; a file system takes 255 bytes, and a person fewer.
@@ -26,10 +27,8 @@ def readable_names(records: Sequence[Record]) -> list[str]:
     labels: dict[int, str] = {}
     for family in families.values():
         varied = {name: words for name, words in differing(family).items() if name != "seed"}
-        last = [name.rpartition(".")[2] for name in varied]
-        short = [end if last.count(end) == 1 else name for name, end in zip(varied, last, strict=True)]
         for record, *words in zip(family, *varied.values(), strict=True):
-            pairs = zip(short, words, strict=True)
+            pairs = zip(short_names(varied), words, strict=True)
             labels[id(record)] = _as_folder(" ".join(f"{name}={word}" for name, word in pairs if word))
     first = _family if len(families) > 1 else lambda _: ""
     numbers = [_number(record, known_as) for record, known_as in zip(records, find.labels(records), strict=True)]

@@ -83,8 +83,9 @@ class LocalProcesses:
             except SignalException as stop:
                 signum = stop.sigval
             except ChildFailedError as failure:
-                cause = out_of_time(self.max_minutes) if struck.is_set() else _root_cause(failure, replies)
-                raise cause from None
+                # Without a name: a cycle with this frame would keep the store's server until a rank forked later collects
+                # it, and aborts for want of its thread.
+                raise (out_of_time(self.max_minutes) if struck.is_set() else _root_cause(failure, replies)) from None
             finally:
                 clock.cancel()
                 for number, handler in handlers.items():

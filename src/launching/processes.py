@@ -48,9 +48,8 @@ def start_method(accelerator: str) -> str:
 
 def loopback() -> dict[str, str]:
     """The variable that keeps gloo to the loopback interface, unless the user has set it."""
-    return (
-        {} if "GLOO_SOCKET_IFNAME" in os.environ else {"GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0"}
-    )
+    name = "GLOO_SOCKET_IFNAME"
+    return {} if name in os.environ else {name: "lo" if sys.platform == "linux" else "lo0"}
 
 
 def run_rank(

@@ -38,11 +38,14 @@ _LINGER_S = 10.0
 class RankStore:
     """One rank's connection to the store of all ranks; none until ``connect``.
 
+    Make it before torch is imported, which else prints a stack for every connection that another rank closes.
+
     Args:
         ranks: this process.
     """
 
     def __init__(self, ranks: RankInfo) -> None:
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         self.ranks = ranks
         self._patience = _PATIENCE_S
         self._lost: tuple[type[Exception], ...] = (TimeoutError,)
@@ -176,7 +179,7 @@ class RankStore:
         """
         if self._store is None:
             return
-        with suppress(*self._lost):
+        with suppress(Interrupted, *self._lost):
             if self.ranks.rank:
                 self._call("add", "left", 1)
                 return

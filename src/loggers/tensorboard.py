@@ -22,7 +22,7 @@ from src.loggers.hparams import END_SUFFIX, START_SUFFIX, session_end, session_s
 from src.records.git import PATCH
 from src.records.record import Record
 from src.records.summary import Summary as RunSummary
-from src.records.summary import summary
+from src.records.summary import environment_of, summary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -159,12 +159,8 @@ def _listed(rows: Iterable[tuple[str, Any]]) -> str:
 
 
 def _environment(record: Record) -> str:
-    environment, git = record.values["environment"], record.values["git"]
-    packages = environment.get("packages", {})
-    plain = {name: value for name, value in environment.items() if name != "packages" and value is not None}
-    changed = {True: "yes", False: "no", None: "not known"}
-    code = {} if git is None else {"commit": git["commit"] or "not known", "changed since": changed[git["dirty"]]}
-    return _listed({"command": record.values["command"], **code, **plain, **packages}.items())
+    run = summary(record)
+    return _listed({"command": run.command, "code": run.code, **environment_of(record)}.items())
 
 
 def _result(run: RunSummary) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from src.errors import ConfigError, RunNotFound, suggest
+from src.errors import ConfigError, RunNotFound, UserError, suggest
 from src.files import describe
 from src.paths import RUNS, SWEEPS
-from src.records.record import RECORD, Record
+from src.records.record import FORMAT, RECORD, Record
 from src.records.summary import find_best
 
 _KEYWORDS = {"latest": "the latest finished run", "best": "the best finished run"}
@@ -94,6 +94,32 @@ def find(word: str, *, only: bool = False) -> Record:
     return choose(word, all_runs(), only=only)
 
 
+def find_to_rebuild(word: str) -> Record:
+    """Find a run as ``find`` does, to rebuild its model or to train it again.
+
+    Raises:
+        RunNotFound: nothing, or more than one run, goes by that word.
+        UserError: another version of this project has made the run.
+    """
+    record = find(word)
+    check_format(record)
+    return record
+
+
+def check_format(record: Record) -> None:
+    """See that the modules a run's configuration names are those of this version of the project.
+
+    Raises:
+        UserError: another version has made the run.
+    """
+    if record.format != FORMAT:
+        id, version = record.values["id"], "an earlier" if record.format < FORMAT else "a later"
+        raise UserError(
+            f"{id} was made by {version} version of this project (format {record.format}, here {FORMAT}), in which modules have "
+            f"other names, so it cannot be rebuilt: python -m src.runs reproduce {id} prints how to make it with its own code."
+        )
+
+
 def choose(word: str, runs: Sequence[Record], *, only: bool = False, place: str = "") -> Record:
     """Choose among runs as ``find`` does, but for directories.
 
@@ -108,9 +134,9 @@ def choose(word: str, runs: Sequence[Record], *, only: bool = False, place: str 
     """
     if word == "latest" and (done := [run for run in runs if run.is_finished]):
         return done[-1]
-    if word == "best" and (best := find_best(runs, "val/acc")):
-        return best
-    if word in _KEYWORDS:
+    if word == "best":
+        return find_best(runs, "val/acc")
+    if word == "latest":
         raise RunNotFound(f"{word}: there is no finished run{place or ' yet; python -m src.train makes one'}.")
     found = _going_by(word, runs)
     if not found:
@@ -183,15 +209,19 @@ def _id_at(time: datetime) -> str:
 def find_to_resume(word: str) -> Record:
     """Find a run as ``find`` does; only ``latest`` is the latest unfinished one.
 
-    One that was interrupted goes before one that failed. One that would fail again, or may not be written, is left out.
+    One that was interrupted goes before one that failed. One that would fail again, may not be written, or was made by
+    another version of this project, is left out.
 
     Raises:
         RunNotFound: nothing, or more than one run, goes by that word.
+        UserError: another version of this project has made the run.
     """
     if word != "latest":
-        return find(word)
+        return find_to_rebuild(word)
     unfinished = [
-        run for run in all_runs() if not run.is_finished and not run.is_busy and os.access(run.directory, os.W_OK)
+        run
+        for run in all_runs()
+        if not run.is_finished and not run.is_busy and run.format == FORMAT and os.access(run.directory, os.W_OK)
     ]
     hopeful = [run for run in unfinished if not run.would_fail_again]
     if hopeful:

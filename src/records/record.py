@@ -14,6 +14,8 @@ from src.masking import has_credentials, masked
 from src.records.lock import alone, is_alive, is_locked
 
 RECORD = "run.json"
+# Of what a record's configuration names; records without a format are of format 1.
+FORMAT = 2
 _LOCK = ".run.json.lock"
 # What the entry ``status`` may be; see ``Record.status``.
 STATUSES = ("done", "failed", "interrupted", "running")
@@ -68,6 +70,8 @@ def _problem(values: Any) -> str | None:
             return f"it lacks {entry}"
         if not isinstance(values[entry], kinds):
             return f"its {entry} is {json.dumps(values[entry])[:40]}"
+    if not isinstance(values.get("format", FORMAT), int):
+        return f"its format is {json.dumps(values['format'])[:40]}"
     if "/" in values["id"]:
         return f"its id is {values['id'][:40]!r}"
     if values["status"] not in STATUSES:
@@ -110,6 +114,7 @@ class Record:
         record = cls(
             directory,
             {
+                "format": FORMAT,
                 "id": f"{sweep}-{directory.name}" if sweep else directory.name,
                 "name": config["name"],
                 "tags": config["tags"],
@@ -184,6 +189,11 @@ class Record:
             return False
         locked, alive = is_locked(self.directory), is_alive(self.values["environment"])
         return alive is True if locked is None else locked and alive is not False
+
+    @property
+    def format(self) -> int:
+        """The format it was written in; only one of the current format can be resumed or its model rebuilt."""
+        return int(self.values.get("format", 1))
 
     @property
     def is_finished(self) -> bool:

@@ -80,6 +80,12 @@ def as_word(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
+def short_names(names: Collection[str]) -> list[str]:
+    """The last part of each setting's name, where that is enough to tell them apart."""
+    last = [name.rpartition(".")[2] for name in names]
+    return [end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)]
+
+
 def differing_names(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """The names with two values or more among these, in the order in which they first come.
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from src.errors import RunNotFound, suggest
 from src.records.record import Record
 from src.records.settings import as_word, comparable, differing_names, settings_of
 
 # The order of metrics; the best values come before them, all others after them.
 _ORDER = ("val/acc", "test/acc", "val/loss", "test/loss", "train/acc", "train/loss")
-# How the names of metrics end of which the lowest value is the best.
-_LOW = "/loss"
+# Of the environment: what is no property of the machine or the installation.
+_OF_THE_PROCESS = ("pid", "pid_started", "pid_namespace", "requirements_sha256", "packages")
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,7 @@ class Summary:
     lower_is_better: bool  # whether the lowest value of monitor is the best
     best: float | None  # value of monitor in the best checkpoint
     best_epoch: int | None  # from 0
-    metrics: dict[
-        str, float | None
-    ]  # best/<monitor>, and the last value of each metric by its plain name; None: NaN or Inf
+    metrics: dict[str, float | None]  # best/<monitor>, and the last values by their plain names; None: NaN or Inf
     speed: float | None  # training samples per second
     threads: str  # CPU threads of its processes: "2", or "2 for 90% of the samples, 1 for 10%"
     code: str | None  # the commit, and whether there were changes since; None outside a repository
@@ -63,11 +62,6 @@ class Summary:
         """Sorts runs of one monitor by their best values, the best first and those without one last."""
         value = self.best or 0.0
         return self.best is None, value if self.lower_is_better else -value
-
-    def score(self, metric: str) -> float | None:
-        """The value of a metric that runs are ranked by: ``best/<metric>`` where there is one, else the last."""
-        best = self.metrics.get(f"best/{metric}")
-        return self.metrics.get(metric) if best is None else best
 
 
 def summary(record: Record) -> Summary:
@@ -109,7 +103,7 @@ def _code(git: Mapping[str, Any] | None) -> str | None:
     return (git["commit"] or "unknown commit") + (" with changes" if git["dirty"] else "")
 
 
-def as_plain(record: Record) -> dict[str, Any]:
+def plain_record(record: Record) -> dict[str, Any]:
     """The whole record, with the run's directory and the status and metrics of its summary, for programs."""
     run = summary(record)
     return {**record.values, "status": run.status, "metrics": run.metrics, "directory": str(record.directory)}
@@ -126,31 +120,35 @@ def metric_names(runs: Iterable[Summary]) -> list[str]:
 def differing(
     records: Sequence[Record], settings: Callable[[Record], Mapping[str, Any]] = settings_of
 ) -> dict[str, list[str]]:
-    """The settings in which runs differ.
-
-    Args:
-        records: the runs.
-        settings: gives the settings of a run: all of them, unless others are to be compared.
-
-    Returns:
-        Name to the value in each run as it would be written on a command line, empty where a run has no such setting.
-    """
+    """The settings in which runs differ: name to the value in each run as on a command line, empty where it has none."""
     found = [settings(record) for record in records]
     names = differing_names(found)
     return {name: [as_word(one[name]) if name in one else "" for one in found] for name in names}
 
 
+def environment_of(record: Record) -> dict[str, Any]:
+    """What is known of the environment, by name, each package's version too, without what identifies the process."""
+    found = {**record.values["environment"], **record.values["environment"].get("packages", {})}
+    return {name: value for name, value in found.items() if name not in _OF_THE_PROCESS and value is not None}
+
+
 def is_low(metric: str) -> bool:
     """Whether the lowest value of a metric is the best."""
-    return metric.endswith(_LOW)
+    return metric.endswith("/loss")
 
 
-def find_best(records: Sequence[Record], metric: str) -> Record | None:
-    """The finished run with the best value of a metric, among those on the data set of the latest finished run that has it."""
-    scores = {
-        record: score
-        for record in records
-        if record.is_finished and (score := summary(record).score(metric)) is not None
-    }
-    choose = min if is_low(metric) else max
-    return choose(comparable(list(scores)), key=lambda record: scores[record]) if scores else None
+def find_best(records: Sequence[Record], metric: str) -> Record:
+    """The finished run with the best value of a metric, among those on the data set of the latest that has it.
+
+    It is ranked by ``best/<metric>`` where it was monitored, else by its last value.
+
+    Raises:
+        RunNotFound: no finished run has the metric.
+    """
+    metrics = {record: summary(record).metrics for record in records}
+    scores = {record: found.get(f"best/{metric}", found.get(metric)) for record, found in metrics.items()}
+    rated = [record for record, score in scores.items() if record.is_finished and score is not None]
+    if not rated:
+        known = {name for found in metrics.values() for name in found}
+        raise RunNotFound(f"no finished run has a {metric!r}{suggest(metric, known)}")
+    return (min if is_low(metric) else max)(comparable(rated), key=lambda record: scores[record] or 0.0)

@@ -40,9 +40,10 @@ from src.errors import ConfigError, RunNotFound, UserError
 from src.files import replacing
 from src.paths import shown, user_path
 from src.records import trash
-from src.records.find import find, read_all
+from src.records.find import find, find_to_rebuild, read_all
 from src.records.record import Record
 from src.records.settings import data_of
+from src.records.summary import find_best, plain_record
 from src.records.sweep import SWEEP, Sweep, find_sweep
 from src.training.reproduce import Recipe, compare, describe
 from src.views import listing, scalars, showing
@@ -138,7 +139,7 @@ def _print(form: str | None, rows: Rows, say: Callable[[Console], None]) -> None
         print(json.dumps(rows, indent=2))
     elif form == "csv":
         text = io.StringIO()
-        names = list(dict.fromkeys(name for row in rows for name in row))
+        names = list(dict.fromkeys(name for row in rows for name in row)) or ["id"]
         writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -148,12 +149,8 @@ def _print(form: str | None, rows: Rows, say: Callable[[Console], None]) -> None
 
 
 def _print_runs(form: str | None, records: Sequence[Record]) -> None:
-    if form:
-        text = listing.as_json(records) if form == "json" else listing.as_csv(records)
-        print(text.rstrip("\n"))
-    else:
-        console = Console(highlight=False)
-        console.print(listing.as_table(records, console.width))
+    rows = [plain_record(record) for record in records] if form == "json" else listing.as_rows(records)
+    _print(form, rows, lambda console: console.print(listing.as_table(records, console.width)))
 
 
 def _say(text: str) -> Callable[[Console], None]:
@@ -176,15 +173,18 @@ def _ls(args: argparse.Namespace) -> None:
 
 def _print_leaderboard(args: argparse.Namespace) -> None:
     board = make_leaderboard(find_sweep(args.sweep))
-    if args.form:
-        print((board.as_json() if args.form == "json" else board.as_csv()).rstrip("\r\n"))
+    if args.form == "json":
+        print(board.as_json())
         return
-    console = Console(highlight=False)
-    console.print(board.as_table(console.width))
-    if board.importance:
-        console.print(f"importance for {board.metric}, {board.importance}", markup=False, soft_wrap=True)
-    if board.winner:
-        console.print(f"the best again:\n  {board.winner}", markup=False, soft_wrap=True)
+
+    def say(console: Console) -> None:
+        console.print(board.as_table(console.width))
+        if board.importance:
+            console.print(f"importance for {board.metric}, {board.importance}", markup=False, soft_wrap=True)
+        if board.winner:
+            console.print(f"the best again:\n  {board.winner}", markup=False, soft_wrap=True)
+
+    _print(args.form, [dict(zip(board.headings, board.cells(row), strict=True)) for row in board.rows], say)
 
 
 def _show(args: argparse.Namespace) -> None:
@@ -215,7 +215,7 @@ def _diff(args: argparse.Namespace) -> None:
 
 def _best(args: argparse.Namespace) -> None:
     chosen = _chosen(args)
-    record = listing.best(chosen, args.metric)
+    record = find_best(chosen, args.metric)
     _print_runs(args.form, [record])
     if args.form:
         return
@@ -336,21 +336,14 @@ def _free(items: Sequence[trash.Item]) -> list[trash.Item]:
 def _export(args: argparse.Namespace) -> None:
     records = _once(map(find, args.runs)) or _read()
     chosen = listing.choose(records, args.filter)
+    export = scalars.export_json if args.form == "json" else scalars.export
     if args.file is None:
-        if args.form == "json":
-            print(json.dumps([point._asdict() for point in scalars.points(chosen)], indent=2))
-        else:
-            scalars.export(chosen, sys.stdout)
+        export(chosen, sys.stdout)
         return
     try:
         with replacing(user_path(args.file)) as file:
             text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-            if args.form == "json":
-                points = [point._asdict() for point in scalars.points(chosen)]
-                json.dump(points, text)
-                count = len(points)
-            else:
-                count = scalars.export(chosen, text)
+            count = export(chosen, text)
             text.detach()
     except OSError as error:
         raise UserError(f"{args.file} cannot be written ({error.strerror}).") from None
@@ -385,7 +378,7 @@ def _sweep(word: str) -> Sweep | None:
 
 
 def _reproduce(args: argparse.Namespace) -> int:
-    recipe = Recipe(find(args.run))
+    recipe = Recipe(find_to_rebuild(args.run) if args.again else find(args.run))
     if not args.again:
         steps = {"id": recipe.id, "steps": recipe.steps(), "warnings": recipe.warnings()}
         flat = [{"id": recipe.id, "step": step} for step in recipe.steps()]

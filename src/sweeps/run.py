@@ -34,7 +34,7 @@ def check_search(plan: Plan) -> None:
         check_storage(reveal(plan.search["storage"], STORAGE))
 
 
-def begin(directory: Path, line: CommandLine, plan: Plan) -> Sweep:
+def begin_sweep(directory: Path, line: CommandLine, plan: Plan) -> Sweep:
     """Open the record of a sweep in a directory that is this process's own."""
     return Sweep.start(
         directory,

@@ -24,7 +24,7 @@ from src.numerics import flush_subnormals
 from src.tasks.classification import Classifier
 from src.tasks.losses import outputs_for
 from src.training.checkpoints import FOLDER, LAST, DurableCheckpointIO, load
-from src.training.recorder import Bookkeeper
+from src.training.recorder import RunRecorder
 from src.training.signals import StopOnSignal
 from src.training.unsupported import check_callback, check_checkpoint, check_network, check_optimizer
 
@@ -77,8 +77,8 @@ def fit(
         checkpoint: where to go on from; None begins.
 
     Returns:
-        ``metrics`` (the last epoch's and the test's), ``best`` (metric, value, epoch, checkpoint), ``samples_per_s``, and
-        of a pruned trial of a search ``pruned_in_epoch``.
+        What is in the record: ``metrics`` (the last epoch's and the test's), ``best`` (metric, value, epoch, checkpoint),
+        ``samples_per_s``, ``samples_by_threads``, and of a pruned trial of a search ``pruned_in_epoch``.
 
     Raises:
         UserError: the data is damaged, the loss is no number any more, or the disk is full.
@@ -112,13 +112,13 @@ def _fit(
         check_callback(type(callback), name)
         check_checkpoint(callback, name)
     callbacks = list(named.values())
-    books = Bookkeeper(directory)
+    recorder = RunRecorder(directory)
     saves = any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks)
     stop = StopOnSignal(str(directory / FOLDER / LAST) if saves else None)
     trainer = make_trainer(
         config,
         logger=loggers,
-        callbacks=[*callbacks, books, *extra, stop],
+        callbacks=[*callbacks, recorder, *extra, stop],
         max_epochs=config["trainer"]["max_epochs"],
         log_every_n_steps=max(1, round(_LOG_EVERY_STEPS / data.steps_per_execution)),
         limit_val_batches=1.0 if data.val_size else 0,
@@ -136,21 +136,18 @@ def _fit(
     threads = torch.get_num_threads()
     try:
         trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-        books.note(trainer)
-        best = books.best(trainer)
+        best = recorder.record(trainer)["best"]["checkpoint"]
         for callback in extra:
             if epoch := getattr(callback, "pruned_in_epoch", None):
-                return {**books.results(best), "pruned_in_epoch": epoch}
+                return recorder.record(trainer, pruned_in_epoch=epoch)
         for logger in loggers:
             logger.begin_test()
-        weights = best["checkpoint"] and str(directory / best["checkpoint"])
-        trainer.test(model, datamodule=data, ckpt_path=weights, verbose=False, weights_only=True)
-        books.note(trainer)
+        trainer.test(model, datamodule=data, ckpt_path=best and str(directory / best), verbose=False, weights_only=True)
+        return recorder.record(trainer)
     finally:
         torch.set_num_threads(threads)  # the last epoch may have used fewer
         for logger in loggers:
             logger.close()
-    return books.results(best)
 
 
 def make_classifier(config: Mapping[str, Any], data: TensorData) -> Classifier:

@@ -1,4 +1,4 @@
-"""Keeps a run's record up to date while the run trains."""
+"""The callback that transfers metrics from Lightning to the run's record."""
 
 import math
 import time
@@ -14,7 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from src.data.chunks import Chunk
 from src.records.record import Record
 
-_KEY = "books"
+_KEY = "recorder"
 
 
 def _logged(trainer: pl.Trainer) -> dict[str, float | None]:
@@ -23,12 +23,12 @@ def _logged(trainer: pl.Trainer) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
-class Bookkeeper(pl.Callback):
-    """Knows the run's metrics, its best checkpoint and its speed, and writes the first two while the run trains.
+class RunRecorder(pl.Callback):
+    """Writes a run's metrics, its best checkpoint and its speed to run.json while it trains; nothing else writes them.
 
-    It sees to it, too, that a checkpoint holds what Lightning leaves out and a resumed run needs: the epoch's metrics,
-    whether the training was to stop after that epoch, and how many samples it took how long to train on. So the speed of a
-    resumed run, like the record's ``duration_s``, covers all its sessions.
+    It also adds to checkpoints what Lightning leaves out and a resumed run needs: the epoch's metrics, whether the training
+    was to stop after that epoch, and how many samples it took how long to train on. So the speed of a resumed run, like the
+    record's ``duration_s``, covers all its sessions.
 
     Args:
         directory: the run's directory.
@@ -42,25 +42,27 @@ class Bookkeeper(pl.Callback):
         self._seconds, self._chunk_began = 0.0, 0.0
         self._samples: Counter[str] = Counter()  # by the number of threads
 
-    @property
-    def samples_per_s(self) -> float:
-        """Training samples a second over all ranks and all sessions of the run.
+    def record(self, trainer: pl.Trainer, **values: Any) -> dict[str, Any]:
+        """Write what has been logged, and further entries of the record; returns all that is written, on every rank."""
+        self.metrics |= _logged(trainer)
+        self._write(trainer, **values)
+        return self._results(trainer) | values
 
-        The time is that of the training steps, without validation and checkpoints. Steps that a killed session took after
-        its last checkpoint count neither with their samples nor with their time, since they are taken again.
-        """
-        return round(self._samples.total() / self._seconds, 1) if self._seconds else 0.0
+    def _write(self, trainer: pl.Trainer, **values: Any) -> None:
+        if trainer.is_global_zero:
+            Record.load(self.directory).update(**self._results(trainer), **values)
 
-    def results(self, best: dict[str, Any]) -> dict[str, Any]:
-        """What goes into the record at the end."""
+    def _results(self, trainer: pl.Trainer) -> dict[str, Any]:
         return {
             "metrics": self.metrics,
-            "best": best,
-            "samples_per_s": self.samples_per_s,
+            "best": self._best(trainer),
+            # Over all ranks and sessions, without validation and checkpoints. Steps that a killed session took after its
+            # last checkpoint count neither with their samples nor with their time, since they are taken again.
+            "samples_per_s": round(self._samples.total() / self._seconds, 1) if self._seconds else 0.0,
             "samples_by_threads": dict(self._samples),
         }
 
-    def best(self, trainer: pl.Trainer) -> dict[str, Any]:
+    def _best(self, trainer: pl.Trainer) -> dict[str, Any]:
         """The best checkpoint so far: value of the monitored metric, epoch, and path below the run's directory."""
         checkpoints = (c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
         callback = next((c for c in checkpoints if c.filename == "best"), None)
@@ -72,15 +74,6 @@ class Bookkeeper(pl.Callback):
         epoch = torch.load(path, map_location="meta", weights_only=True)["epoch"]
         checkpoint = str(path.relative_to(self.directory))
         return {"metric": callback.monitor, "value": value, "epoch": epoch, "checkpoint": checkpoint}
-
-    def note(self, trainer: pl.Trainer) -> None:
-        """Take over what has been logged, and write the record."""
-        self.metrics |= _logged(trainer)
-        self._write(trainer)
-
-    def _write(self, trainer: pl.Trainer) -> None:
-        if trainer.is_global_zero:
-            Record.load(self.directory).update(metrics=self.metrics, best=self.best(trainer))
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -98,13 +91,11 @@ class Bookkeeper(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take up what was known when the checkpoint was saved."""
+        """Restore what was known when the checkpoint was saved."""
         if trainer.state.fn == TrainerFn.FITTING:
-            books = checkpoint[_KEY]
-            self.metrics, self._stop_early = books["metrics"], books["should_stop"]
-            # Checkpoints of earlier versions lack these, or the threads.
-            samples, self._seconds = books.get("samples", 0), books.get("seconds", 0.0)
-            self._samples = Counter(samples if isinstance(samples, dict) else {str(torch.get_num_threads()): samples})
+            state = checkpoint[_KEY]
+            self.metrics, self._stop_early = state["metrics"], state["should_stop"]
+            self._samples, self._seconds = Counter(state["samples"]), state["seconds"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop a training that was cut off after it had decided to stop."""
@@ -126,9 +117,10 @@ class Bookkeeper(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write what the epoch before gave, once its checkpoints are saved; at most once a second."""
         if trainer.current_epoch and time.monotonic() - self._written > 1:
-            self.note(trainer)
+            self.metrics |= _logged(trainer)
+            self._write(trainer)
             self._written = time.monotonic()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Write how far the run came; what is half measured is left out, since the other ranks may not answer."""
+        """Write what was recorded last; metrics in progress are left out, since other ranks may not answer."""
         self._write(trainer)

@@ -169,14 +169,20 @@ def _clear(directory: Path) -> None:
         path.unlink()
 
 
-def run_worker(store: RankStore, callbacks_for: "Callable[[Path, dict[str, Any]], Sequence[pl.Callback]]") -> int:
+def run_worker(
+    store: RankStore,
+    configs: list[dict[str, Any]],
+    callbacks_for: "Callable[[Path, dict[str, Any]], Sequence[pl.Callback]]",
+) -> int:
     """Train as one of the ranks that torchrun or srun has started, on what rank 0 publishes; returns the exit status.
 
     Args:
         store: of all ranks.
+        configs: what the command line composes, checked here as rank 0 does; none where it resumes a run.
         callbacks_for: returns the callbacks to add, given the run's directory and configuration.
 
     Raises:
+        ConfigError: see ``check_machine``.
         UserError: rank 0 cannot be reached, or does not begin.
         Interrupted: this rank was told to stop.
     """
@@ -184,6 +190,7 @@ def run_worker(store: RankStore, callbacks_for: "Callable[[Path, dict[str, Any]]
     from src.launching.started_rank import StartedRank
     from src.training.fit import fit
 
+    check_machine(configs, store.ranks)
     store.register()
     message = store.wait_for_message()
     if "exit_status" in message:
@@ -221,7 +228,7 @@ def _carry_out(
 ) -> None:
     started = time.monotonic()
     try:
-        result = _train(record, checkpoint, callbacks, store)
+        _train(record, checkpoint, callbacks, store)
     except Interrupted:
         _close(record, "interrupted", started)
         raise
@@ -240,12 +247,12 @@ def _carry_out(
         print(f"error: {mask(cause)} (the traceback is in {shown(record.directory / LOG_NAME)})", file=sys.stderr)
         _close(record, "failed", started, error=cause, error_type=type(error).__name__)
     else:
-        _close(record, "done", started, **result)
+        _close(record, "done", started)
 
 
 def _train(
     record: Record, checkpoint: Path | None, callbacks: "Sequence[pl.Callback]", store: RankStore | None
-) -> dict[str, Any]:
+) -> None:
     from src.launching.hardware import choose, visible_gpus
     from src.launching.launchers import launcher_for
     from src.training.fit import fit
@@ -258,7 +265,7 @@ def _train(
         hardware, store, config["trainer"]["max_minutes"], in_sweep=record.values["sweep"] is not None
     )
     with gpus_of_a_job(record.directory.parent, visible_gpus(hardware), hardware.devices):
-        return launcher.launch(partial(fit, extra=callbacks, checkpoint=start), config, directory)
+        launcher.launch(partial(fit, extra=callbacks, checkpoint=start), config, directory)
 
 
 def _close(record: Record, status: str, started: float, **values: Any) -> None:

@@ -1,7 +1,5 @@
 """The jobs of a sweep by what they reached: only what differs, seeds folded into one row, and what mattered."""
 
-import csv
-import io
 import json
 import math
 import statistics
@@ -115,14 +113,6 @@ class Leaderboard:
         rows = [{**vars(row), "mean": row.mean if row.values else None} for row in self.rows]
         importance = self.importance and asdict(self.importance)
         return json.dumps({**vars(self), "rows": rows, "importance": importance}, indent=2)
-
-    def as_csv(self) -> str:
-        """For spreadsheets."""
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(self.headings)
-        writer.writerows(self.cells(row) for row in self.rows)
-        return text.getvalue()
 
 
 def make_leaderboard(sweep: Sweep) -> Leaderboard:

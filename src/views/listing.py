@@ -1,19 +1,16 @@
 """``ls`` and ``best``: runs in a table."""
 
-import csv
-import io
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
 
-from src.errors import ConfigError, RunNotFound, suggest
+from src.errors import ConfigError, suggest
 from src.records.filters import Filter, values_of
 from src.records.record import Record
 from src.records.settings import as_word
-from src.records.summary import as_plain, differing, find_best, is_low, metric_names, summary
+from src.records.summary import differing, is_low, metric_names, summary
 from src.views.table import make_table, metric_columns
 
 
@@ -46,18 +43,6 @@ def order(records: Sequence[Record], by: str | None) -> list[Record]:
     return sorted(having, key=key, reverse=numbers and not low) + lacking
 
 
-def best(records: Sequence[Record], metric: str) -> Record:
-    """The run that ``find_best`` finds.
-
-    Raises:
-        RunNotFound: no finished run has the metric.
-    """
-    if found := find_best(records, metric):
-        return found
-    known = metric_names(map(summary, records))
-    raise RunNotFound(f"no finished run has a {metric!r}{suggest(metric, known)}")
-
-
 def as_table(records: Sequence[Record], width: int) -> Table:
     """For a terminal of so many characters."""
     runs = [summary(record) for record in records]
@@ -73,28 +58,19 @@ def as_table(records: Sequence[Record], width: int) -> Table:
     return make_table("", columns, differing(records), width)
 
 
-def as_json(records: Sequence[Record]) -> str:
-    """The whole records, each as ``as_plain`` gives it."""
-    return json.dumps([as_plain(record) for record in records], indent=2)
-
-
-def as_csv(records: Sequence[Record]) -> str:
-    """A line each, with every setting that differs; numbers in full."""
+def as_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """A row each, with every metric and every setting that differs; numbers in full."""
     runs, varied = [summary(record) for record in records], differing(records)
     names = metric_names(runs)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "name", "tags", "status", *names, *varied, "started", "duration_s"])
-    for number, run in enumerate(runs):
-        writer.writerow(
-            [
-                *(run.id, run.name, " ".join(run.tags), run.status),
-                *(run.metrics.get(name) for name in names),
-                *(values[number] for values in varied.values()),
-                *(run.started, run.duration),
-            ]
-        )
-    return text.getvalue()
+    return [
+        {
+            **{"id": run.id, "name": run.name, "tags": " ".join(run.tags), "status": run.status},
+            **{name: run.metrics.get(name) for name in names},
+            **{name: values[number] for name, values in varied.items()},
+            **{"started": run.started, "duration_s": run.duration},
+        }
+        for number, run in enumerate(runs)
+    ]
 
 
 def length(seconds: float | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from src.records.find import labels
 from src.records.record import Record
 from src.records.settings import as_word, data_of, settings_of
-from src.records.summary import Summary, differing, metric_names, summary
+from src.records.summary import Summary, differing, environment_of, metric_names, summary
 from src.records.sweep import Sweep
 from src.views.leaderboard import make_leaderboard
 from src.views.listing import length
@@ -72,8 +72,6 @@ def make_report(records: Sequence[Record], sweep: Sweep | None = None) -> str:
 
 
 def _in_full(record: Record, run: Summary) -> dict[str, Any]:
-    environment = {**record.values["environment"], **record.values["environment"].get("packages", {})}
-    environment.pop("packages", None)
     return {
         "id": run.id,
         "title": run.title,
@@ -89,7 +87,7 @@ def _in_full(record: Record, run: Summary) -> dict[str, Any]:
             **run.best_line,
         },
         "settings": {name: as_word(value) for name, value in settings_of(record).items()},
-        "environment": {name: as_word(value) for name, value in environment.items()},
+        "environment": {name: as_word(value) for name, value in environment_of(record).items()},
         "results": _results(record.directory),
     }
 

@@ -1,6 +1,7 @@
 """Curves, read from a run's event files; rewound where a run was resumed."""
 
 import csv
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -66,6 +67,13 @@ def export(records: Sequence[Record], file: TextIO) -> int:
         writer.writerow(point)
         count += 1
     return count
+
+
+def export_json(records: Sequence[Record], file: TextIO) -> int:
+    """Write them as a JSON list of objects, and return how many there are."""
+    found = [point._asdict() for point in points(records)]
+    file.write(json.dumps(found, indent=2) + "\n")
+    return len(found)
 
 
 def plot(values: list[float], width: int = 60, ascii_only: bool = False) -> str:

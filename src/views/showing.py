@@ -17,14 +17,10 @@ from src.records.find import labels
 from src.records.git import PATCH
 from src.records.record import Record
 from src.records.settings import as_word, settings_of
-from src.records.summary import as_plain as record_as_plain
-from src.records.summary import summary
+from src.records.summary import environment_of, plain_record, summary
 from src.views.listing import length
 from src.views.scalars import curves, plot
 from src.views.table import STATUS_STYLE
-
-# What of the environment is a person's business rather than a process's.
-_NOT_SHOWN = ("pid", "pid_started", "pid_namespace", "requirements_sha256")
 
 
 def show(record: Record, console: Console) -> None:
@@ -53,8 +49,7 @@ def show(record: Record, console: Console) -> None:
     _print_section(console, "metrics", {name: _figure(value) for name, value in run.metrics.items()} | run.best_line)
     _print_curves(console, record.directory)
     _print_section(console, "settings", {name: as_word(value) for name, value in settings_of(record).items()})
-    environment = {name: value for name, value in record.values["environment"].items() if name not in _NOT_SHOWN}
-    _print_section(console, "environment", {name: _plain(value) for name, value in environment.items()})
+    _print_section(console, "environment", environment_of(record))
     files = {str(path.relative_to(record.directory)): size(path.stat().st_size) for path in _files(record.directory)}
     _print_section(console, "files", files)
 
@@ -64,7 +59,7 @@ def as_plain(record: Record) -> dict[str, Any]:
     last = {tag: points[-1].value for tag, points in curves(record.directory).items() if points}
     finite = {tag: value if math.isfinite(value) else None for tag, value in last.items()}
     files = [str(path.relative_to(record.directory)) for path in _files(record.directory)]
-    return {**record_as_plain(record), "files": files, "curves": finite}
+    return {**plain_record(record), "files": files, "curves": finite}
 
 
 def as_rows(record: Record) -> list[tuple[str, Any]]:
@@ -78,7 +73,7 @@ def as_rows(record: Record) -> list[tuple[str, Any]]:
         else:
             rows.append((name, json.dumps(value) if isinstance(value, list | Mapping) else value))
 
-    add("", record_as_plain(record))
+    add("", plain_record(record))
     return rows
 
 
@@ -119,10 +114,6 @@ def size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
-def _plain(value: Any) -> str:
-    return ", ".join(f"{name} {one}" for name, one in value.items()) if isinstance(value, dict) else as_word(value)
-
-
 def _figure(value: float | None) -> str:
     return "NaN or Inf" if value is None else f"{value:.6g}"
 
@@ -134,7 +125,7 @@ def differences(one: Record, other: Record) -> dict[str, Any]:
         "runs": [one_label, other_label],
         "settings": _apart(settings_of(one), settings_of(other)),
         "metrics": _apart(summary(one).metrics, summary(other).metrics),
-        "environment": _apart(_environment(one), _environment(other)),
+        "environment": _apart(environment_of(one), environment_of(other)),
         "code": {
             **_apart(_code(one), _code(other)),
             "patch": list(difflib.unified_diff(_patch(one), _patch(other), one_label, other_label, lineterm="")),
@@ -145,11 +136,6 @@ def differences(one: Record, other: Record) -> dict[str, Any]:
 def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, list[Any]]:
     names = dict.fromkeys([*one, *other])
     return {name: [one.get(name), other.get(name)] for name in names if one.get(name) != other.get(name)}
-
-
-def _environment(record: Record) -> dict[str, Any]:
-    plain = {name: value for name, value in record.values["environment"].items() if name not in _NOT_SHOWN}
-    return {**plain, **plain.pop("packages", {})}
 
 
 def _code(record: Record) -> dict[str, Any]:
@@ -167,20 +153,11 @@ def print_differences(found: Mapping[str, Any], console: Console) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("", *found["runs"], ""):
         table.add_column(heading, overflow="fold")
-    count = 0
-    for part in ("settings", "metrics", "environment", "code"):
-        for name, values in found[part].items():
-            if name == "patch":
-                continue
-            one, other = values
-            numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-            change = f"{other - one:+.4g}" if numbers else ""
-            table.add_row(Text(name), *(Text(_cell(value)) for value in values), change)
-            count += 1
-    if count:
-        console.print(table)
-    else:
-        console.print("no difference in settings, metrics, environment or commit")
+    for row in (rows := difference_rows(found)):
+        _, name, one, other = row.values()
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other))
+        table.add_row(Text(name), Text(_cell(one)), Text(_cell(other)), f"{other - one:+.4g}" if numbers else "")
+    console.print(table if rows else "no difference in settings, metrics, environment or commit")
     if found["code"]["patch"]:
         console.print("the uncommitted changes of the code:")
         for line in found["code"]["patch"]:
@@ -195,10 +172,9 @@ def _cell(value: Any) -> str:
 
 def difference_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What ``differences`` gave, a row for each value; the patch is left out."""
-    parts = ("settings", "metrics", "environment", "code")
     return [
         {"part": part, "name": name, **dict(zip(found["runs"], values, strict=True))}
-        for part in parts
+        for part in ("settings", "metrics", "environment", "code")
         for name, values in found[part].items()
         if name != "patch"
     ]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from src.records.settings import short_names
 from src.records.summary import Summary, metric_names
 
 STATUS_STYLE = {"done": "green", "failed": "red", "interrupted": "yellow", "running": "cyan", "pruned": "dim"}
@@ -42,8 +43,7 @@ def make_table(
         settings: the same of settings that differ, by their dotted names, the values as on the command line.
         width: of the terminal.
     """
-    last = [key.rpartition(".")[2] for key in settings]
-    names = {key: word if last.count(word) == 1 else key for key, word in zip(settings, last, strict=True)}
+    names = dict(zip(settings, short_names(settings), strict=True))
     told = {heading: list(cells) for heading, cells in columns.items() if any(cells)}
     apart = told | {names[key]: [brief(cell) for cell in cells] for key, cells in settings.items()}
     needed = sum(max(map(len, [heading, *cells])) + _GAP for heading, cells in apart.items()) - _GAP
