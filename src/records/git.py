@@ -214,3 +214,11 @@ def _head(root: Path) -> str | None:
         return next((words[0] for words in packed if words[1:] == [ref]), None)
     except (OSError, ValueError):
         return None
+
+
+def store_patch(code: dict[str, Any] | None, directory: Path) -> dict[str, Any] | None:
+    """Write the patch that ``git`` has returned to a file of a run or sweep; returns the entry that refers to it."""
+    if not code or code["patch"] is None:
+        return code
+    (directory / PATCH).write_bytes(code["patch"])
+    return {**code, "patch": PATCH}

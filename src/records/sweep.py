@@ -13,7 +13,7 @@ from src.files import write
 from src.masking import conceal, masked, reveal
 from src.paths import SWEEPS
 from src.records.find import at_home
-from src.records.git import PATCH
+from src.records.git import store_patch
 from src.records.record import RECORD, Record
 
 SWEEP = "sweep.json"
@@ -56,9 +56,7 @@ class Sweep:
         git: dict[str, Any] | None,
     ) -> "Sweep":
         """Open the record of a sweep that begins now."""
-        if git and (patch := git["patch"]) is not None:
-            (directory / PATCH).write_bytes(patch)
-            git = {**git, "patch": PATCH}
+        git = store_patch(git, directory)
         values = {
             "id": directory.name,
             "command": shlex.join(["python", "-m", "src.train", *flags, *overrides]),

@@ -22,7 +22,7 @@ from src.launching.store import RankStore
 from src.masking import mask, moved
 from src.paths import shown
 from src.records.environment import environment
-from src.records.git import PATCH
+from src.records.git import store_patch
 from src.records.lock import owned
 from src.records.record import RECORD, Record
 
@@ -94,9 +94,7 @@ def begin(
     """
     with owned(directory):
         log_to(directory)
-        if code and (patch := code["patch"]) is not None:
-            (directory / PATCH).write_bytes(patch)
-            code = {**code, "patch": PATCH}
+        code = store_patch(code, directory)
         record = Record.start(
             directory,
             sweep=sweep,
