@@ -23,7 +23,7 @@ from src.config.command_line import parse
 from src.config.compose import preflight
 from src.config.targets import build
 from src.data.mnist import MNIST
-from src.training.fit import make_classifier
+from src.training.build import make_task
 
 CHOICES = (
     "optimizer=adam",
@@ -47,7 +47,7 @@ def by_hand(epochs: int, choice: str) -> list[float]:
     """Seconds of each epoch of the plain loop; with torch as people have it, since here it is imported before ``src``."""
     [config] = preflight(parse(["experiment=article", "trainer=cpu", f"trainer.max_epochs={epochs}", choice]))
     images, digits = scaled(datasets.MNIST(DATA, train=True))
-    model = make_classifier(config, MNIST(dir=str(DATA)))
+    model = make_task(config, MNIST(dir=str(DATA)))
     net, loss, batch_size = model.net, model.loss, config["data"]["batch_size"]
     optimizer = build(config["optimizer"], "optimizer", net.parameters())
     steps = -(-len(digits) // batch_size)

@@ -28,18 +28,19 @@ from src.callbacks.progress import Progress
 from src.config.command_line import parse
 from src.config.compose import preflight
 from src.data.chunks import ChunkLoader
+from src.data.normalize import Normalize
 from src.fast.backprop import Backprop
+from src.fast.classification import ChunkedClassifier
 from src.fast.steps import Steps
 from src.records.record import Record
-from src.tasks.classification import Classifier
 from src.training.fit import fit
 from src.training.recorder import RunRecorder
 
 # Name, owner, method; a name that begins with another's lies within it.
 PARTS: list[tuple[str, type, str]] = [
     ("fetching chunks", ChunkLoader, "_chunk"),
-    ("steps", Classifier, "training_step"),
-    ("steps, conversion from bytes", Classifier, "preprocess"),
+    ("normalisation", Normalize, "forward"),
+    ("steps", ChunkedClassifier, "training_step"),
     ("steps, written-out gradients", Backprop, "__call__"),
     ("steps, autograd's backward", Steps, "_backward"),
     ("steps, optimizer and schedule", Steps, "_step"),

@@ -38,13 +38,13 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     records = [record for name in args.names for record in runs_of(name)]
-    models = [trained(record)[0] for record in records]
-    times: list[dict[int, list[float]]] = [{size: [] for size in BATCHES} for _ in models]
+    networks = [trained(record)[0].classifier.net for record in records]
+    times: list[dict[int, list[float]]] = [{size: [] for size in BATCHES} for _ in networks]
     for _ in range(args.rounds):
-        for model, mine in zip(models, times, strict=True):
+        for net, mine in zip(networks, times, strict=True):
             for size in BATCHES:
-                mine[size].append(milliseconds(model.net, torch.rand(size, 28, 28)))
-    rows = [row(record, model.net, mine) for record, model, mine in zip(records, models, times, strict=True)]
+                mine[size].append(milliseconds(net, torch.rand(size, 28, 28)))
+    rows = [row(record, net, mine) for record, net, mine in zip(records, networks, times, strict=True)]
     if args.json:
         print(json.dumps(rows, indent=2))
         return

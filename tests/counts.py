@@ -17,7 +17,7 @@ from src.config.targets import build
 from src.data.mnist import MNIST
 from src.launching.hardware import choose
 from src.launching.local_processes import LocalProcesses
-from src.training.fit import make_classifier, make_trainer
+from src.training.build import make_task, make_trainer
 
 
 def count(config: dict[str, Any], directory: str) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def count(config: dict[str, Any], directory: str) -> dict[str, Any]:
     MNIST.load = cut  # type: ignore[method-assign]
     torch.manual_seed(0)
     data = build(config["data"], "data", seed=0)
-    model = make_classifier(config, data)
+    model = make_task(config, data)
     counted = []
 
     class Count(pl.Callback):

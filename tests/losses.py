@@ -1,10 +1,11 @@
 """Loss of every optimizer step of a training, as JSON; run as a program, since a process that starts ranks computes nothing.
 
-python -m tests.losses <directory> <override> ...
+python -m tests.losses <directory> [--plain] <override> ...    --plain: in Lightning's own loop
 """
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from src.training.fit import fit
 class Losses(pl.Callback):
     """Keeps train/loss of each chunk; with one step in a chunk, of each step."""
 
-    def __init__(self) -> None:
+    def __init__(self, accepts_chunks: bool = True) -> None:
+        self.accepts_chunks = accepts_chunks
         self.values: list[float] = []
 
     def on_train_batch_end(
@@ -30,13 +32,14 @@ class Losses(pl.Callback):
         self.values.append(outputs["train/loss"])
 
 
-def fit_with_losses(config: dict[str, Any], directory: str) -> dict[str, Any]:
-    losses = Losses()
+def fit_with_losses(config: dict[str, Any], directory: str, accepts_chunks: bool = True) -> dict[str, Any]:
+    losses = Losses(accepts_chunks)
     return {**fit(config, directory, [losses]), "losses": losses.values}
 
 
 if __name__ == "__main__":
-    directory = Path(sys.argv[1])
-    [config] = preflight(parse(sys.argv[2:]))
+    directory, words = Path(sys.argv[1]), sys.argv[2:]
+    train = partial(fit_with_losses, accepts_chunks="--plain" not in words)
+    [config] = preflight(parse([word for word in words if word != "--plain"]))
     Record.start(directory, sweep=None, config=config, overrides=[], command="", git=None, environment={})
-    print("\n" + json.dumps(LocalProcesses(choose(config["trainer"])).launch(fit_with_losses, config, str(directory))))
+    print("\n" + json.dumps(LocalProcesses(choose(config["trainer"])).launch(train, config, str(directory))))

@@ -39,12 +39,12 @@ import psutil
 import src.train
 import src.training.fit  # before anything is forked
 from src.errors import Interrupted
+from src.fast.classification import ChunkedClassifier
 from src.launching.stop import raise_on_stop
 from src.loggers.tensorboard import TensorBoard
 from src.paths import ROOT
 from src.records.environment import _cpu
 from src.records.record import Record
-from src.tasks.classification import Classifier
 from src.training.checkpoints import DurableCheckpointIO, load, newest
 from tests.outcome import differences, outcome
 
@@ -426,17 +426,17 @@ def close_output(soak: Soak, tally: Tally, times: int) -> None:
 
 def raise_in_rank(soak: Soak, tally: Tally, times: int) -> None:
     """One of two ranks raises."""
-    train = Classifier.training_step
+    train = ChunkedClassifier.training_step
 
     def trap(rank: int, chunk: int) -> None:
-        def training_step(self: Classifier, *args: Any) -> Any:
+        def training_step(self: ChunkedClassifier, *args: Any) -> Any:
             nonlocal chunk
             chunk -= 1
             if os.environ["RANK"] == str(rank) and chunk < 0:
                 raise RuntimeError("the trap")
             return train(self, *args)
 
-        Classifier.training_step = training_step  # type: ignore[method-assign]
+        ChunkedClassifier.training_step = training_step  # type: ignore[method-assign]
 
     for _ in range(times):
         name, rank = soak.name(), soak.chance.randrange(2)

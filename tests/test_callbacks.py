@@ -22,7 +22,7 @@ from torchvision.utils import make_grid
 
 from src.data.mnist import MNIST
 from src.paths import ROOT
-from src.tasks.classification import Classifier
+from src.training.weights import load_model
 from tests.conftest import SMALL, Command
 
 
@@ -32,7 +32,7 @@ def test_results_are_those_of_the_kept_weights(train_here: Command):
     data = MNIST()
     data.setup("test")
     images, labels = data.test_set
-    model = Classifier.load_from_checkpoint(directory / "checkpoints/best.ckpt").eval()
+    model = load_model(directory / "checkpoints/best.ckpt")
     with torch.no_grad():  # in the same batches, since sums over others may round differently
         chances = torch.cat([model(chunk.inputs) for chunk in data.test_dataloader()]).softmax(1)
     said = chances.argmax(1)

@@ -20,11 +20,13 @@ from src.data.augment import Augmentation
 from src.data.mnist import KMNIST, MNIST, QMNIST, FashionMNIST
 from src.data.points import Points
 from src.errors import ConfigError, DataError
+from src.models.mlp import MLP
 from src.optim.optimizers import Muon, orthogonalised
 from src.paths import CONF
 from src.tasks.classification import Classifier
 from src.tasks.losses import binary_cross_entropy, make_loss, outputs_for, predicted, squared_error
 from src.training.fit import check_targets
+from src.training.weights import load_model
 from tests.conftest import Command
 from tests.idx import small_images
 from tests.losses import Losses
@@ -203,9 +205,9 @@ def test_one_step_of_the_articles_second_example_follows_the_chain_rule():
     data.setup("fit")
     x, y = (tensor.numpy().astype(np.float64) for tensor in data.train_set)
     torch.manual_seed(0)
-    net = {"_target_": "src.models.mlp.MLP", "input_shape": [2], "outputs": 1, "hidden": [1], "activation": "sigmoid"}
-    model = Classifier(net=net, loss="binary_cross_entropy").double()
-    first, second = model.net.layers[0], model.net.layers[2]
+    net = MLP(input_shape=[2], outputs=1, hidden=[1], activation="sigmoid")
+    model = Classifier(net=net, classes=2, loss="binary_cross_entropy").double()
+    first, second = net.layers[0], net.layers[2]
     w1, b1 = first.weight.detach().numpy().copy(), first.bias.detach().numpy().copy()
     w2, b2 = second.weight.detach().numpy().copy(), second.bias.detach().numpy().copy()
 
@@ -344,7 +346,7 @@ def test_ema_validates_saves_and_tests_the_average_taken_after_every_step(fit_he
     assert follow.average is not None
     for value, expected in zip(saved.values(), follow.average, strict=True):
         assert torch.allclose(value, expected, atol=1e-6)
-    model = Classifier.load_from_checkpoint(result["directory"] / "checkpoints" / "last.ckpt").eval()
+    model = load_model(result["directory"] / "checkpoints" / "last.ckpt")
     data = MNIST(val_size=500, train_size=512)
     data.setup("fit")
     data.setup("test")

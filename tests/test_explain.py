@@ -15,11 +15,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from src.analysis.attribution import attribute, chosen
 from src.callbacks.after_test import Outcome
+from src.data.normalize import Normalize
 from src.errors import UserError
 from src.explain import main
+from src.models.mlp import MLP
 from src.paths import ROOT
 from src.records.record import Record
 from src.tasks.classification import Classifier
+from src.tasks.pipeline import Pipeline
 from src.views.scalars import curves
 from tests.conftest import SMALL, Command, MakeRun
 
@@ -48,10 +51,11 @@ def images(directory: Path) -> set[str]:
     return {tag for tag in events.Tags()["images"] if tag.startswith("explain/")}
 
 
-def model(activation: str = "relu", outputs: int = 10) -> Classifier:
+def model(activation: str = "relu", outputs: int = 10) -> Pipeline:
     torch.manual_seed(0)
     shape = {"input_shape": [28, 28], "outputs": outputs, "hidden": [32, 16], "activation": activation}
-    return Classifier(net={"_target_": "src.models.mlp.MLP", **shape}, mean=127.5, std=127.5).eval()
+    loss = "binary_cross_entropy" if outputs == 1 else "cross_entropy"
+    return Pipeline(Normalize(127.5, 127.5), Classifier(net=MLP(**shape), classes=max(2, outputs), loss=loss)).eval()
 
 
 def pictures(count: int) -> torch.Tensor:

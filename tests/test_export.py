@@ -23,6 +23,7 @@ from src.analysis.export.programs import Predictor
 from src.config.command_line import parse
 from src.config.compose import preflight
 from src.data.mnist import MNIST
+from src.data.normalize import Normalize
 from src.data.points import Points
 from src.export import main
 from src.models.mlp import ACTIVATIONS, MLP, NORMS
@@ -34,7 +35,9 @@ from src.records.summary import summary
 from src.runs.__main__ import main as runs
 from src.tasks.classification import Classifier
 from src.tasks.losses import probabilities
+from src.tasks.pipeline import Pipeline
 from src.training.fit import fit
+from src.training.weights import load_model
 from tests.conftest import SMALL
 
 # Forgetting and normalising while it trains, and averaging: all that must be settled in what is exported.
@@ -114,7 +117,7 @@ def test_onnx_answers_as_the_checkpoint_does_and_is_noted_in_the_record(
     assert "all 10,000 test samples in batches of 1, 7 and 2,000: the checkpoint's classes" in said.out.splitlines()[1]
     assert len(said.out.splitlines()) == 2
 
-    model = Classifier.load_from_checkpoint(digits.directory / "checkpoints" / "best.ckpt").eval()
+    model = load_model(digits.directory / "checkpoints" / "best.ckpt")
     images, labels = mnist.test_set
     with torch.inference_mode():
         expected = probabilities(model(images)).numpy()
@@ -208,7 +211,7 @@ def test_pt2_runs_in_torch_alone(digits: Record, mnist: MNIST, tmp_path: Path):
     )
     done = subprocess.run([sys.executable, "-I", "-c", alone], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    model = Classifier.load_from_checkpoint(digits.directory / "checkpoints" / "last.ckpt").eval()
+    model = load_model(digits.directory / "checkpoints" / "last.ckpt")
     with torch.inference_mode():
         expected = probabilities(model(images))
     for found in torch.load(tmp_path / "found.pt"):
@@ -279,7 +282,7 @@ def test_int8_is_smaller_and_says_what_it_costs(
 
 
 def test_int8_takes_the_setting_that_is_best_on_the_held_out_samples_and_never_sees_the_test(digits: Record):
-    predictor = Predictor(Classifier.load_from_checkpoint(digits.directory / "checkpoints" / "best.ckpt").eval())
+    predictor = Predictor(load_model(digits.directory / "checkpoints" / "best.ckpt"))
     data = MNIST(val_size=500)
     data.setup("test")
     images, labels = data.test_set
@@ -304,18 +307,10 @@ FEW = [("relu", None), ("sigmoid", "batch"), ("tanh", "layer"), ("gelu", "batch"
 def _exports_well(activation: str, norm: str | None, form: str) -> None:
     data = Points(val_size=0)
     data.setup("test")
-    net = {
-        "_target_": "src.models.mlp.MLP",
-        "input_shape": [2],
-        "outputs": 2,
-        "hidden": [8, 6],
-        "activation": activation,
-        "norm": norm,
-        "dropout": 0.5,
-    }
-    classifier = Classifier(net=net, mean=0.5, std=2.0)
-    classifier.net(torch.randn(64, 2) * 3 + 1)  # gives batch norm averages of its own
-    found = in_float(form, Predictor(classifier), data, {}).checks
+    net = MLP(input_shape=[2], outputs=2, hidden=[8, 6], activation=activation, norm=norm, dropout=0.5)
+    net(torch.randn(64, 2) * 3 + 1)  # gives batch norm averages of its own
+    predictor = Predictor(Pipeline(Normalize(0.5, 2.0), Classifier(net=net, classes=2)))
+    found = in_float(form, predictor, data, {}).checks
     assert found["differ"] == 0
     assert found["largest"] < 1e-5
 

@@ -13,14 +13,13 @@ import torch
 from torch import nn
 from torch.optim import SGD, Optimizer
 
+from src.data.normalize import Normalize
 from src.errors import UserError
 from src.models.mlp import MLP
 from src.optim import schedules
 from src.optim.optimizers import Muon
 from src.paths import ROOT
-from src.tasks.classification import Classifier
-
-NET = {"_target_": "src.models.mlp.MLP", "input_shape": [28, 28], "outputs": 10, "hidden": [128, 64]}
+from src.training.weights import load_model
 
 
 def test_the_default_network_is_784_128_64_10_with_109386_parameters():
@@ -42,10 +41,10 @@ def test_widths_of_any_number(hidden: list[int]):
 
 
 def test_raw_grey_values_reach_the_network_as_minus_one_to_one_and_the_callers_tensor_is_left_alone():
-    model = Classifier(net=NET, mean=127.5, std=127.5)
-    assert model.preprocess(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
+    normalize = Normalize(127.5, 127.5)
+    assert normalize(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
     mine = torch.tensor([0.0, 255.0])
-    model.preprocess(mine)
+    assert normalize.inverse(normalize(mine)).tolist() == [0.0, 255.0]
     assert mine.tolist() == [0.0, 255.0]
 
 
@@ -158,8 +157,8 @@ def test_warm_up_rises_linearly_to_the_full_rate(schedule: str):
 
 def test_an_address_or_a_missing_file_is_no_checkpoint():
     for path in ("https://example.org/x.ckpt", "/nowhere/x.ckpt"):
-        with pytest.raises(FileNotFoundError, match="not a checkpoint"):
-            Classifier.load_from_checkpoint(path)
+        with pytest.raises(UserError, match="no such checkpoint"):
+            load_model(path)
 
 
 class Answer(nn.Module):

@@ -27,8 +27,8 @@ from src.errors import DataError
 from src.paths import ROOT
 from src.predict import main
 from src.records.record import Record
-from src.tasks.classification import Classifier
 from src.training.fit import fit
+from src.training.weights import load_model
 from tests.idx import small_images
 
 COUNT = 200
@@ -67,7 +67,7 @@ def digits() -> Tensor:
 @pytest.fixture(scope="module")
 def expected(run: Path, digits: Tensor) -> list[str]:
     """What the run's model says of the test set itself."""
-    model = Classifier.load_from_checkpoint(run / "checkpoints" / "best.ckpt").eval()
+    model = load_model(run / "checkpoints" / "best.ckpt")
     with torch.inference_mode():
         return [str(number) for number in model(digits).argmax(1).tolist()]
 
@@ -214,7 +214,7 @@ def test_json_holds_all_probabilities_and_csv_the_two_likeliest(run: Path, digit
 
 def test_last_weights_are_those_of_the_last_checkpoint(run: Path, digits: Tensor, says: Says, tmp_path: Path):
     picture(digits[0]).save(tmp_path / "0.png")
-    model = Classifier.load_from_checkpoint(run / "checkpoints" / "last.ckpt").eval()
+    model = load_model(run / "checkpoints" / "last.ckpt")
     wanted = torch.softmax(model(digits[:1]), 1)[0].tolist()
     [row] = json.loads(says(run, "checkpoint=last", tmp_path / "0.png", "--json")[1])
     assert [*row["probabilities"].values()] == pytest.approx(wanted, abs=1e-6)

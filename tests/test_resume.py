@@ -27,6 +27,8 @@ SHORT = [
 class Cut(pl.Callback):
     """Ends a training after so many chunks: told to stop (which saves), or by an error (which saves nothing)."""
 
+    accepts_chunks = True
+
     def __init__(self, chunks: int, how: str) -> None:
         self.chunks, self.how = chunks, how
 

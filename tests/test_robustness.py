@@ -14,10 +14,14 @@ from torch.nn import functional as F
 import src.evaluate
 from src.analysis import corruptions, evaluation
 from src.data.mnist import MNIST
+from src.data.normalize import Normalize
 from src.errors import ConfigError, Interrupted, UserError
+from src.models.mlp import MLP
 from src.records.record import Record
 from src.tasks.attacks import fgsm, input_gradient, pgd
 from src.tasks.classification import Classifier
+from src.tasks.pipeline import Pipeline
+from src.training.weights import load_model
 from tests.conftest import SMALL, Command
 from tests.outcome import differences, outcome
 from tests.test_resume import Cut
@@ -35,10 +39,10 @@ def images() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.fixture(scope="module", params=["cross_entropy", "squared_error"])
-def model(request: pytest.FixtureRequest) -> Classifier:
+def model(request: pytest.FixtureRequest) -> Pipeline:
     torch.manual_seed(0)
-    net = {"_target_": "src.models.mlp.MLP", "input_shape": [28, 28], "outputs": 10, "hidden": [16]}
-    return Classifier(net=net, loss=request.param, mean=127.5, std=127.5).eval()
+    net = MLP(input_shape=(28, 28), outputs=10, hidden=[16])
+    return Pipeline(Normalize(127.5, 127.5), Classifier(net=net, classes=10, loss=request.param)).eval()
 
 
 def random(images: torch.Tensor) -> torch.Tensor:
@@ -64,10 +68,10 @@ def test_an_attack_stays_within_epsilon_and_the_range_and_raises_the_loss(model,
 
 def test_the_gradient_is_that_of_the_loss_written_out(images):
     torch.manual_seed(0)
-    net = {"_target_": "src.models.mlp.MLP", "input_shape": [28, 28], "outputs": 10, "hidden": []}
-    linear = Classifier(net=net, mean=100.0, std=50.0).eval()
+    net = MLP(input_shape=(28, 28), outputs=10, hidden=[])
+    linear = Pipeline(Normalize(100.0, 50.0), Classifier(net=net, classes=10)).eval()
     inputs, labels = images[0].float(), images[1]
-    weight = linear.net.get_parameter("layers.0.weight").detach()
+    weight = net.get_parameter("layers.0.weight").detach()
     with torch.no_grad():
         outputs = linear(inputs).softmax(1) - F.one_hot(labels, 10)
     expected = (outputs @ weight / 50).view_as(inputs)
@@ -135,7 +139,7 @@ def test_trained_against_an_attack_a_network_bears_it_better(fit_here: Fit, imag
     bears = {}
     for choice in ("default", "adversarial"):
         done = fit_here(*words, f"callbacks={choice}", small=False)
-        trained = Classifier.load_from_checkpoint(done["directory"] / "checkpoints/last.ckpt").eval()
+        trained = load_model(done["directory"] / "checkpoints/last.ckpt")
         changed = pgd(trained, inputs, labels, 0.1, steps=10, step_size=0.025, random=random(inputs))
         with torch.no_grad():
             bears[choice] = float((trained(changed).argmax(1) == labels).float().mean())
@@ -161,18 +165,20 @@ def test_a_step_is_that_of_the_attacked_samples_by_hand(fit_here: Fit):
     first: dict[str, Any] = {}
 
     class Keep(pl.Callback):
+        accepts_chunks = True
+
         def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
             first["batch"] = batch
             first["model"] = {name: value.clone() for name, value in pl_module.state_dict().items()}
 
     directory = fit_here(*words, small=False, extra=[Keep()])["directory"]
-    trained = Classifier.load_from_checkpoint(directory / "checkpoints/last.ckpt").eval()
-    after = {name: value.clone() for name, value in trained.net.state_dict().items()}
-    trained.load_state_dict(first["model"])
-    inputs, labels = first["batch"].inputs.float(), first["batch"].labels
+    trained = load_model(directory / "checkpoints/last.ckpt")
+    after = {name: value.clone() for name, value in trained.classifier.net.state_dict().items()}
+    trained.classifier.load_state_dict(first["model"])
+    inputs, labels = trained.normalize.inverse(first["batch"].inputs), first["batch"].labels
     inputs[:16] = fgsm(trained, inputs[:16], labels[:16], 0.1)
     (trained.loss(trained(inputs), labels) / 64).backward()
-    for name, parameter in trained.net.named_parameters():
+    for name, parameter in trained.classifier.net.named_parameters():
         assert torch.allclose(after[name], parameter - 0.1 * parameter.grad, atol=1e-6), name
 
 
@@ -234,7 +240,7 @@ def test_the_table_is_what_comes_out_by_hand(train_here: Command, evaluated: Cal
     data = MNIST(val_size=500, seed=4)
     data.setup("validate")
     [chunk] = data.val_dataloader()  # sums over other batches may round differently
-    model = Classifier.load_from_checkpoint(directory / "checkpoints/best.ckpt").eval()
+    model = load_model(directory / "checkpoints/best.ckpt")
     for name, changed in (
         (("shift", 2.0), corruptions.shift(chunk.inputs, 2)),
         (("fgsm", 0.05), fgsm(model, chunk.inputs, chunk.labels, 0.05)),

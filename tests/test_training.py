@@ -20,7 +20,7 @@ from src.data.mnist import MNIST
 from src.errors import NonFiniteLoss
 from src.paths import ROOT
 from src.randomness import epoch_order
-from src.tasks.classification import Classifier
+from src.training.weights import load_model
 from tests.losses import Losses
 from tests.outcome import curves
 
@@ -240,7 +240,7 @@ def test_a_checkpoint_is_plain_data_and_rebuilds_its_model_by_itself(fit_here: F
     images, digits = data.test_set
     for path in sorted((result["directory"] / "checkpoints").iterdir()):
         torch.load(path, weights_only=True)
-        model = Classifier.load_from_checkpoint(path).eval()
+        model = load_model(path)
         with torch.no_grad():
             acc = (model(images).argmax(1) == digits).float().mean().item()
         if path.stem == "best":
@@ -251,7 +251,7 @@ def test_the_metrics_are_those_of_the_whole_sets(fit_here: Fit):
     result = fit_here("data.val_size=4999")
     data = MNIST(val_size=4999, train_size=512)
     data.setup("fit")
-    model = Classifier.load_from_checkpoint(result["directory"] / "checkpoints" / "last.ckpt").eval()
+    model = load_model(result["directory"] / "checkpoints" / "last.ckpt")
     with torch.no_grad():
         logits = model(data.val_set[0])
     assert result["metrics"]["val/acc"] == pytest.approx(

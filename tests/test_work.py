@@ -42,6 +42,8 @@ class Operations(TorchDispatchMode):
 class InChunks(pl.Callback):
     """Counts what happens within the chunks of the second epoch, from the start of each to its end."""
 
+    accepts_chunks = True
+
     def __init__(self) -> None:
         self.operations, self.chunks = Operations(), 0
 

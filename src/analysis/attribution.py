@@ -18,8 +18,8 @@ from src.errors import ConfigError, UserError
 from src.files import replacing
 from src.loggers.tensorboard import add_pictures
 from src.records.record import Record
-from src.tasks.classification import Classifier
 from src.tasks.losses import columns, probabilities
+from src.tasks.pipeline import Pipeline
 from src.training.weights import data_of, trained
 
 # Images explained at a time, and samples of the network's batches: no more than in a test.
@@ -114,7 +114,7 @@ def _title(outcome: Outcome, number: int) -> str:
     return f"{words}, {outcome.chances[number].max():.1%} sure"
 
 
-def attribute(model: Classifier, images: Tensor, classes: Tensor, method: str, steps: int = 200) -> Tensor:
+def attribute(model: Pipeline, images: Tensor, classes: Tensor, method: str, steps: int = 200) -> Tensor:
     """Attribute logits to pixels, by Captum.
 
     Args:

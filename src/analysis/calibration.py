@@ -17,8 +17,8 @@ from src.data.chunks import ChunkLoader
 from src.errors import UserError
 from src.loggers.tensorboard import add_pictures
 from src.records.record import Record
-from src.tasks.classification import Classifier
 from src.tasks.losses import columns
+from src.tasks.pipeline import Pipeline
 from src.training.weights import data_of, trained
 
 
@@ -119,7 +119,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     return float(log_temperature.detach().exp())
 
 
-def _logits(model: Classifier, loader: ChunkLoader) -> Tensor:
+def _logits(model: Pipeline, loader: ChunkLoader) -> Tensor:
     """Of all samples, one a class, float64 (n, classes): so exact that no division makes two of them equal."""
     with torch.no_grad():
         return torch.cat([columns(model(chunk.inputs)) for chunk in loader]).double()

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from src.analysis import robustness as changed_images
 from src.errors import UserError
 from src.records.record import Record
-from src.training.fit import make_trainer
+from src.training.build import make_trainer
 from src.training.weights import data_of, trained
 
 
@@ -61,7 +61,7 @@ def measure(record: Record, checkpoint: str = "best", split: str = "test", robus
     one_device = {**config, "trainer": {**config["trainer"], "accelerator": "auto", "devices": 1, "num_nodes": 1}}
     trainer = make_trainer(one_device, callbacks=[], logger=False)
     run = trainer.test if split == "test" else trainer.validate
-    [metrics] = run(model, datamodule=data, verbose=False)
+    [metrics] = run(model.classifier, datamodule=data, verbose=False)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     entry: dict[str, Any] = {"at": at, "checkpoint": checkpoint, "metrics": dict(metrics)}
     if robustness:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import torch
@@ -19,8 +19,8 @@ from src.analysis.image_files import is_picture, picture_files, read_picture
 from src.config.targets import resolve
 from src.errors import DataError, UserError
 from src.records.record import Record
-from src.tasks.classification import Classifier
 from src.tasks.losses import probabilities
+from src.tasks.pipeline import Pipeline
 from src.training.weights import trained
 
 _STDIN = "-"
@@ -110,17 +110,17 @@ def predict(record: Record, images: Iterable[Source], skip: Skip, checkpoint: st
         UserError: the run has no such checkpoint, or its model takes no images of 28 x 28.
     """
     model, config = trained(record, checkpoint)
-    shape = tuple(model.hparams["net"]["input_shape"])
+    data: Any = resolve(config["data"]["_target_"], "data")
+    shape = tuple(data.input_shape)
     if shape != (28, 28):
         takes = " x ".join(map(str, shape))
         raise UserError(
             f"{record.values['id']} takes samples of shape {takes}, not pictures of 28 x 28: name a run of data like MNIST."
         )
-    names = resolve(config["data"]["_target_"], "data").class_names  # type: ignore[attr-defined]
-    return _predicted(model, names, images, skip)
+    return _predicted(model, data.class_names, images, skip)
 
 
-def _predicted(model: Classifier, names: Sequence[str], images: Iterable[Source], skip: Skip) -> Iterator[Prediction]:
+def _predicted(model: Pipeline, names: Sequence[str], images: Iterable[Source], skip: Skip) -> Iterator[Prediction]:
     readable = _readable(images, skip)
     while batch := list(islice(readable, _BATCH)):
         inputs = torch.from_numpy(np.stack([image for _, image in batch]))

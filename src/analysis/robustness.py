@@ -15,21 +15,21 @@ from src.loggers.tensorboard import add_pictures
 from src.randomness import CORRUPTION, seed_step, step_seeds
 from src.records.record import Record
 from src.tasks import attacks
-from src.tasks.classification import Classifier
 from src.tasks.losses import predicted
+from src.tasks.pipeline import Pipeline
 
 _PGD_STEPS = 20
 
 
-def _by(corrupt: Callable[[Tensor, float], Tensor]) -> Callable[[Classifier, Chunk, float], Tensor]:
+def _by(corrupt: Callable[[Tensor, float], Tensor]) -> Callable[[Pipeline, Chunk, float], Tensor]:
     return lambda _, chunk, strength: corrupt(chunk.inputs, strength)
 
 
-def _fgsm(model: Classifier, chunk: Chunk, epsilon: float) -> Tensor:
+def _fgsm(model: Pipeline, chunk: Chunk, epsilon: float) -> Tensor:
     return attacks.fgsm(model, chunk.inputs, chunk.labels, epsilon)
 
 
-def _pgd(model: Classifier, chunk: Chunk, epsilon: float) -> Tensor:
+def _pgd(model: Pipeline, chunk: Chunk, epsilon: float) -> Tensor:
     # Steps of 2.5 / 20 can reach any point of the ball from any other, as in Madry et al.
     step_size, random = 2.5 * epsilon / _PGD_STEPS, torch.rand(chunk.inputs.shape, device=chunk.inputs.device)
     return attacks.pgd(model, chunk.inputs, chunk.labels, epsilon, steps=_PGD_STEPS, step_size=step_size, random=random)
@@ -37,7 +37,7 @@ def _pgd(model: Classifier, chunk: Chunk, epsilon: float) -> Tensor:
 
 class _Change(NamedTuple):
     name: str
-    apply: Callable[[Classifier, Chunk, float], Tensor]
+    apply: Callable[[Pipeline, Chunk, float], Tensor]
     strengths: tuple[float, ...]
     unit: str
 
@@ -63,7 +63,7 @@ class Row(TypedDict):
     acc: float
 
 
-def measure(model: Classifier, loader: ChunkLoader, trainer: pl.Trainer, seed: int) -> list[Row]:
+def measure(model: Pipeline, loader: ChunkLoader, trainer: pl.Trainer, seed: int) -> list[Row]:
     """Measure the accuracy on images as they are, corrupted, and attacked (PGD with 20 steps).
 
     Args:
@@ -92,9 +92,9 @@ def measure(model: Classifier, loader: ChunkLoader, trainer: pl.Trainer, seed: i
 
 
 def _accuracy(
-    model: Classifier,
+    model: Pipeline,
     chunks: Sequence[Chunk],
-    apply: Callable[[Classifier, Chunk, float], Tensor],
+    apply: Callable[[Pipeline, Chunk, float], Tensor],
     strength: float,
     seed: int,
 ) -> float:

@@ -1,16 +1,19 @@
 """Training on attacked samples."""
 
 from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from src.data.chunks import Chunk
+from src.data.chunks import Chunk, as_chunk
+from src.data.module import TensorData
 from src.errors import ConfigError
 from src.randomness import ATTACK, step_seeds
 from src.tasks.attacks import fgsm, pgd
 from src.tasks.classification import Classifier
+from src.tasks.pipeline import Pipeline
 
 
 class AdversarialTraining(pl.Callback):
@@ -31,6 +34,8 @@ class AdversarialTraining(pl.Callback):
         share: of each batch that is attacked; the first so many samples of it, which the shuffling has put there.
     """
 
+    accepts_chunks: ClassVar[bool] = True
+
     def __init__(
         self, *, attack: str = "pgd", epsilon: float = 0.1, steps: int = 5, step_size: float = 0.05, share: float = 0.5
     ) -> None:
@@ -42,29 +47,33 @@ class AdversarialTraining(pl.Callback):
         Raises:
             ConfigError: the samples are no grey pictures.
         """
-        inputs = trainer.datamodule.train_set[0]  # type: ignore[attr-defined]
+        data: TensorData = trainer.datamodule  # type: ignore[attr-defined]
+        inputs = data.train_set[0]
         if inputs.dtype != torch.uint8:
             raise ConfigError(
                 f"callbacks=adversarial changes grey values from 0 to 255, and these samples hold {inputs.dtype}: leave it out."
             )
 
+        pipeline = Pipeline(data.normalize, pl_module)
+
         def attack(net: nn.Module, given: tuple[Tensor]) -> tuple[Tensor] | None:
-            return (self._attacked(pl_module, given[0], *next(self._batches)),) if net.training else None
+            return (self._attacked(pipeline, given[0], *next(self._batches)),) if net.training else None
 
         self._listening = pl_module.net.register_forward_pre_hook(attack)
 
     def on_train_batch_start(  # type: ignore[override]
-        self, trainer: pl.Trainer, pl_module: Classifier, batch: Chunk, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: Classifier, batch: Any, batch_idx: int
     ) -> None:
-        """Have ready, for each batch of the chunk, what its attack needs."""
-        self._batches = self._needed(trainer, pl_module, batch)
+        """Prepare what the attack of each batch needs."""
+        chunk = as_chunk(batch, batch_idx, trainer.train_dataloader)  # type: ignore[arg-type]
+        self._batches = self._needed(trainer, trainer.datamodule, chunk)  # type: ignore[attr-defined]
 
     def _needed(
-        self, trainer: pl.Trainer, model: Classifier, chunk: Chunk
+        self, trainer: pl.Trainer, data: TensorData, chunk: Chunk
     ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """Of each batch: the labels, the places of those that are attacked, and the numbers from which PGD starts."""
         rank, world, device = trainer.global_rank, trainer.world_size, chunk.labels.device
-        seeds = step_seeds(ATTACK, model.seed, trainer.current_epoch, 0, model.steps_per_epoch)
+        seeds = step_seeds(ATTACK, data.seed, trainer.current_epoch, 0, data.steps_per_epoch)
         shape = chunk.inputs.shape[1:]
         parts = zip(chunk.labels.split(chunk.sizes), chunk.totals, strict=True)
         for step, (labels, total) in enumerate(parts, chunk.first_step):
@@ -76,11 +85,12 @@ class AdversarialTraining(pl.Callback):
             yield labels, mine < round(self.share * total), random
 
     def _attacked(
-        self, model: Classifier, inputs: Tensor, labels: Tensor, chosen: Tensor, random: Tensor | None
+        self, model: Pipeline, inputs: Tensor, labels: Tensor, chosen: Tensor, random: Tensor | None
     ) -> Tensor:
         """Inputs as the network takes them (n, *shape), the chosen ones (n,) attacked."""
-        raw = inputs[chosen] * model.std + model.mean
-        model.net.eval()
+        raw = model.normalize.inverse(inputs[chosen])
+        net = model.classifier.net
+        net.eval()
         try:
             if random is None:
                 attacked = fgsm(model, raw, labels[chosen], self.epsilon)
@@ -90,9 +100,9 @@ class AdversarialTraining(pl.Callback):
                     model, raw, labels[chosen], self.epsilon, steps=steps, step_size=step_size, random=random[chosen]
                 )
         finally:
-            model.net.train()
+            net.train()
         changed = inputs.clone()
-        changed[chosen] = model.preprocess(attacked)
+        changed[chosen] = model.normalize(attacked, inputs.dtype)
         return changed
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

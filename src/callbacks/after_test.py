@@ -8,7 +8,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from src.data.chunks import Chunk, ChunkLoader
+from src.data.chunks import ChunkLoader
 from src.data.module import TensorData
 from src.tasks.losses import probabilities
 
@@ -61,7 +61,7 @@ class AfterTest(pl.Callback):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: dict[str, Tensor] | None,
-        batch: Chunk,
+        batch: object,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
@@ -69,8 +69,8 @@ class AfterTest(pl.Callback):
         if outputs is None:  # the last batch was too small for this rank
             return
         loader: ChunkLoader = trainer.test_dataloaders  # type: ignore[assignment]
-        first = batch.first_step * loader.batch_size
-        mine = torch.arange(first, first + sum(batch.totals))[trainer.global_rank :: trainer.world_size]
+        first = batch_idx * loader.batch_size
+        mine = torch.arange(first, first + loader.samples_in(batch_idx))[trainer.global_rank :: trainer.world_size]
         self._parts.append((mine, outputs["logits"].detach().float().cpu()))
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -1,6 +1,6 @@
 """Averaged weights."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -18,6 +18,8 @@ class EMA(WeightAveraging):
     Args:
         decay: how much of the average is kept at each step.
     """
+
+    accepts_chunks: ClassVar[bool] = True
 
     def __init__(self, *, decay: float = 0.999) -> None:
         super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))

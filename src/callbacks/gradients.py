@@ -1,5 +1,7 @@
 """How large the gradients are."""
 
+from typing import ClassVar
+
 import lightning.pytorch as pl
 import torch
 
@@ -8,6 +10,8 @@ from src.callbacks.curves import point_is_due
 
 class GradientNorm(pl.Callback):
     """Logs ``gradient_norm``, the 2-norm of all gradients together as the optimizer saw them, after clipping."""
+
+    accepts_chunks: ClassVar[bool] = True
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int

@@ -5,7 +5,7 @@ import logging
 import math
 import shutil
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import lightning.pytorch as pl
 import torch
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from torchvision.utils import make_grid
 
 from src.callbacks.after_test import AfterTest, Outcome, writers
-from src.data.chunks import Chunk
+from src.data.chunks import as_chunk
+from src.data.module import TensorData
 from src.tasks.classification import Classifier
+from src.tasks.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +31,21 @@ class Inputs(pl.Callback):
         count: how many.
     """
 
+    accepts_chunks: ClassVar[bool] = True
+
     def __init__(self, *, count: int = 32) -> None:
         self.count = count
 
-    def on_train_batch_start(  # type: ignore[override]
-        self, trainer: pl.Trainer, pl_module: Classifier, batch: Chunk, batch_idx: int
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Draw those of the first chunk; black and white are the least and the largest value among them."""
-        if trainer.global_step or batch.inputs.ndim != 3:
+        """Draw the first samples of the training; black and white are the least and the largest value among them."""
+        if trainer.global_step:
             return
-        seen = pl_module.preprocess(batch.inputs[: self.count]).unsqueeze(1).float()
+        inputs = as_chunk(batch, batch_idx, trainer.train_dataloader).inputs  # type: ignore[arg-type]
+        if inputs.ndim != 3:
+            return
+        seen = inputs[: self.count].unsqueeze(1).float()
         for writer in writers(trainer):
             writer.add_image("inputs", make_grid(seen, nrow=8, normalize=True), 0)
 
@@ -79,6 +86,8 @@ class FirstLayer(pl.Callback):
 class Histograms(pl.Callback):
     """Shows how weights and gradients are spread: ``weights/<parameter>`` and ``gradients/<parameter>`` once an epoch."""
 
+    accepts_chunks: ClassVar[bool] = True
+
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: Classifier, outputs: object, batch: object, batch_idx: int
     ) -> None:
@@ -118,7 +127,8 @@ class Projector(AfterTest):
 
     def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outcome: Outcome) -> None:
         """Write the features, the classes, and the pictures where the samples are some."""
-        model = cast(Classifier, pl_module)
+        data: TensorData = trainer.datamodule  # type: ignore[attr-defined]
+        model = Pipeline(data.normalize, cast(Classifier, pl_module))
         inputs, labels = outcome.inputs[: self.count], outcome.labels[: self.count]
         features = penultimate(model, inputs)
         if features is None:
@@ -144,9 +154,9 @@ class Projector(AfterTest):
             )
 
 
-def penultimate(model: Classifier, inputs: Tensor) -> Tensor | None:
+def penultimate(model: Pipeline, inputs: Tensor) -> Tensor | None:
     """What the last linear layer gets for raw samples: (n, width), on the CPU. None where there is no such layer."""
-    linear = [layer for layer in model.net.modules() if isinstance(layer, nn.Linear)]
+    linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     if not linear:
         return None
     seen: list[Tensor] = []

@@ -1,6 +1,7 @@
 """Where the time goes."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -18,6 +19,8 @@ class Profile(pl.Callback):
         warmup_chunks: how many are left out before.
         rows: lines of the table.
     """
+
+    accepts_chunks: ClassVar[bool] = True
 
     def __init__(self, *, chunks: int = 5, warmup_chunks: int = 3, rows: int = 30) -> None:
         self.chunks, self.warmup_chunks, self.rows = chunks, warmup_chunks, rows

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from typing import cast
+from typing import Any, ClassVar, cast
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from src.data.chunks import Chunk, ChunkLoader
+from src.data.chunks import ChunkLoader, as_chunk
 from src.tasks.classification import Classifier
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ class Progress(ProgressBar):
 
     A progress bar of Lightning's would count chunks; this one counts optimizer steps.
     """
+
+    accepts_chunks: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +75,7 @@ class Progress(ProgressBar):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: dict[str, float],
-        batch: Chunk,
+        batch: Any,
         batch_idx: int,
     ) -> None:
         """Move the bar, ten times a second at most."""
@@ -82,7 +84,8 @@ class Progress(ProgressBar):
             return
         self._drawn = now
         text = f"train/loss {outputs['train/loss']:.4f}  train/acc {outputs['train/acc']:.4f}"
-        self._bar.update(self._task, completed=batch.first_step + len(batch.totals), description=text, refresh=True)
+        chunk = as_chunk(batch, batch_idx, cast(ChunkLoader, trainer.train_dataloader))
+        self._bar.update(self._task, completed=chunk.first_step + len(chunk.totals), description=text, refresh=True)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
         """Replace the bar by the epoch's line."""

@@ -1,7 +1,7 @@
 """Weights that are taken out of a network while it trains."""
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -38,6 +38,8 @@ class Pruning(pl.Callback):
             their layer, with their bias and their outgoing weights; otherwise single weights, over all layers together.
     """
 
+    accepts_chunks: ClassVar[bool] = True
+
     def __init__(
         self, *, amount: float = 0.8, start_epoch: float = 0.0, end_epoch: float = 1.0, structured: bool = False
     ) -> None:
@@ -67,8 +69,9 @@ class Pruning(pl.Callback):
                 f"({type(net).__name__}) has none that are known: set structured=false."
             )
         self._masks = {name: mask.to(pl_module.device) for name, mask in self._masks.items()}
-        first = round(self.start_epoch * pl_module.steps_per_epoch)
-        last = max(1, round(self.end_epoch * pl_module.steps_per_epoch))
+        steps_per_epoch = trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
+        first = round(self.start_epoch * steps_per_epoch)
+        last = max(1, round(self.end_epoch * steps_per_epoch))
 
         def after(optimizer: torch.optim.Optimizer, *_: Any) -> None:
             step = trainer.global_step + 1  # Lightning counts it when the optimizer is done

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from typing import ClassVar
 
 import lightning.pytorch as pl
 import psutil
@@ -20,6 +21,8 @@ class SystemMetrics(pl.Callback):
     Args:
         interval_s: seconds between two points.
     """
+
+    accepts_chunks: ClassVar[bool] = True
 
     def __init__(self, *, interval_s: float = 5.0) -> None:
         self.interval_s = interval_s

@@ -28,6 +28,14 @@ class Chunk(NamedTuple):
     first_step: int
 
 
+def as_chunk(batch: "Chunk | tuple[Tensor, Tensor]", batch_idx: int, loader: "ChunkLoader") -> Chunk:
+    """A batch of ``loader`` as a chunk, whether the training gets chunks or single batches."""
+    if isinstance(batch, Chunk):
+        return batch
+    inputs, labels = batch
+    return Chunk(inputs, labels, [len(labels)], [loader.samples_in(batch_idx)], batch_idx)
+
+
 class ChunkLoader:
     """Chunks of ``steps_per_execution`` batches of ``batch_size`` samples over all ranks.
 
@@ -64,6 +72,10 @@ class ChunkLoader:
     def steps(self) -> int:
         """Batches in an epoch."""
         return math.ceil(len(self.labels) / self.batch_size)
+
+    def samples_in(self, step: int) -> int:
+        """Samples of a batch, over all ranks; the last of an epoch may be smaller."""
+        return min(self.batch_size, len(self.labels) - step * self.batch_size)
 
     def __len__(self) -> int:
         return math.ceil(self.steps / self.steps_per_execution)

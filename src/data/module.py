@@ -1,4 +1,4 @@
-"""What every data set here has in common: tensors on the training device, cut into chunks of batches."""
+"""The LightningDataModule of data sets that fit into memory: tensors on the training device."""
 
 import math
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from src.data.augment import Augmentation
 from src.data.chunks import Chunk, ChunkLoader
+from src.data.normalize import Normalize
 from src.data.validation import validated
 from src.errors import ConfigError
 from src.randomness import AUGMENTATION, seed_step, split_order, step_seeds
@@ -30,6 +31,10 @@ class TensorData(pl.LightningDataModule):
         std: see ``mean``.
         augment: arguments of ``src.data.augment.Augmentation``, for the training samples alone; None changes none.
         seed: decides the split, the order of the samples and their augmentation.
+
+    Attributes:
+        normalize: applied to every batch.
+        in_chunks: whether the training gets ``Chunk``s of ``steps_per_execution`` batches; set before the training starts.
 
     Raises:
         ConfigError: ``std`` is not above 0, or samples that are no images are to be augmented.
@@ -69,9 +74,10 @@ class TensorData(pl.LightningDataModule):
         super().__init__()
         self.batch_size, self.steps_per_execution = batch_size, steps_per_execution
         self.val_size, self.train_size, self.seed = val_size, train_size, seed
-        self.mean, self.std = mean, std
         if not 0 < std < math.inf:
             raise ConfigError(f"data.std={std:g} must be above 0 and finite: the network sees (raw - mean) / std.")
+        self.normalize = Normalize(mean, std)
+        self.in_chunks = False
         changes = Augmentation(**(augment or {}))
         self.augmentation = None if changes == Augmentation() else changes
         if self.augmentation and len(self.input_shape) != 2:
@@ -134,8 +140,9 @@ class TensorData(pl.LightningDataModule):
         return self.train_dataloader().steps
 
     def train_dataloader(self) -> ChunkLoader:
-        """Shuffled chunks of the training samples, from the epoch at which the trainer stands."""
-        loader = self._loader(self.train_set, self.batch_size, self.steps_per_execution, self.seed)
+        """Shuffled training samples, from the current epoch of the trainer: in chunks, if ``in_chunks`` is set."""
+        steps = self.steps_per_execution if self.in_chunks else 1
+        loader = self._loader(self.train_set, self.batch_size, steps, self.seed)
         if self.trainer is not None:
             # Lightning gives a loader its state back only within an epoch.
             loader.epoch = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
@@ -166,14 +173,24 @@ class TensorData(pl.LightningDataModule):
         """The tensors are there already."""
         return batch
 
-    def on_after_batch_transfer(self, batch: Chunk, dataloader_idx: int) -> Chunk:
-        """Augment training samples: all batches of the chunk in one go, each from a seed of its own."""
-        if self.augmentation is None or self.trainer is None or not self.trainer.training:
-            return batch
-        epoch, rank, device = self.trainer.current_epoch, self.trainer.global_rank, batch.inputs.device
+    def on_after_batch_transfer(self, batch: Chunk, dataloader_idx: int) -> Chunk | tuple[Tensor, Tensor]:
+        """Augment training samples, each batch with a seed of its own, and normalise.
+
+        Returns:
+            Samples (n, *input_shape) and labels (n,); in training a whole chunk, if ``in_chunks`` is set.
+        """
+        assert self.trainer is not None
+        training = self.trainer.training
+        if training and self.augmentation:
+            batch = self._augmented(self.augmentation, batch, self.trainer.current_epoch, self.trainer.global_rank)
+        inputs = self.normalize(batch.inputs, self.trainer.lightning_module.dtype)
+        return batch._replace(inputs=inputs) if training and self.in_chunks else (inputs, batch.labels)
+
+    def _augmented(self, augmentation: Augmentation, chunk: Chunk, epoch: int, rank: int) -> Chunk:
+        device = chunk.inputs.device
         seeds = step_seeds(AUGMENTATION, self.seed, epoch, rank, self.steps_per_epoch)
         drawn = []
-        for step, size in enumerate(batch.sizes, batch.first_step):
+        for step, size in enumerate(chunk.sizes, chunk.first_step):
             seed_step(seeds[step], device)
-            drawn.append(self.augmentation.draw(size, device))
-        return batch._replace(inputs=self.augmentation.apply(batch.inputs, torch.cat(drawn)))
+            drawn.append(augmentation.draw(size, device))
+        return chunk._replace(inputs=augmentation.apply(chunk.inputs, torch.cat(drawn)))

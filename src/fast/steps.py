@@ -1,31 +1,26 @@
 """The optimizer steps of a training, a chunk of batches at a time."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
-import lightning.pytorch as pl
 import torch
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.plugins.precision import DoublePrecision, Precision
+from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import lr_scheduler
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim import Optimizer, lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler
 
 from src.data.chunks import Chunk
-from src.data.module import TensorData
 from src.fast.backprop import Backprop
 from src.fast.flat import FlatAdam
 from src.fast.graph import ChunkGraph
 from src.fast.shared_memory import SharedSum
 from src.fast.threads import ThreadTrial, independent_of_threads
 from src.randomness import MODEL, seed_step, step_seeds
+from src.tasks.losses import Loss
 
-if TYPE_CHECKING:
-    from src.tasks.classification import Classifier
-
-# Lightning calls these of every callback at every step.
-_OF_A_STEP = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 # Schedules that change the learning rate and nothing else. A subclass may change anything.
 _LR_ONLY = (
     lr_scheduler.ConstantLR,
@@ -39,112 +34,141 @@ _LR_ONLY = (
 )
 
 
-class Steps:
-    """Takes the steps of a training as cheaply as they can be taken, made when it starts.
+@dataclass(frozen=True)
+class StepContext:
+    """Everything that the optimizer steps of a training need to know about it.
 
-    Lightning goes along with each step only where a callback listens to single steps, or the loss is scaled (16-mixed);
-    it costs about as much as the step of a small network. Autograd does where ``Backprop`` cannot.
-
-    Args:
-        model: what is trained, by a trainer.
-        varies_threads: let each epoch select its number of CPU threads where results do not depend on it.
+    Attributes:
+        net: the network.
+        forward: calls it and checks the shape of its outputs.
+        loss: one of ``src.tasks.losses``.
+        optimizer: over all parameters of the network.
+        schedule: stepped after every optimizer step; None if there is none.
+        gradient_clip_norm: maximum 2-norm of all gradients together; None does not clip.
+        precision: Lightning's precision plugin; its ``scaler`` scales the loss.
+        strategy: Lightning's strategy, which prepares DDP for a backward pass.
+        count_step: called after every optimizer step.
+        seed: of dropout, together with epoch, step and rank.
+        rank: of this process among ``world_size``.
+        world_size: number of processes.
+        num_nodes: number of machines.
+        steps_per_epoch: optimizer steps of an epoch.
+        batch_size: samples of an optimizer step on all ranks.
+        steps_per_execution: optimizer steps of a chunk; the last chunk of an epoch may have fewer.
+        varies_threads: whether each epoch selects its number of CPU threads, if results do not depend on it.
     """
 
-    def __init__(self, model: "Classifier", varies_threads: bool = False) -> None:
-        self._model, trainer = model, model.trainer
-        self._data = cast(TensorData, trainer.datamodule)  # type: ignore[attr-defined]
-        optimizer, schedule = model.optimizers(), model.lr_schedulers()
-        assert isinstance(optimizer, LightningOptimizer)
-        assert not isinstance(schedule, list)
-        self._optimizer = optimizer
-        self._schedule = cast(LRScheduler, schedule) if not isinstance(schedule, ReduceLROnPlateau) else None
-        self._parameters = list(model.parameters())
-        self._progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        precision = trainer.precision_plugin
-        self._scaler = getattr(precision, "scaler", None)
-        listened_to = any(map(_listens_to_steps, trainer.callbacks))  # type: ignore[attr-defined]
-        self._alone = not listened_to and self._scaler is None
-        exact = type(precision) in (Precision, DoublePrecision)
-        self._written_out = self._alone and exact and not torch.is_anomaly_enabled()
-        self._shared_sum = self._share()
-        self._varies_threads, self._threads = varies_threads, torch.get_num_threads()
+    net: nn.Module
+    forward: Callable[[Tensor], Tensor]
+    loss: Loss
+    optimizer: Optimizer
+    schedule: LRScheduler | None
+    gradient_clip_norm: float | None
+    precision: Precision
+    strategy: Strategy
+    count_step: Callable[[], None]
+    seed: int
+    rank: int
+    world_size: int
+    num_nodes: int
+    steps_per_epoch: int
+    batch_size: int
+    steps_per_execution: int
+    varies_threads: bool
+
+
+class Steps:
+    """Takes optimizer steps at the lowest cost that network, loss and optimizer allow.
+
+    The gradients are computed by ``Backprop`` where it supports the network, otherwise by autograd; the updates by
+    ``FlatAdam`` where it supports the optimizer; and on one GPU a chunk is captured as a CUDA graph.
+    """
+
+    def __init__(self, context: StepContext) -> None:
+        self._all_threads = torch.get_num_threads()
         self._thread_trial: ThreadTrial | None = None
+        self._epoch: int | None = None
+        self._shared_sum = _share(context)
         self.learning_rates: list[float] = []  # of each parameter group, at the last step
-        self._prepare()
+        self._prepare(context)
 
-    def _share(self) -> SharedSum | None:
-        """Add up gradients through shared memory, where all ranks are processes of this machine."""
-        trainer, dtypes = self._model.trainer, {one.dtype for one in self._parameters}
-        if trainer.world_size == 1 or trainer.num_nodes > 1 or len(dtypes) > 1 or self._model.device.type != "cpu":
-            return None
-        shared = SharedSum.of(sum(map(torch.numel, self._parameters)), dtypes.pop())
-        if shared:
-            shared.hook(cast(DistributedDataParallel, trainer.strategy.model))
-        return shared
-
-    def _prepare(self) -> None:
-        """Find out what the network, the loss and the optimizer, as they are now, allow."""
-        self._backprop = Backprop.of(self._model.net, self._model.loss) if self._written_out else None
+    def _prepare(self, context: StepContext) -> None:
+        """Select the cheapest implementation for network, loss and optimizer in their current state."""
+        self._context, self._scaler = context, getattr(context.precision, "scaler", None)
+        self._parameters = list(context.net.parameters())
+        exact = type(context.precision) in (Precision, DoublePrecision) and not torch.is_anomaly_enabled()
+        self._backprop = Backprop.of(context.net, context.loss) if exact else None
         self._flat = self._flatten()
         self._graph = self._make_graph()
         self._in_graph = self._constants()
 
-    def _holds(self) -> bool:
-        """Whether they still are as ``_prepare`` found them."""
+    def _is_valid(self) -> bool:
+        """Whether network, loss and optimizer are still as ``_prepare`` found them."""
         return (
-            (self._backprop is None or self._backprop.holds(self._model.net, self._model.loss))
+            (self._backprop is None or self._backprop.holds(self._context.net, self._context.loss))
             and (self._flat is None or self._flat.holds)
             and (self._graph is None or self._in_graph == self._constants())
         )
 
-    def _constants(self) -> object:
-        """What a captured graph would not see change: the optimizer's settings but for the learning rate, and clipping."""
-        groups = self._optimizer.param_groups
-        settings = [{key: group[key] for key in group if key not in ("params", "lr")} for group in groups]
-        return settings, self._model.gradient_clip_norm
+    def _constants(self) -> list[dict[str, Any]]:
+        """The settings of the optimizer that a captured graph holds as constants: all but the learning rate."""
+        groups = self._context.optimizer.param_groups
+        return [{key: group[key] for key in group if key not in ("params", "lr")} for group in groups]
 
     def _flatten(self) -> FlatAdam | None:
-        """Take the steps on all parameters at once, if the optimizer is of a kind that can."""
-        optimizer, backprop = self._optimizer.optimizer, self._backprop
+        optimizer, backprop = self._context.optimizer, self._backprop
         parameters = backprop.parameters if backprop else self._parameters
-        if not self._alone or not FlatAdam.fits(optimizer, parameters):
+        if self._scaler is not None or not FlatAdam.fits(optimizer, parameters):
             return None
         return FlatAdam(cast(torch.optim.Adam, optimizer), parameters, backprop.gradient if backprop else None)
 
     def _make_graph(self) -> ChunkGraph | None:
-        """Launch the steps of a chunk at once, on one GPU."""
-        trainer = self._model.trainer
-        if not (self._backprop and self._flat) or trainer.world_size > 1 or not _changes_lr_only(self._schedule):
+        context = self._context
+        if not (self._backprop and self._flat) or context.world_size > 1 or not _changes_lr_only(context.schedule):
             return None
-        if self._model.device.type != "cuda":
+        if context.strategy.root_device.type != "cuda":
             return None
-        return ChunkGraph(self._take_at, self._flat.state, self._data.steps_per_execution)
+        return ChunkGraph(self._take_at, self._flat.state, context.steps_per_execution)
 
-    def take(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
-        """Take a step for each batch of a chunk.
+    def take(self, context: StepContext, chunk: Chunk, epoch: int) -> tuple[Tensor, Tensor]:
+        """Take one step for each batch of a chunk.
+
+        Args:
+            context: of the training in its current state.
+            chunk: normalised samples.
+            epoch: number of the current epoch, from 0.
 
         Returns:
             The loss of each step (steps,), this rank's share of the mean over the global batch, and the logits (samples,
-            classes).
+            outputs).
         """
-        if not self._holds():
-            self._prepare()
-        if chunk.first_step == 0:
-            self._thread_trial = ThreadTrial(self._threads) if self._may_vary_threads() else None
-        return self._by_hand(chunk) if self._backprop else self._by_autograd(chunk)
+        if context != self._context or not self._is_valid():
+            self._prepare(context)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._begin_epoch()
+        with torch.no_grad():
+            losses, logits = self._by_backprop(chunk) if self._backprop else self._by_autograd(chunk, epoch)
+            if self._flat:
+                self._flat.settle()
+        return losses, logits
 
-    def _may_vary_threads(self) -> bool:
-        """Whether the number of CPU threads may change: ``trainer.threads=auto``, and the results do not depend on it."""
-        model, optimizer, precision = self._model, self._optimizer.optimizer, self._model.trainer.precision_plugin
-        varies = self._varies_threads and self._threads > 1 and model.device.type == "cpu"
-        return varies and independent_of_threads(model.net, model.loss, optimizer, precision, self._data.batch_size)
+    def _begin_epoch(self) -> None:
+        """Let the epoch select its number of threads."""
+        context = self._context
+        varies = context.varies_threads and self._all_threads > 1 and context.strategy.root_device.type == "cpu"
+        if varies and independent_of_threads(
+            context.net, context.loss, context.optimizer, context.precision, context.batch_size
+        ):
+            self._thread_trial = ThreadTrial(self._all_threads)
+        else:
+            self._thread_trial = None
+            torch.set_num_threads(self._all_threads)
 
-    @torch.no_grad()
-    def _by_hand(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
-        backprop, world = cast(Backprop, self._backprop), self._model.trainer.world_size
+    def _by_backprop(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
+        backprop = cast(Backprop, self._backprop)
         backprop.attach()
-        inputs = self._model.preprocess(chunk.inputs).flatten(1)
-        targets = backprop.targets(chunk.labels)
+        inputs, targets = chunk.inputs.flatten(1), backprop.targets(chunk.labels)
         if self._graph and self._graph.fits(inputs, len(chunk.totals)):
             logits = self._by_graph(inputs, targets, len(chunk.totals))
         else:
@@ -153,95 +177,96 @@ class Steps:
                 if self._flat is None:
                     backprop.attach()  # the optimizer's own step may have set the gradients to None
                 outs.append(backprop(x, y, total))
-                if world > 1:
+                if self._context.world_size > 1:
                     (self._shared_sum or torch.distributed.all_reduce)(backprop.gradient)
                 self._step()
             logits = torch.cat(outs)
-        if self._flat:
-            self._flat.settle()
-        losses = self._model.loss(logits, chunk.labels, reduction="none").split(chunk.sizes)
+        losses = self._context.loss(logits, chunk.labels, reduction="none").split(chunk.sizes)
         return torch.stack([loss.sum() for loss in losses]) / losses[0].new_tensor(chunk.totals), logits
 
     def _by_graph(self, inputs: Tensor, targets: Tensor, steps: int) -> Tensor:
-        """The schedule is asked ahead for the rate of each step."""
-        rates = []
+        """Replay the captured steps, with the learning rates that the schedule gives for them."""
+        schedule, rates = self._context.schedule, []
         for _ in range(steps):
-            rates.append(self._optimizer.param_groups[0]["lr"])
-            self._progress.increment_ready()
-            self._progress.increment_completed()
-            if self._schedule is not None:
-                self._schedule.step()
+            rates.append(self._context.optimizer.param_groups[0]["lr"])
+            self._context.count_step()
+            if schedule is not None:
+                schedule.step()
         self.learning_rates = rates[-1:]
         return cast(ChunkGraph, self._graph)(inputs, targets, rates)
 
     def _take_at(self, inputs: Tensor, targets: Tensor, rates: Sequence[Tensor]) -> Tensor:
-        """The steps of a chunk and nothing else, for a graph."""
-        backprop, flat, size = cast(Backprop, self._backprop), cast(FlatAdam, self._flat), self._data.batch_size
+        """The steps of a chunk and nothing else, to be captured."""
+        backprop, flat, size = cast(Backprop, self._backprop), cast(FlatAdam, self._flat), self._context.batch_size
         outs = []
         for x, y, rate in zip(inputs.split(size), targets.split(size), rates, strict=True):
             outs.append(backprop(x, y, len(x)))
-            self.clip()
+            self._clip()
             flat.step(rate)
         return torch.cat(outs)
 
-    def _by_autograd(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
-        model, world = self._model, self._model.trainer.world_size
-        seeds = step_seeds(MODEL, model.seed, model.current_epoch, model.global_rank, model.steps_per_epoch)
-        inputs = model.preprocess(chunk.inputs).split(chunk.sizes)
-        labels = chunk.labels.split(chunk.sizes)
+    @torch.enable_grad()
+    def _by_autograd(self, chunk: Chunk, epoch: int) -> tuple[Tensor, Tensor]:
+        context = self._context
+        device, world = context.strategy.root_device, context.world_size
+        seeds = step_seeds(MODEL, context.seed, epoch, context.rank, context.steps_per_epoch)
+        batches = zip(chunk.inputs.split(chunk.sizes), chunk.labels.split(chunk.sizes), chunk.totals, strict=True)
         losses, outs = [], []
-        for step, (x, y, total) in enumerate(zip(inputs, labels, chunk.totals, strict=True), chunk.first_step):
-            seed_step(seeds[step], model.device)
-            outs.append(out := model.checked_logits(model.net(x), len(x)))
-            losses.append(loss := model.loss(out, y) / total)
+        for step, (x, y, total) in enumerate(batches, chunk.first_step):
+            seed_step(seeds[step], device)
+            outs.append(logits := context.forward(x))
+            losses.append(loss := context.loss(logits, y) / total)
             self._backward(loss * world if world > 1 else loss)  # DDP averages gradients, hence times the ranks
             self._step()
-        if self._flat:
-            self._flat.settle()
         return torch.stack(losses).detach(), torch.cat(outs).detach()
 
     def _backward(self, loss: Tensor) -> None:
-        if self._alone:
-            for parameter in self._parameters:
-                parameter.grad = None
-            self._model.trainer.strategy.pre_backward(loss)  # DDP gets ready
-            loss.backward()
-        else:
-            self._optimizer.zero_grad()
-            self._model.manual_backward(loss)
+        for parameter in self._parameters:
+            parameter.grad = None
+        if self._scaler is not None:
+            loss = self._scaler.scale(loss)
+        self._context.strategy.pre_backward(loss)  # prepares DDP
+        loss.backward()
 
     def _step(self) -> None:
-        if self._alone:
-            self.clip()
-            self._progress.increment_ready()
-            if self._flat and not self._flat.collect():
-                self._flat.settle()
-                self._flat = None
-            (self._flat or self._optimizer.optimizer).step()
-            self._progress.increment_completed()  # this is what global_step counts
+        """Update the weights and the learning rates."""
+        context = self._context
+        self._clip()
+        if self._flat and not self._flat.collect():
+            self._flat.settle()
+            self._flat = None
+        if self._scaler is not None:
+            self._scaler.step(context.optimizer)
+            self._scaler.update()
         else:
-            self._optimizer.step()  # on_before_optimizer_step clips
-        self.learning_rates = [group["lr"] for group in self._optimizer.param_groups]
-        if self._schedule is not None:
-            self._schedule.step()
+            (self._flat or context.optimizer).step()
+        context.count_step()
+        self.learning_rates = [group["lr"] for group in context.optimizer.param_groups]
+        if context.schedule is not None:
+            context.schedule.step()
         if self._thread_trial:
             self._thread_trial.after_step()
 
-    def clip(self) -> None:
-        """Clip the gradients, all together, where that is asked for."""
-        norm = self._model.gradient_clip_norm
+    def _clip(self) -> None:
+        norm = self._context.gradient_clip_norm
         if norm is None:
             return
-        if self._scaler is not None and getattr(self._optimizer.optimizer, "_step_supports_amp_scaling", False):
-            self._scaler.unscale_(self._optimizer.optimizer)  # fused optimizers leave this to their own step
-        nn.utils.clip_grad_norm_(self._model.parameters(), norm)
+        if self._scaler is not None:
+            self._scaler.unscale_(self._context.optimizer)
+        nn.utils.clip_grad_norm_(self._parameters, norm)
 
 
-def _listens_to_steps(callback: pl.Callback) -> bool:
-    """Whether a callback has hooks of a step, of its class or, as a ``LambdaCallback`` has them, of its own."""
-    return any(
-        getattr(getattr(callback, hook), "__func__", None) is not getattr(pl.Callback, hook) for hook in _OF_A_STEP
-    )
+def _share(context: StepContext) -> SharedSum | None:
+    """Sum up gradients through shared memory, if all ranks are CPU processes of this machine."""
+    parameters = list(context.net.parameters())
+    dtypes = {parameter.dtype for parameter in parameters}
+    on_cpu = context.strategy.root_device.type == "cpu"
+    if context.world_size == 1 or context.num_nodes > 1 or len(dtypes) > 1 or not on_cpu:
+        return None
+    shared = SharedSum.of(sum(map(torch.numel, parameters)), dtypes.pop())
+    if shared:
+        shared.hook(cast(DistributedDataParallel, context.strategy.model))
+    return shared
 
 
 def _changes_lr_only(schedule: LRScheduler | None) -> bool:

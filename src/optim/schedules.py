@@ -4,6 +4,7 @@ Arguments have the names of torch.optim.lr_scheduler. ``lr`` is the learning rat
 """
 
 import math
+from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -104,14 +105,23 @@ def plateau(
     min_ratio: float = 1e-3,
 ) -> ReduceLROnPlateau:
     """Multiplies the learning rate by ``factor`` when ``monitor`` has not improved for ``patience`` epochs."""
-    return ReduceLROnPlateau(
+    return _Plateau(
         optimizer,
+        monitor=monitor,
         mode="min" if monitor.endswith("/loss") else "max",
         factor=factor,
         patience=patience,
         min_lr=[min_ratio * group["lr"] for group in optimizer.param_groups],
         eps=0.0,  # torch ignores steps below 1e-8, however small a group's learning rate is
     )
+
+
+class _Plateau(ReduceLROnPlateau):
+    """torch's, with the name of the metric with which it is stepped after each epoch."""
+
+    def __init__(self, optimizer: Optimizer, *, monitor: str, **settings: Any) -> None:
+        super().__init__(optimizer, **settings)
+        self.monitor = monitor
 
 
 def _after_warmup(schedule: LRScheduler, optimizer: Optimizer, steps: float) -> LRScheduler:

@@ -8,12 +8,12 @@ statistics are left alone, so set it to that first.
 import torch
 from torch import Tensor
 
-from src.tasks.classification import Classifier
+from src.tasks.pipeline import Pipeline
 
 WHITE = 255.0
 
 
-def input_gradient(model: Classifier, inputs: Tensor, labels: Tensor) -> Tensor:
+def input_gradient(model: Pipeline, inputs: Tensor, labels: Tensor) -> Tensor:
     """The gradient of the summed loss with respect to raw floating-point samples (n, *shape): the same shape."""
     at = inputs.detach().requires_grad_()
     with torch.enable_grad():
@@ -21,7 +21,7 @@ def input_gradient(model: Classifier, inputs: Tensor, labels: Tensor) -> Tensor:
     return gradient
 
 
-def fgsm(model: Classifier, inputs: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+def fgsm(model: Pipeline, inputs: Tensor, labels: Tensor, epsilon: float) -> Tensor:
     """The fast gradient sign method: one step (Goodfellow et al. 2015, https://arxiv.org/abs/1412.6572).
 
     Args:
@@ -38,7 +38,7 @@ def fgsm(model: Classifier, inputs: Tensor, labels: Tensor, epsilon: float) -> T
 
 
 def pgd(
-    model: Classifier, inputs: Tensor, labels: Tensor, epsilon: float, *, steps: int, step_size: float, random: Tensor
+    model: Pipeline, inputs: Tensor, labels: Tensor, epsilon: float, *, steps: int, step_size: float, random: Tensor
 ) -> Tensor:
     """Projected gradient descent on the negative loss (Madry et al. 2018, https://arxiv.org/abs/1706.06083).
 

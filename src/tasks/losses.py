@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Reduction = Literal["sum", "none"]
+DEFAULT = "cross_entropy"
 
 
 class Loss(Protocol):

@@ -9,24 +9,21 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch.strategies import DDPStrategy
 
 from src.config.targets import build, check_call, resolve
 from src.data.module import TensorData
 from src.errors import ConfigError, UserError
-from src.fast.steps import Steps
+from src.fast.classification import ChunkedClassifier, obstacle
 from src.files import is_full
-from src.launching.hardware import choose
-from src.launching.logs import quiet_lightning
 from src.numerics import flush_subnormals
 from src.tasks.classification import Classifier
-from src.tasks.losses import outputs_for
-from src.training.checkpoints import FOLDER, LAST, DurableCheckpointIO, load
+from src.training.build import make_task, make_trainer
+from src.training.checkpoints import FOLDER, LAST, load
+from src.training.recorder import KEY as RECORDER
 from src.training.recorder import RunRecorder
+from src.training.seeding import SeedSteps
 from src.training.signals import StopOnSignal
-from src.training.unsupported import check_callback, check_checkpoint, check_network, check_optimizer
+from src.training.unsupported import check_callback, check_network, check_optimizer
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +50,7 @@ def check_targets(config: Mapping[str, Any]) -> None:
         )
     check_network(resolve(config["model"]["_target_"], "model"), config["model"]["_target_"])  # type: ignore[arg-type]
     check_call(config["model"], "model", ["input_shape", "outputs"])
-    check_call(config["task"], "task", ["net", "optimizer", "schedule", "mean", "std", "seed"])
+    check_call(config["task"], "task", ["net", "classes", "optimizer", "schedule"])
     check_call(config["optimizer"], "optimizer", ["params"])
     check_optimizer(resolve(config["optimizer"]["_target_"], "optimizer"), config["optimizer"]["_target_"])  # type: ignore[arg-type]
     check_call(config["schedule"], "schedule", ["optimizer", "steps_per_epoch", "max_epochs"])
@@ -100,27 +97,31 @@ def _fit(
     flush_subnormals()
     pl.seed_everything(config["seed"], verbose=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it has not written
-    resumed_at = load(Path(checkpoint), "meta")["global_step"] if checkpoint else None
+    state = load(Path(checkpoint), "meta") if checkpoint else None
+    resumed_at = state["global_step"] if state else None
     data: TensorData = build(config["data"], "data", seed=config["seed"])
-    model = make_classifier(config, data)
-    model.make_steps = partial(Steps, varies_threads=config["trainer"]["threads"] == "auto")
     loggers = [
         build(node, "logger", directory=str(directory), resumed_at=resumed_at) for node in config["logger"].values()
     ]
-    named = {f"callbacks.{name}": build(node, "callbacks") for name, node in config["callbacks"].items()}
-    for name, callback in [*named.items(), *((type(callback).__name__, callback) for callback in extra)]:
-        check_callback(type(callback), name)
-        check_checkpoint(callback, name)
-    callbacks = list(named.values())
-    recorder = RunRecorder(directory)
+    callbacks = [build(node, "callbacks") for node in config["callbacks"].values()]
     saves = any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks)
     stop = StopOnSignal(str(directory / FOLDER / LAST) if saves else None)
+    fast = _is_fast(config, data, [*callbacks, *extra], state)
+    recorder = RunRecorder(directory, config, fast)
+    model: Classifier
+    if fast:
+        data.in_chunks = True
+        varies_threads = config["trainer"]["threads"] == "auto"
+        model = make_task(config, data, partial(ChunkedClassifier, seed=config["seed"], varies_threads=varies_threads))
+    else:
+        model = make_task(config, data)
+        callbacks = [*callbacks, SeedSteps(config["seed"])]
     trainer = make_trainer(
         config,
         logger=loggers,
         callbacks=[*callbacks, recorder, *extra, stop],
         max_epochs=config["trainer"]["max_epochs"],
-        log_every_n_steps=max(1, round(_LOG_EVERY_STEPS / data.steps_per_execution)),
+        log_every_n_steps=max(1, round(_LOG_EVERY_STEPS / data.steps_per_execution)) if fast else _LOG_EVERY_STEPS,
         limit_val_batches=1.0 if data.val_size else 0,
         default_root_dir=str(directory),
     )
@@ -150,40 +151,27 @@ def _fit(
             logger.close()
 
 
-def make_classifier(config: Mapping[str, Any], data: TensorData) -> Classifier:
-    """The model a configuration describes, for the samples and classes of ``data``."""
-    outputs = outputs_for(config["task"]["loss"], data.classes)
-    return build(
-        config["task"],
-        "task",
-        net={**config["model"], "input_shape": list(data.input_shape), "outputs": outputs},
-        optimizer=config["optimizer"],
-        schedule=config["schedule"],
-        mean=data.mean,
-        std=data.std,
-        seed=config["seed"],
-    )
+def _is_fast(
+    config: Mapping[str, Any], data: TensorData, callbacks: Sequence[pl.Callback], state: Mapping[str, Any] | None
+) -> bool:
+    """Whether the training takes the fast path: if it is possible, and if a resumed run has taken it so far.
 
+    Args:
+        config: a checked configuration.
+        data: the data set.
+        callbacks: those that are not the program's own.
+        state: the checkpoint of a resumed run.
 
-def make_trainer(config: Mapping[str, Any], callbacks: Sequence[pl.Callback], **options: Any) -> pl.Trainer:
-    """A trainer on the hardware the configuration asks for."""
-    quiet_lightning()
-    hardware = choose(config["trainer"])
-    backend = "nccl" if hardware.accelerator == "cuda" else "gloo"
-    return pl.Trainer(
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        num_nodes=hardware.num_nodes,
-        precision=config["trainer"]["precision"],
-        sync_batchnorm=hardware.accelerator == "cuda" and hardware.world > 1,
-        strategy=DDPStrategy(process_group_backend=backend) if hardware.world > 1 else "auto",
-        # Named, because Lightning would guess from variables that a cluster sets for other reasons.
-        plugins=[DurableCheckpointIO(), TorchElasticEnvironment() if hardware.world > 1 else LightningEnvironment()],
-        callbacks=list(callbacks),
-        deterministic=True,
-        enable_checkpointing=any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks),
-        enable_progress_bar=any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks),
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        **options,
-    )
+    Raises:
+        UserError: the run has taken the fast path so far, and it is not possible any more.
+    """
+    reason = obstacle(resolve(config["task"]["_target_"], "task"), data, callbacks)
+    if state is not None and state[RECORDER]["fast"] != (reason is None):
+        if reason:
+            raise UserError(
+                f"the run began on the fast path, which is not possible any more ({reason}): start a new run."
+            )
+        reason = "as the run began"
+    if reason:
+        log.info("training step by step in Lightning's own loop: %s", reason)
+    return reason is None

@@ -3,6 +3,7 @@
 import math
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
-from src.data.chunks import Chunk
+from src.data.chunks import as_chunk
 from src.records.record import Record
 
-_KEY = "recorder"
+# Of its entry in a checkpoint, and of the configuration there.
+KEY, CONFIG = "recorder", "config"
 
 
 def _logged(trainer: pl.Trainer) -> dict[str, float | None]:
@@ -26,20 +28,22 @@ def _logged(trainer: pl.Trainer) -> dict[str, float | None]:
 class RunRecorder(pl.Callback):
     """Writes a run's metrics, its best checkpoint and its speed to run.json while it trains; nothing else writes them.
 
-    It also adds to checkpoints what Lightning leaves out and a resumed run needs: the epoch's metrics, whether the training
-    was to stop after that epoch, and how many samples it took how long to train on. So the speed of a resumed run, like the
-    record's ``duration_s``, covers all its sessions.
+    It also adds to checkpoints the configuration, from which the model can be rebuilt, and what a resumed run needs and Lightning
+    leaves out: the epoch's metrics, whether the training was to stop after that epoch, and how many samples it took how long
+    to train on. So the speed of a resumed run, like the record's ``duration_s``, covers all its sessions.
 
     Args:
         directory: the run's directory.
+        config: the run's configuration.
+        fast: whether the training takes the fast path.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, config: Mapping[str, Any], fast: bool) -> None:
+        self.directory, self.config, self.fast = directory, config, fast
         self.metrics: dict[str, float | None] = {}  # None: not a finite number
         self._written = 0.0
         self._stop_early = False
-        self._seconds, self._chunk_began = 0.0, 0.0
+        self._seconds, self._since = 0.0, 0.0
         self._samples: Counter[str] = Counter()  # by the number of threads
 
     def record(self, trainer: pl.Trainer, **values: Any) -> dict[str, Any]:
@@ -60,6 +64,7 @@ class RunRecorder(pl.Callback):
             # last checkpoint count neither with their samples nor with their time, since they are taken again.
             "samples_per_s": round(self._samples.total() / self._seconds, 1) if self._seconds else 0.0,
             "samples_by_threads": dict(self._samples),
+            "fast_path": self.fast,
         }
 
     def _best(self, trainer: pl.Trainer) -> dict[str, Any]:
@@ -79,7 +84,9 @@ class RunRecorder(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add what Lightning leaves out; have every point up to here in the files before the checkpoint is."""
-        checkpoint[_KEY] = {
+        checkpoint[CONFIG] = self.config
+        checkpoint[KEY] = {
+            "fast": self.fast,
             "metrics": self.metrics | _logged(trainer),
             "should_stop": trainer.should_stop,
             "samples": dict(self._samples),
@@ -93,26 +100,14 @@ class RunRecorder(pl.Callback):
     ) -> None:
         """Restore what was known when the checkpoint was saved."""
         if trainer.state.fn == TrainerFn.FITTING:
-            state = checkpoint[_KEY]
+            state = checkpoint[KEY]
             self.metrics, self._stop_early = state["metrics"], state["should_stop"]
             self._samples, self._seconds = Counter(state["samples"]), state["seconds"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop a training that was cut off after it had decided to stop."""
         trainer.should_stop = trainer.should_stop or self._stop_early
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
-    ) -> None:
-        """Start the clock."""
-        self._chunk_began = time.perf_counter()
-
-    def on_train_batch_end(  # type: ignore[override]
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Chunk, batch_idx: int
-    ) -> None:
-        """Stop the clock."""
-        self._seconds += time.perf_counter() - self._chunk_began
-        self._samples[str(torch.get_num_threads())] += sum(batch.totals)  # those in force at the end of the chunk
+        self._since = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write what the epoch before gave, once its checkpoints are saved; at most once a second."""
@@ -120,6 +115,20 @@ class RunRecorder(pl.Callback):
             self.metrics |= _logged(trainer)
             self._write(trainer)
             self._written = time.monotonic()
+        self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the samples and the time since the batch before."""
+        now = time.perf_counter()
+        self._seconds, self._since = self._seconds + now - self._since, now
+        samples = sum(as_chunk(batch, batch_idx, trainer.train_dataloader).totals)  # type: ignore[arg-type]
+        self._samples[str(torch.get_num_threads())] += samples  # the number at the end of the batch
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the validation out of the training's time."""
+        self._since = time.perf_counter()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Write what was recorded last; metrics in progress are left out, since other ranks may not answer."""

@@ -1,16 +1,10 @@
-"""Classes that are refused because a training here would accept them and then ignore what they do.
-
-Every network is trained by ``src.tasks.classification.Classifier`` under manual optimization, and a batch of Lightning's loop
-holds many optimizer steps. What relies on another module's steps, on automatic optimization, or on one step a batch would
-have no effect, or a wrong one.
-"""
+"""Classes that are refused because they would have no effect in a training here, or one that the record does not show."""
 
 import inspect
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch import callbacks as of_lightning
-from lightning.pytorch.callbacks.spike import SpikeDetection
 from torch import nn
 
 from src.errors import ConfigError
@@ -28,17 +22,15 @@ _CALLBACKS: dict[type[pl.Callback], str] = {
         "would train with another batch size than the recorded one: set data.batch_size, or try several by "
         "-m data.batch_size=64,128"
     ),
-    of_lightning.GradientAccumulationScheduler: "needs automatic optimization: set a larger data.batch_size instead",
+    of_lightning.GradientAccumulationScheduler: (
+        "would take fewer optimizer steps than schedules are planned for: set a larger data.batch_size instead"
+    ),
     of_lightning.LearningRateFinder: (
-        "needs automatic optimization: search for the learning rate by -m optimizer.lr=1e-3,1e-2"
+        "would train with another learning rate than the recorded one: search for it by -m optimizer.lr=1e-3,1e-2"
     ),
     of_lightning.ModelPruning: (
         "forgets its masks when a run is resumed, and saves other weights than were validated: use callbacks=pruning"
     ),
-    of_lightning.StochasticWeightAveraging: (
-        "needs automatic optimization, without which its learning rate has no effect: average the weights by callbacks=ema"
-    ),
-    SpikeDetection: "needs the loss of single steps: leave it out; a loss that is not finite ends a run in any case",
 }
 
 
@@ -88,26 +80,3 @@ def check_callback(callback: type[pl.Callback], name: str) -> None:
     for base, problem in _CALLBACKS.items():
         if issubclass(callback, base):
             raise ConfigError(f"{name} is a {base.__name__} of Lightning's, which {problem}.")
-    averaging = of_lightning.WeightAveraging
-    if issubclass(callback, averaging) and callback.on_train_batch_end is averaging.on_train_batch_end:
-        raise ConfigError(
-            f"{name} is a {averaging.__name__} of Lightning's, which would average once in data.steps_per_execution steps: "
-            "average after every step by callbacks=ema."
-        )
-
-
-def check_checkpoint(callback: pl.Callback, name: str) -> None:
-    """Refuse a checkpoint callback that would save rarely or never.
-
-    Raises:
-        ConfigError: it is to save by optimizer steps or by time, of which Lightning sees only the end of each chunk, and
-            under manual optimization no time.
-    """
-    if not isinstance(callback, of_lightning.ModelCheckpoint):
-        return
-    for setting in ("every_n_train_steps", "train_time_interval"):
-        if value := getattr(callback, f"_{setting}"):
-            raise ConfigError(
-                f"{name}: {setting}={value} has no effect where one batch of Lightning's loop takes many steps: set "
-                "every_n_epochs; a run that is stopped by a signal saves where it stands."
-            )

@@ -1,5 +1,6 @@
-"""The model of a finished run, and its data set."""
+"""The models of finished runs, and their data sets."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.config.check import check
@@ -9,10 +10,35 @@ from src.records.record import Record
 
 if TYPE_CHECKING:
     from src.data.module import TensorData
-    from src.tasks.classification import Classifier
+    from src.tasks.pipeline import Pipeline
 
 
-def trained(record: Record, checkpoint: str = "best") -> "tuple[Classifier, dict[str, Any]]":
+def load_model(path: str | Path) -> "Pipeline":
+    """Rebuild a trained model from a checkpoint file alone, which holds plain data and the configuration.
+
+    Returns:
+        Preprocessing and network, on the CPU and in evaluation mode: maps raw samples (n, *input_shape) to logits (n, outputs).
+
+    Raises:
+        UserError: there is no such file, or it is damaged or not a checkpoint of this project.
+    """
+    from src.tasks.pipeline import Pipeline
+    from src.training.build import make_task
+    from src.training.checkpoints import load
+    from src.training.recorder import CONFIG
+
+    state = load(Path(path))
+    try:
+        config = check(state[CONFIG])
+        data = data_of(config)
+        task = make_task(config, data)
+        task.load_state_dict(state["state_dict"])
+    except Exception as error:  # plain data, but of any form
+        raise UserError(f"{path} is not a checkpoint of this project ({type(error).__name__}: {error}).") from error
+    return Pipeline(data.normalize, task).eval()
+
+
+def trained(record: Record, checkpoint: str = "best") -> "tuple[Pipeline, dict[str, Any]]":
     """Rebuild a run's model from one of its checkpoints.
 
     Args:
@@ -20,14 +46,13 @@ def trained(record: Record, checkpoint: str = "best") -> "tuple[Classifier, dict
         checkpoint: best or last.
 
     Returns:
-        The model, on the CPU and set to evaluation, and the run's configuration. From then on this process flushes subnormals,
-        as in training.
+        The model as ``load_model`` returns it, and the run's configuration. From then on this process flushes subnormals, as
+        in training.
 
     Raises:
-        UserError: the run is at work or of another version of this project, or the checkpoint is missing or damaged.
+        UserError: the run is running or of another version of this project, or the checkpoint is missing or damaged.
     """
-    from src.tasks.classification import Classifier
-    from src.training.checkpoints import FOLDER, load
+    from src.training.checkpoints import FOLDER
 
     try:
         config = check(record.values["config"])
@@ -35,13 +60,8 @@ def trained(record: Record, checkpoint: str = "best") -> "tuple[Classifier, dict
         raise UserError(f"{record.values['id']} was configured for another version of this project: {error}") from error
     if record.status == "running":
         raise UserError(f"{record.values['id']} is still running: its weights can be used when it has ended.")
-    path = record.directory / FOLDER / f"{checkpoint}.ckpt"
     flush_subnormals()
-    load(path)  # says what is wrong with a missing, damaged or foreign file
-    try:
-        return Classifier.load_from_checkpoint(path).eval(), config
-    except Exception as error:  # plain data, but of what shape is anybody's guess
-        raise UserError(f"{path} is not a checkpoint of this project ({type(error).__name__}: {error}).") from error
+    return load_model(record.directory / FOLDER / f"{checkpoint}.ckpt"), config
 
 
 def data_of(config: dict[str, Any], *stages: str) -> "TensorData":
@@ -49,7 +69,8 @@ def data_of(config: dict[str, Any], *stages: str) -> "TensorData":
     from src.config.targets import build
 
     data: TensorData = build(config["data"], "data", seed=config["seed"])
-    data.prepare_data()
+    if stages:
+        data.prepare_data()
     for stage in stages:
         data.setup(stage)
     return data

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from src.analysis.export.quiet import quietly
-from src.tasks.classification import Classifier
 from src.tasks.losses import probabilities
+from src.tasks.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -26,20 +26,20 @@ Program = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 
 class Predictor(nn.Module):
-    """Says how likely each class is.
+    """Predicts the probability of each class.
 
     Args:
-        classifier: in the mode for evaluation, in which it is exported.
+        pipeline: preprocessing and network; they are exported in evaluation mode.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, pipeline: Pipeline) -> None:
         super().__init__()
-        self.classifier = classifier
+        self.pipeline = pipeline
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Map raw samples (n, *input_shape) to probabilities (n, classes)."""
-        return probabilities(self.classifier(images))
+        return probabilities(self.pipeline(images))
 
 
 def onnx_of(predictor: Predictor, samples: Tensor) -> "ModelProto":

@@ -1,0 +1,123 @@
+"""The fast path of ``Classifier``: one batch of Lightning's loop holds many optimizer steps.
+
+Lightning's own loop costs several times the step of a small network. Here it fetches a ``Chunk`` of batches, and ``Steps``
+takes a step for each. Weights, checkpoints and metrics are those of ``Classifier``.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from src.data.chunks import Chunk
+from src.data.module import TensorData
+from src.fast.steps import StepContext, Steps
+from src.tasks.classification import Classifier
+from src.tasks.losses import predicted
+
+# Lightning calls these once a batch of its loop or once a step.
+_STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+)
+
+
+def obstacle(task: object, data: object, callbacks: Sequence[pl.Callback]) -> str | None:
+    """The reason why a training cannot take the fast path, or None.
+
+    Args:
+        task: the class of the LightningModule.
+        data: the LightningDataModule.
+        callbacks: those of the trainer. One that sees single batches or steps must have an attribute ``accepts_chunks`` that
+            is true, and then gets chunks.
+    """
+    if task is not Classifier:
+        return f"{task} is not {Classifier}"
+    if not isinstance(data, TensorData):
+        return f"{type(data).__name__} is not derived from TensorData"
+    for callback in callbacks:
+        hooks = [name for name in _STEP_HOOKS if _overrides(callback, name)]
+        if hooks and not getattr(callback, "accepts_chunks", False) and not _saves_by_epochs(callback):
+            return f"{type(callback).__name__} has the hook {hooks[0]}"
+    return None
+
+
+def _overrides(callback: pl.Callback, hook: str) -> bool:
+    """Whether a callback has a hook: its class has, or the instance, as that of a ``LambdaCallback``."""
+    return getattr(getattr(callback, hook), "__func__", None) is not getattr(pl.Callback, hook)
+
+
+def _saves_by_epochs(callback: pl.Callback) -> bool:
+    """Whether a callback is Lightning's ModelCheckpoint and saves at the end of epochs only."""
+    return type(callback) is ModelCheckpoint and not (callback._every_n_train_steps or callback._train_time_interval)
+
+
+class ChunkedClassifier(Classifier):
+    """A ``Classifier`` that is trained on chunks.
+
+    Args:
+        seed: of dropout, together with epoch, step and rank.
+        varies_threads: let each epoch select its number of CPU threads, if results do not depend on it.
+        settings: see ``Classifier``.
+    """
+
+    def __init__(self, *, seed: int, varies_threads: bool, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.automatic_optimization = False
+        self._seed, self._varies_threads = seed, varies_threads
+        self._steps: Steps | None = None
+
+    def _context(self) -> StepContext:
+        trainer, [optimizer], schedule = self.trainer, self.trainer.optimizers, self.lr_schedulers()
+        data: TensorData = trainer.datamodule  # type: ignore[attr-defined]
+        return StepContext(
+            net=self.net,
+            forward=self.forward,
+            loss=self.loss,
+            optimizer=optimizer,
+            schedule=schedule
+            if isinstance(schedule, LRScheduler) and not isinstance(schedule, ReduceLROnPlateau)
+            else None,
+            gradient_clip_norm=self.gradient_clip_norm,
+            precision=trainer.precision_plugin,
+            strategy=trainer.strategy,
+            count_step=self._count_step,
+            seed=self._seed,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+            num_nodes=trainer.num_nodes,
+            steps_per_epoch=data.steps_per_epoch,
+            batch_size=data.batch_size,
+            steps_per_execution=data.steps_per_execution,
+            varies_threads=self._varies_threads,
+        )
+
+    def _count_step(self) -> None:
+        """Count a step as Lightning does under manual optimization, for ``global_step``."""
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
+
+    def training_step(self, chunk: Chunk, batch_idx: int) -> dict[str, Any]:  # type: ignore[override]
+        """Take one optimizer step for each batch of the chunk.
+
+        Returns:
+            ``train/loss`` and ``train/acc``, means over the chunk on all ranks, and ``lr``, the learning rate of each parameter
+            group at the last step.
+
+        Raises:
+            NonFiniteLoss: the loss of a step is NaN or Inf.
+        """
+        context, first_step = self._context(), self.global_step
+        self._steps = self._steps or Steps(context)
+        losses, logits = self._steps.take(context, chunk, self.current_epoch)
+        correct = (predicted(logits) == chunk.labels).sum()
+        *means, all_correct = self.sum_over_ranks(losses, correct)
+        metrics = self.update_train_metrics(first_step, means, chunk.totals, all_correct, reset=chunk.first_step == 0)
+        return {**metrics, "lr": self._steps.learning_rates}

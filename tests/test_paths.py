@@ -1,0 +1,200 @@
+"""The two ways of training: Lightning's own loop, and chunks of steps where nothing needs single ones."""
+
+import copy
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, StochasticWeightAveraging
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.strategies import SingleDeviceStrategy
+
+from src.data.chunks import Chunk
+from src.data.mnist import MNIST
+from src.errors import Interrupted, UserError
+from src.fast.classification import obstacle
+from src.fast.steps import StepContext, Steps
+from src.models.mlp import MLP
+from src.paths import ROOT
+from src.tasks.classification import Classifier
+from src.tasks.losses import make_loss
+from tests.outcome import curves
+from tests.test_resume import SHORT, Cut, assert_same_run
+from tests.test_training import weights
+
+Fit = Callable[..., dict[str, Any]]
+
+
+class StepHook(pl.Callback):
+    """Has a hook of single steps."""
+
+    def on_before_zero_grad(self, *_: Any) -> None:
+        pass
+
+
+def test_the_path_is_recorded_and_its_reason_logged(fit_here: Fit, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO):
+        fast, plain = fit_here(), fit_here(extra=[StepHook()])
+    assert (fast["fast_path"], plain["fast_path"]) == (True, False)
+    assert json.loads((plain["directory"] / "run.json").read_text())["fast_path"] is False
+    reasons = [record.getMessage() for record in caplog.records if "Lightning's own loop" in record.getMessage()]
+    assert reasons == ["training step by step in Lightning's own loop: StepHook has the hook on_before_zero_grad"]
+
+
+def test_what_sees_single_steps_needs_lightnings_loop():
+    data = MNIST()
+    assert obstacle(Classifier, data, [ModelCheckpoint(every_n_epochs=1), StopEarly(), pl.Callback()]) is None
+    by_steps = ModelCheckpoint(every_n_train_steps=3)
+    listening = pl.callbacks.LambdaCallback(on_after_backward=lambda *_: None)
+    for callback in (by_steps, listening, StepHook(), LearningRateMonitor(), pl.callbacks.TQDMProgressBar()):
+        assert type(callback).__name__ in str(obstacle(Classifier, data, [callback]))
+
+    class Mine(Classifier):
+        pass
+
+    assert "Mine" in str(obstacle(Mine, data, []))
+    assert "LightningDataModule" in str(obstacle(Classifier, pl.LightningDataModule(), []))
+
+
+class StopEarly(pl.callbacks.EarlyStopping):
+    def __init__(self) -> None:
+        super().__init__(monitor="val/acc")
+
+
+CHOICES = [
+    ["model.dropout=0.2", "optimizer=momentum", "schedule=one_cycle", "task.gradient_clip_norm=0.5"],
+    ["schedule=plateau", "schedule.patience=0", "optimizer.lr=0.1", "data.augment.shift=2", "data.batch_size=48"],
+    ["optimizer=muon", "callbacks=ema", "callbacks.ema.decay=0.9", "model.norm=layer"],
+    ["callbacks=pruning", "schedule=plateau", "schedule.patience=0", "data.val_size=0"],
+    ["callbacks=adversarial", "callbacks.adversarial.steps=2", "task.label_smoothing=0.1"],
+    ["task.loss=squared_error", "model.activation=silu", "schedule=step", "schedule.step_size=0.5"],
+]
+
+
+@pytest.mark.parametrize("words", CHOICES, ids=lambda words: words[0])
+def test_both_train_the_same(fit_here: Fit, words: list[str]):
+    words = [*words, "trainer.precision=64-true"]
+    fast, plain = (fit_here(*words, extra=extra) for extra in ([], [StepHook()]))
+    for name, value in weights(fast["directory"], "last").items():
+        torch.testing.assert_close(weights(plain["directory"], "last")[name], value, rtol=0, atol=1e-9)
+    for name, value in fast["metrics"].items():
+        assert plain["metrics"][name] == pytest.approx(value, abs=1e-9), name
+    last = [torch.load(one["directory"] / "checkpoints/last.ckpt", weights_only=True) for one in (fast, plain)]
+    assert last[0]["global_step"] == last[1]["global_step"]
+    assert set(last[0]["state_dict"]) == set(last[1]["state_dict"])
+    points = [curves(one["directory"]) for one in (fast, plain)]
+    for tag in ("lr", "train/loss", "samples"):
+        assert dict(points[0][tag]) == pytest.approx(dict(points[1][tag])), tag
+
+
+class PlainCut(Cut):
+    accepts_chunks = False
+
+
+@pytest.mark.parametrize("how", ["told", "killed"])
+@pytest.mark.parametrize("batches", [3, 8, 11, 24])
+def test_a_run_in_lightnings_loop_that_is_cut_off_anywhere_ends_as_if_it_had_not_been(
+    fit_here: Fit, tmp_path: Path, batches: int, how: str
+):
+    words = [*SHORT, "schedule=plateau", "schedule.patience=0", "optimizer.lr=0.1", "data.augment.shift=2"]
+    directory = tmp_path / "cut"
+    with pytest.raises((Interrupted, RuntimeError)):
+        fit_here(*words, extra=[PlainCut(batches, how)], small=False, into=directory)
+    resumed = fit_here(*words, small=False, into=directory)  # the callback is gone, the path stays
+    assert resumed["fast_path"] is (how == "killed" and batches <= 8)  # before the first checkpoint a run begins anew
+    whole = fit_here(*words, small=False, extra=[] if resumed["fast_path"] else [StepHook()])
+    assert_same_run(resumed, whole)
+
+
+def test_a_run_begun_on_chunks_is_not_resumed_step_by_step(fit_here: Fit, tmp_path: Path):
+    with pytest.raises(Interrupted):
+        fit_here(extra=[Cut(1, "told")], into=tmp_path)
+    with pytest.raises(UserError, match="not possible any more"):
+        fit_here(extra=[StepHook()], into=tmp_path)
+
+
+def test_lightnings_own_callbacks_work_in_its_loop(fit_here: Fit):
+    """Those that need automatic optimization, single steps, or both."""
+    averaging = StochasticWeightAveraging(swa_lrs=1e-3, swa_epoch_start=2)
+    saving = ModelCheckpoint(filename="step-{step}", every_n_train_steps=5, save_top_k=-1)
+    done = fit_here(extra=[averaging, saving, LearningRateMonitor()])
+    assert done["fast_path"] is False
+    assert done["metrics"]["test/acc"] > 0.3
+    saved = {path.stem for path in done["directory"].rglob("step-*.ckpt")}
+    assert {"step-step=5", "step-step=10", "step-step=15"} <= saved
+    assert "lr-Adam" in curves(done["directory"])
+
+
+@pytest.mark.parametrize("clip", [None, 0.1])
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, partial(torch.optim.Adam, fused=True), torch.optim.Adam])
+def test_a_scaled_loss_gives_the_same_steps(optimizer: Callable[..., torch.optim.Optimizer], clip: float | None):
+    """16-mixed scales the loss; it needs a GPU, its scaler does not."""
+    torch.manual_seed(0)
+    before, chunk = MLP(input_shape=[4], outputs=3, norm="layer", dropout=0.2), some_chunk()
+    after = []
+    for scaler in (None, torch.amp.GradScaler("cpu")):
+        net = copy.deepcopy(before)
+        precision = MixedPrecision("16-mixed", "cpu", scaler) if scaler else Precision()
+        steps = []
+        context = StepContext(
+            net=net,
+            forward=net,
+            loss=make_loss("cross_entropy"),
+            optimizer=optimizer(net.parameters(), lr=0.1),
+            schedule=None,
+            gradient_clip_norm=clip,
+            precision=precision,
+            strategy=SingleDeviceStrategy(torch.device("cpu")),
+            count_step=lambda steps=steps: steps.append(1),
+            seed=0,
+            rank=0,
+            world_size=1,
+            num_nodes=1,
+            steps_per_epoch=2,
+            batch_size=8,
+            steps_per_execution=2,
+            varies_threads=False,
+        )
+        losses, logits = Steps(context).take(context, chunk, epoch=0)
+        assert (len(losses), len(logits), len(steps)) == (2, 12, 2)
+        after.append(list(net.parameters()))
+    for one, other in zip(*after, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(after[0][0], next(before.parameters()))
+
+
+def some_chunk() -> Chunk:
+    return Chunk(torch.randn(12, 4), torch.randint(3, (12,)), [8, 4], [8, 4], 0)
+
+
+@pytest.mark.slow
+def test_two_processes_in_lightnings_loop_train_as_one(tmp_path: Path):
+    losses = {}
+    for devices in (1, 2):
+        directory = tmp_path / str(devices)
+        directory.mkdir()
+        words = ["trainer=cpu", f"trainer.devices={devices}", "trainer.precision=64-true", "data.batch_size=77"]
+        words += ["data.train_size=617", "data.val_size=501", "trainer.max_epochs=2", "model.hidden=[16]"]
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.losses", str(directory), "--plain", *words],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        losses[devices] = json.loads(done.stdout.splitlines()[-1])
+    assert len(losses[1]["losses"]) == 18
+    assert losses[2]["losses"] == pytest.approx(losses[1]["losses"], abs=1e-9)
+    assert losses[2]["metrics"] == pytest.approx(losses[1]["metrics"], abs=1e-9)
+    assert losses[1]["fast_path"] is losses[2]["fast_path"] is False
