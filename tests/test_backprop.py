@@ -112,12 +112,12 @@ def test_a_network_that_is_hooked_frozen_or_of_another_class_goes_through_autogr
     assert Backprop.of(net, loss) is None
     net = MLP(input_shape=[4], outputs=3)
     written_out = Backprop.of(net, loss)
-    assert written_out.holds(net, loss)
+    assert written_out.is_valid(net, loss)
     net.layers[0].weight.requires_grad_(False)
     assert Backprop.of(net, loss) is None
-    assert not written_out.holds(net, loss)
+    assert not written_out.is_valid(net, loss)
     net.layers[0].weight = torch.nn.Parameter(net.layers[0].weight.detach().clone())
-    assert not written_out.holds(net, loss)
+    assert not written_out.is_valid(net, loss)
 
 
 def _replace(net: MLP, number: int, module: nn.Module) -> None:
@@ -151,10 +151,10 @@ def test_a_network_changed_in_place_goes_through_autograd(change: str):
     net, loss = MLP(input_shape=[4], outputs=4, hidden=[4], activation="gelu"), make_loss("cross_entropy")
     before = Backprop.of(net, loss)
     assert before is not None
-    assert before.holds(net, loss)
+    assert before.is_valid(net, loss)
     CHANGES[change](net)
     assert Backprop.of(net, loss) is None
-    assert not before.holds(net, loss)
+    assert not before.is_valid(net, loss)
 
 
 def test_a_hook_on_all_modules_is_called():
@@ -171,11 +171,11 @@ def test_another_network_loss_or_activation_than_it_was_made_for_is_noticed():
     net, loss = MLP(input_shape=[4], outputs=3), make_loss("cross_entropy")
     written_out = Backprop.of(net, loss)
     assert written_out is not None
-    assert not written_out.holds(copy.deepcopy(net), loss)
-    assert not written_out.holds(net, make_loss("cross_entropy", 0.1))
-    assert not written_out.holds(net, squared_error)
+    assert not written_out.is_valid(copy.deepcopy(net), loss)
+    assert not written_out.is_valid(net, make_loss("cross_entropy", 0.1))
+    assert not written_out.is_valid(net, squared_error)
     _replace(net, 1, nn.Tanh())
-    assert not written_out.holds(net, loss)
+    assert not written_out.is_valid(net, loss)
     assert Backprop.of(net, loss) is not None
 
 

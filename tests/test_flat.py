@@ -39,26 +39,26 @@ def plainly(net: nn.Module, optimizer: torch.optim.Optimizer, steps: int, seed: 
 
 def flatly(net: nn.Module, optimizer: torch.optim.Adam, steps: int, seed: int = 0) -> FlatAdam:
     parameters = list(net.parameters())
-    assert FlatAdam.fits(optimizer, parameters)
+    assert FlatAdam.supports(optimizer, parameters)
     gradient = torch.zeros(sum(map(torch.numel, parameters)), dtype=torch.float64)
     flat = FlatAdam(optimizer, parameters, gradient)
     for one in gradients(net, steps, seed):
         gradient.copy_(one)
         flat.step()
-    flat.settle()
+    flat.sync_state()
     return flat
 
 
-def collecting(net: nn.Module, optimizer: torch.optim.Adam, steps: int, seed: int = 0) -> None:
+def gathering(net: nn.Module, optimizer: torch.optim.Adam, steps: int, seed: int = 0) -> None:
     """With gradients that each parameter has by itself."""
     flat = FlatAdam(optimizer, list(net.parameters()))
     for gradient in gradients(net, steps, seed):
         parts = gradient.split([p.numel() for p in net.parameters()])
         for parameter, part in zip(net.parameters(), parts, strict=True):
             parameter.grad = part.view_as(parameter).clone()
-        assert flat.collect()
+        assert flat.gather_grads()
         flat.step()
-    flat.settle()
+    flat.sync_state()
 
 
 def both_equal(one: tuple[nn.Module, torch.optim.Optimizer], other: tuple[nn.Module, torch.optim.Optimizer]) -> None:
@@ -73,7 +73,7 @@ def both_equal(one: tuple[nn.Module, torch.optim.Optimizer], other: tuple[nn.Mod
 @pytest.mark.parametrize(("kind", "settings"), KINDS)
 def test_weights_and_state_are_those_of_the_optimizers_own_steps(kind: type[torch.optim.Adam], settings: dict):
     pairs = []
-    for steps in (plainly, flatly, collecting):
+    for steps in (plainly, flatly, gathering):
         net = network()
         optimizer = kind(net.parameters(), lr=1e-2, fused=True, **settings)
         steps(net, optimizer, 7)
@@ -87,9 +87,9 @@ def test_a_parameter_without_a_gradient_is_told():
     flat = FlatAdam(torch.optim.Adam(net.parameters(), fused=True), list(net.parameters()))
     for parameter in net.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    assert flat.collect()
+    assert flat.gather_grads()
     net[0].weight.grad = None
-    assert not flat.collect()
+    assert not flat.gather_grads()
 
 
 def test_the_rate_is_read_at_each_step():
@@ -126,30 +126,30 @@ def test_it_notices_when_somebody_else_takes_over():
     net = network()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2, fused=True)
     flat = flatly(net, optimizer, 1)
-    assert flat.holds
+    assert flat.is_valid
     listening = optimizer.register_step_post_hook(lambda *_: None)
-    assert not flat.holds
-    assert not FlatAdam.fits(optimizer, list(net.parameters()))
+    assert not flat.is_valid
+    assert not FlatAdam.supports(optimizer, list(net.parameters()))
     listening.remove()
-    assert flat.holds
+    assert flat.is_valid
     optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    assert not flat.holds
+    assert not flat.is_valid
     flat = flatly(net, optimizer, 1)
     net[0].weight.data = net[0].weight.data.clone()
-    assert not flat.holds
+    assert not flat.is_valid
 
 
 def test_what_it_cannot_do_is_left_to_the_optimizer():
     parameters = list(network().parameters())
-    assert FlatAdam.fits(torch.optim.Adam(parameters, fused=True), parameters)
-    assert not FlatAdam.fits(torch.optim.Adam(parameters), parameters)
-    assert not FlatAdam.fits(torch.optim.Adam(parameters, fused=True, amsgrad=True), parameters)
-    assert not FlatAdam.fits(torch.optim.SGD(parameters, lr=0.1), parameters)
-    assert not FlatAdam.fits(torch.optim.Adam(parameters, fused=True), parameters[1:])
+    assert FlatAdam.supports(torch.optim.Adam(parameters, fused=True), parameters)
+    assert not FlatAdam.supports(torch.optim.Adam(parameters), parameters)
+    assert not FlatAdam.supports(torch.optim.Adam(parameters, fused=True, amsgrad=True), parameters)
+    assert not FlatAdam.supports(torch.optim.SGD(parameters, lr=0.1), parameters)
+    assert not FlatAdam.supports(torch.optim.Adam(parameters, fused=True), parameters[1:])
     mixed = [*parameters, nn.Parameter(torch.zeros(3, dtype=torch.float32))]
-    assert not FlatAdam.fits(torch.optim.Adam(mixed, fused=True), mixed)
+    assert not FlatAdam.supports(torch.optim.Adam(mixed, fused=True), mixed)
     groups = [{"params": parameters[:1]}, {"params": parameters[1:], "lr": 1.0}]
-    assert not FlatAdam.fits(torch.optim.Adam(groups, fused=True), parameters)
+    assert not FlatAdam.supports(torch.optim.Adam(groups, fused=True), parameters)
 
 
 def test_a_step_that_is_not_the_optimizers_own_is_left_to_it():
@@ -160,16 +160,16 @@ def test_a_step_that_is_not_the_optimizers_own_is_left_to_it():
 
     scheduled = adam()
     StepLR(scheduled, 3)  # which wraps the step to see that it is taken
-    assert FlatAdam.fits(scheduled, parameters)
+    assert FlatAdam.supports(scheduled, parameters)
     for optimizer in (scheduled, adam()):
         optimizer.step = MethodType(lambda self: None, optimizer)  # type: ignore[method-assign]
-        assert not FlatAdam.fits(optimizer, parameters)
+        assert not FlatAdam.supports(optimizer, parameters)
     StepLR(optimizer, 3)
-    assert not FlatAdam.fits(optimizer, parameters)
+    assert not FlatAdam.supports(optimizer, parameters)
     listening = register_optimizer_step_post_hook(lambda *_: None)
-    assert not FlatAdam.fits(adam(), parameters)
+    assert not FlatAdam.supports(adam(), parameters)
     listening.remove()
-    assert FlatAdam.fits(adam(), parameters)
+    assert FlatAdam.supports(adam(), parameters)
 
 
 def test_it_notices_settings_that_it_does_not_know():
@@ -177,10 +177,10 @@ def test_it_notices_settings_that_it_does_not_know():
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2, fused=True)
     flat = flatly(net, optimizer, 1)
     optimizer.param_groups[0]["maximize"] = True
-    assert not flat.holds
+    assert not flat.is_valid
     optimizer.param_groups[0]["maximize"] = False
     optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1, dtype=torch.float64))]})
-    assert not flat.holds
+    assert not flat.is_valid
 
 
 class Replaced(pl.Callback):

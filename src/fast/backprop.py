@@ -1,7 +1,7 @@
-"""Backpropagation through a fully connected network, written out.
+"""Manual backpropagation through a fully connected network.
 
-A network this small spends most of a step in autograd's bookkeeping. What is not written out here (dropout,
-normalisation, mixed precision) goes through autograd; ``Backprop.of`` tells.
+For a network this small most of a step is overhead of autograd. Networks with dropout or normalisation, and mixed precision,
+use autograd: see ``Backprop.of``.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,10 +16,10 @@ from src.models.mlp import MLP
 from src.tasks.losses import CrossEntropy, Loss, binary_cross_entropy, squared_error
 
 _aten = torch.ops.aten
-# Each activation, and the gradient before it: of the one after it and of what the activation gave or, where it does not
-# work in place, of what it was given.
+# Each activation, and its gradient as a function of the gradient of its output, and of its output or, if it does not work in
+# place, of its input.
 _ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
-    nn.ReLU: (torch.relu_, lambda gradient, given: _aten.threshold_backward(gradient, given, 0)),
+    nn.ReLU: (torch.relu_, lambda gradient, output: _aten.threshold_backward(gradient, output, 0)),
     nn.Sigmoid: (torch.sigmoid_, _aten.sigmoid_backward),
     nn.Tanh: (torch.tanh_, _aten.tanh_backward),
     nn.GELU: (F.gelu, _aten.gelu_backward),
@@ -30,13 +30,13 @@ _PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 class Backprop:
-    """The gradients of a loss of linear layers with activations between them.
+    """Computes the gradients of a loss for linear layers with activations between them.
 
-    The gradients are written into one vector, which several ranks can add up in one go; ``attach`` makes the parameters'
+    The gradients are written into one vector, which takes one collective to sum over ranks; ``attach`` makes the parameters'
     ``grad`` views of it.
 
     Args:
-        net: linear layers with activations between them.
+        net: see ``of``.
         loss: one of ``src.tasks.losses``.
     """
 
@@ -45,7 +45,7 @@ class Backprop:
         self._modules = modules = list(net.layers)
         self._layers = cast(list[nn.Linear], modules[::2])
         self._activations = [_ACTIVATIONS[type(activation)][0] for activation in modules[1::2]]
-        self._before = [_ACTIVATIONS[type(activation)][1] for activation in modules[1::2]]
+        self._activation_grads = [_ACTIVATIONS[type(activation)][1] for activation in modules[1::2]]
         self.parameters = list(net.parameters())  # of each layer the weights and then the biases
         first = self.parameters[0]
         self.gradient = torch.zeros(sum(map(torch.numel, self.parameters)), dtype=first.dtype, device=first.device)
@@ -55,62 +55,62 @@ class Backprop:
 
     @classmethod
     def of(cls, net: nn.Module, loss: Loss) -> "Backprop | None":
-        """For a network and its loss; None where autograd is needed.
+        """Create one for a network and its loss; None if it needs autograd.
 
         Types are compared exactly: a subclass may compute anything.
         """
-        written_out = type(loss) is CrossEntropy or loss is squared_error or loss is binary_cross_entropy
-        return cls(cast(MLP, net), loss) if written_out and _is_plain(net) else None
+        known = type(loss) is CrossEntropy or loss is squared_error or loss is binary_cross_entropy
+        return cls(cast(MLP, net), loss) if known and _is_plain(net) else None
 
-    def holds(self, net: nn.Module, loss: Loss) -> bool:
-        """Whether these are the network and the loss it was made for, and no layer or parameter has since been replaced,
-        frozen or hooked into.
+    def is_valid(self, net: nn.Module, loss: Loss) -> bool:
+        """Whether it was created for this network and loss, and no layer or parameter has since been replaced, frozen or got a
+        hook.
         """
         if net is not self._net or loss is not self._loss or not _is_plain(net):
             return False
         return _same(self._net.layers, self._modules) and _same(net.parameters(), self.parameters)
 
     def attach(self) -> None:
-        """Show the gradients to the optimizer; anyone who sets them to None in between detaches them."""
+        """Make the parameters' ``grad`` views of ``gradient``; setting them to None detaches them."""
         views = (view for pair in self._views for view in pair)
         for parameter, view in zip(self.parameters, views, strict=True):
             parameter.grad = view
 
     def targets(self, labels: Tensor) -> Tensor:
-        """What the outputs should be for labels int64 (n,): (n, outputs)."""
+        """Targets of the outputs (n, outputs) for labels int64 (n,)."""
         outputs = self._layers[-1].out_features
-        wanted = labels.unsqueeze(1) if outputs == 1 else F.one_hot(labels, outputs)
-        wanted = wanted.to(self.gradient.dtype)
-        return self._loss.smoothed(wanted) if type(self._loss) is CrossEntropy else wanted
+        targets = labels.unsqueeze(1) if outputs == 1 else F.one_hot(labels, outputs)
+        targets = targets.to(self.gradient.dtype)
+        return self._loss.smoothed(targets) if type(self._loss) is CrossEntropy else targets
 
     def __call__(self, inputs: Tensor, targets: Tensor, total: int) -> Tensor:
-        """Fill ``gradient`` with that of the loss, summed over the samples and divided by ``total``; without autograd.
+        """Fill ``gradient`` with the gradient of the loss, summed over the samples and divided by ``total``.
 
         Args:
             inputs: (n, features).
             targets: (n, outputs), see ``targets``.
-            total: samples of all ranks, of which these are a part.
+            total: number of samples on all ranks.
 
         Returns:
             The logits, (n, outputs).
         """
-        given, sums = [inputs], []
+        layer_inputs, pre_activations = [inputs], []
         for layer, activate in zip(self._layers, self._activations, strict=False):
-            sums.append(F.linear(given[-1], layer.weight, layer.bias))
-            given.append(activate(sums[-1]))  # most work in place
+            pre_activations.append(F.linear(layer_inputs[-1], layer.weight, layer.bias))
+            layer_inputs.append(activate(pre_activations[-1]))  # most work in place
         last = self._layers[-1]
-        logits = F.linear(given[-1], last.weight, last.bias)
-        gradient = self._outermost(logits, targets).div_(total)
+        logits = F.linear(layer_inputs[-1], last.weight, last.bias)
+        gradient = self._logits_grad(logits, targets).div_(total)
         for number in range(len(self._layers) - 1, -1, -1):
-            weight, bias = self._views[number]
-            torch.mm(gradient.t(), given[number], out=weight)
-            torch.sum(gradient, 0, out=bias)
+            weight_grad, bias_grad = self._views[number]
+            torch.mm(gradient.t(), layer_inputs[number], out=weight_grad)
+            torch.sum(gradient, 0, out=bias_grad)
             if number:
-                behind = torch.mm(gradient, self._layers[number].weight)
-                gradient = self._before[number - 1](behind, sums[number - 1])
+                output_grad = torch.mm(gradient, self._layers[number].weight)
+                gradient = self._activation_grads[number - 1](output_grad, pre_activations[number - 1])
         return logits
 
-    def _outermost(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def _logits_grad(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The gradient of the summed loss with respect to the logits."""
         if self._loss is squared_error:
             outputs = torch.sigmoid(logits)
@@ -121,7 +121,7 @@ class Backprop:
 
 
 def _is_plain(net: nn.Module) -> bool:
-    """Whether a call of the network does what is written out here, and nothing else."""
+    """Whether a call of the network computes linear layers and activations, and nothing else."""
     if type(net) is not MLP or type(net.layers) is not nn.Sequential:
         return False
     modules = list(net.layers)
@@ -129,7 +129,7 @@ def _is_plain(net: nn.Module) -> bool:
     known = all(type(layer) is nn.Linear for layer in linear) and all(map(_is_known, between))
     if not known or len(linear) != len(between) + 1:
         return False
-    # No bias left out, no parameter shared or of a module beside the layers.
+    # Every layer has a bias; no parameter is shared, or belongs to another module.
     parameters = list(net.parameters())
     own = _same(parameters, [parameter for layer in linear for parameter in (layer.weight, layer.bias)])
     called = [net, net.layers, *modules]
@@ -143,11 +143,11 @@ def _is_known(activation: nn.Module) -> bool:
 
 
 def _is_trained(parameter: nn.Parameter) -> bool:
-    """Whether a parameter is an ordinary one whose gradient nobody listens to."""
+    """Whether a parameter is an ordinary one, is trained, and has no hooks."""
     hooked = any(getattr(parameter, name) for name in _PARAMETER_HOOKS)
     return type(parameter) is nn.Parameter and parameter.requires_grad and not hooked
 
 
 def _same(one: Iterable[object], other: Iterable[object]) -> bool:
-    """Whether both hold the very same objects, in the same order."""
+    """Whether both contain the same objects in the same order."""
     return list(map(id, one)) == list(map(id, other))

@@ -15,14 +15,14 @@ _GLOBAL_HOOKS = ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
 class FlatAdam:
     """Takes the steps of an ``Adam`` or ``AdamW``, all parameters at once, by torch's own function.
 
-    ``Optimizer.step`` takes longer to collect the tensors of a small network than to change them. The optimizer itself
-    stays what schedules, checkpoints and everybody else look at: its parameters and its state become parts of the vectors
-    here, its settings are read at each step, and ``settle`` tells it how many were taken.
+    ``Optimizer.step`` takes longer to gather the tensors of a small network than to update them. The optimizer remains the
+    one that schedules and checkpoints use: its parameters and its state become views of the vectors here, its settings are
+    read at each step, and ``sync_state`` writes the number of steps into its state.
 
     Args:
-        optimizer: see ``fits``; one that has taken steps is gone on with.
+        optimizer: see ``supports``; the state of earlier steps is kept.
         parameters: all of its parameters.
-        gradient: of all of them, one after the other, (numbers,); None where each has its own.
+        gradient: gradients of all parameters, concatenated, (n,); None if each parameter has its own ``grad``.
     """
 
     def __init__(
@@ -44,15 +44,15 @@ class FlatAdam:
                 state[name] = part
         for state in states:
             state["step"] = self._count.clone()
-        self._collects = gradient is None
+        self._gathers = gradient is None
         self._vectors = [values, torch.zeros_like(values) if gradient is None else gradient, *moments]
-        self._places = self._now()
+        self._addresses = self._data_pointers()
         optimizer._opt_called = True  # type: ignore[attr-defined]  # schedules warn where they see no step of its own
 
     @staticmethod
-    def fits(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> bool:
-        """Whether these are all of the optimizer's parameters and alike, it is fused, and its steps are torch's own, to
-        which nobody listens.
+    def supports(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> bool:
+        """Whether an optimizer is a fused Adam or AdamW over exactly these parameters, all of one dtype and device, with torch's
+        own ``step`` and without hooks.
         """
         if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW) or len(optimizer.param_groups) != 1:
             return False
@@ -66,32 +66,32 @@ class FlatAdam:
         parts = vector.split([parameter.numel() for parameter in self._parameters])
         return [part.view_as(parameter) for part, parameter in zip(parts, self._parameters, strict=True)]
 
-    def _now(self) -> list[int]:
+    def _data_pointers(self) -> list[int]:
         tensors = [*self._parameters, *(self._optimizer.state[p].get(n) for p in self._parameters for n in _MOMENTS)]
         return [tensor.data_ptr() if tensor is not None else 0 for tensor in tensors]
 
     @property
-    def holds(self) -> bool:
-        """Whether the optimizer's parameters and state still are parts of the vectors, and it still fits."""
-        return self._now() == self._places and self.fits(self._optimizer, self._parameters)
+    def is_valid(self) -> bool:
+        """Whether the optimizer's parameters and state are still views of the vectors, and it is still supported."""
+        return self._data_pointers() == self._addresses and self.supports(self._optimizer, self._parameters)
 
     @property
     def state(self) -> list[Tensor]:
-        """All that a step changes."""
+        """Every tensor that a step changes."""
         values, _, mean, square = self._vectors
         return [values, mean, square, self._count]
 
-    def collect(self) -> bool:
-        """Collect the parameters' own gradients; False where one has none, which the optimizer would leave out of its step."""
-        if self._collects:
+    def gather_grads(self) -> bool:
+        """Gather the parameters' own gradients; False if one has none, which the optimizer would leave out of its step."""
+        if self._gathers:
             gradients = [parameter.grad.flatten() for parameter in self._parameters if parameter.grad is not None]
             if len(gradients) < len(self._parameters):
                 return False
             torch.cat(gradients, out=self._vectors[1])
         return True
 
-    def step(self, rate: Tensor | None = None) -> None:
-        """Take a step along the gradient, by the optimizer's rate or another."""
+    def step(self, lr: Tensor | None = None) -> None:
+        """Take a step with the optimizer's learning rate or the given one."""
         [group] = self._optimizer.param_groups
         beta1, beta2 = group["betas"]
         values, gradient, mean, square = self._vectors
@@ -106,21 +106,21 @@ class FlatAdam:
             amsgrad=False,
             beta1=beta1,
             beta2=beta2,
-            lr=group["lr"] if rate is None else rate,
+            lr=group["lr"] if lr is None else lr,
             weight_decay=group["weight_decay"],
             eps=group["eps"],
             maximize=False,
             decoupled_weight_decay=group["decoupled_weight_decay"],
         )
 
-    def settle(self) -> None:
-        """Leave the number of steps in the optimizer's state; a tensor for each parameter, as its own steps want it."""
+    def sync_state(self) -> None:
+        """Write the number of steps into the optimizer's state: a tensor for each parameter, as its own ``step`` requires."""
         for parameter in self._parameters:
             self._optimizer.state[parameter]["step"].copy_(self._count)
 
 
 def _steps_by_itself(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether a step is that of the optimizer's class: not replaced on the instance, no hooks. Schedules wrap it."""
+    """Whether ``step`` is that of the optimizer's class: not replaced on the instance, no hooks. Schedules wrap it."""
     step = vars(optimizer).get("step")
     replaced = step is not None and getattr(step, "__wrapped__", None) is not type(optimizer).step
     hooked = any(getattr(optimizer, name) for name in _HOOKS)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 log = logging.getLogger(__name__)
 
-# Inputs (samples, features), targets (samples, outputs) and the rate of each step, to logits (samples, outputs).
+# Maps inputs (samples, features), targets (samples, outputs) and the learning rate of each step to logits (samples, outputs).
 TakeSteps = Callable[[Tensor, Tensor, Sequence[Tensor]], Tensor]
-# Records what a function does on the device: gives a way to do it again, and where its result then is.
+# Captures the work of a function on the device: returns its replay, and the tensor that then holds its result.
 Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
 
 
@@ -25,15 +25,15 @@ def on_cuda(function: Callable[[], Tensor]) -> tuple[Callable[[], object], Tenso
 class ChunkGraph:
     """Takes the steps of a chunk in one launch.
 
-    A GPU is done with a step of a small network long before Python has launched its two dozen kernels. The first chunk is
-    taken both ways from the same state; where they disagree, or nothing can be captured, it says so in the log and steps
-    are launched one by one, as without it.
+    A GPU finishes a step of a small network long before Python has launched its two dozen kernels. The first chunk is taken
+    both ways from the same state; if the results differ, or nothing can be captured, a warning is logged and the steps are
+    launched one by one.
 
     Args:
-        take: takes the steps; it must do the same each time, but for its arguments.
+        take: takes the steps; it must do the same work for all arguments.
         state: every tensor that the steps change and the next ones need.
-        steps: in a chunk.
-        capture: how.
+        steps: number of steps in a chunk.
+        capture: captures the work of a function.
     """
 
     def __init__(self, take: TakeSteps, state: Sequence[Tensor], steps: int, capture: Capture = on_cuda) -> None:
@@ -42,12 +42,12 @@ class ChunkGraph:
         self._replay: Callable[[], object] | None = None
         self.works = True
 
-    def fits(self, inputs: Tensor, steps: int) -> bool:
-        """Whether a chunk is of the size that was captured, or would be."""
+    def supports(self, inputs: Tensor, steps: int) -> bool:
+        """Whether a chunk has the size that is captured."""
         return self.works and steps == len(self._rates) and (not self._replay or inputs.shape == self._inputs.shape)
 
     def __call__(self, inputs: Tensor, targets: Tensor, rates: Sequence[float]) -> Tensor:
-        """Take the steps; the logits stay where they are until the next call."""
+        """Take the steps; the logits are overwritten by the next call."""
         self._rates.copy_(torch.tensor(rates))
         if self._replay is None:
             return self._first(inputs, targets)
@@ -59,7 +59,7 @@ class ChunkGraph:
     def _first(self, inputs: Tensor, targets: Tensor) -> Tensor:
         self._inputs, self._targets = inputs.clone(), targets.clone()
         before = [tensor.clone() for tensor in self._state]
-        logits = self._steps()  # what is captured must have run once, for libraries to get ready
+        logits = self._steps()  # a warm-up, in which libraries are initialised
         after = [tensor.clone() for tensor in self._state]
         try:
             self._set(before)

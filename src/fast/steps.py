@@ -105,8 +105,8 @@ class Steps:
     def _is_valid(self) -> bool:
         """Whether network, loss and optimizer are still as ``_prepare`` found them."""
         return (
-            (self._backprop is None or self._backprop.holds(self._context.net, self._context.loss))
-            and (self._flat is None or self._flat.holds)
+            (self._backprop is None or self._backprop.is_valid(self._context.net, self._context.loss))
+            and (self._flat is None or self._flat.is_valid)
             and (self._graph is None or self._in_graph == self._constants())
         )
 
@@ -118,7 +118,7 @@ class Steps:
     def _flatten(self) -> FlatAdam | None:
         optimizer, backprop = self._context.optimizer, self._backprop
         parameters = backprop.parameters if backprop else self._parameters
-        if self._scaler is not None or not FlatAdam.fits(optimizer, parameters):
+        if self._scaler is not None or not FlatAdam.supports(optimizer, parameters):
             return None
         return FlatAdam(cast(torch.optim.Adam, optimizer), parameters, backprop.gradient if backprop else None)
 
@@ -150,7 +150,7 @@ class Steps:
         with torch.no_grad():
             losses, logits = self._by_backprop(chunk) if self._backprop else self._by_autograd(chunk, epoch)
             if self._flat:
-                self._flat.settle()
+                self._flat.sync_state()
         return losses, logits
 
     def _begin_epoch(self) -> None:
@@ -169,7 +169,7 @@ class Steps:
         backprop = cast(Backprop, self._backprop)
         backprop.attach()
         inputs, targets = chunk.inputs.flatten(1), backprop.targets(chunk.labels)
-        if self._graph and self._graph.fits(inputs, len(chunk.totals)):
+        if self._graph and self._graph.supports(inputs, len(chunk.totals)):
             logits = self._by_graph(inputs, targets, len(chunk.totals))
         else:
             outs = []
@@ -232,8 +232,8 @@ class Steps:
         """Update the weights and the learning rates."""
         context = self._context
         self._clip()
-        if self._flat and not self._flat.collect():
-            self._flat.settle()
+        if self._flat and not self._flat.gather_grads():
+            self._flat.sync_state()
             self._flat = None
         if self._scaler is not None:
             self._scaler.step(context.optimizer)
