@@ -21,7 +21,7 @@ from torch import nn
 
 from src.callbacks.pruning import sparsity
 from src.errors import RunNotFound
-from src.paths import SWEEPS
+from src.paths import sweeps_dir
 from src.records.find import find
 from src.records.record import Record
 from src.training.weights import trained
@@ -60,7 +60,7 @@ def main() -> None:
 
 def runs_of(name: str) -> list[Record]:
     """A sweep's runs in the order of its jobs, or the run of that name."""
-    jobs = sorted((SWEEPS / name).glob("*/run.json"))
+    jobs = sorted((sweeps_dir() / name).glob("*/run.json"))
     records = [Record.load(path.parent) for path in jobs] or [find(name)]
     if missing := [record.values["id"] for record in records if record.status != "done"]:
         raise RunNotFound(f"{', '.join(missing)} did not end well: resume it first.")

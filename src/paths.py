@@ -1,8 +1,9 @@
 """Where things are: on the project's root, never on the current directory."""
 
 import os
-import sys
 from pathlib import Path
+
+from src.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
@@ -13,20 +14,26 @@ def user_path(text: str) -> Path:
     return Path(os.path.expanduser(text))  # Path.expanduser raises for a user that does not exist
 
 
-def _outputs() -> Path:
+def outputs_dir() -> Path:
+    """The directory of all runs and sweeps: the environment variable ``OUTPUTS_DIR``, else outputs/ in the project.
+
+    Raises:
+        ConfigError: ``OUTPUTS_DIR`` begins with the home directory of an unknown user.
+    """
     folder = user_path(os.environ.get("OUTPUTS_DIR") or str(ROOT / "outputs"))
     if folder.parts[:1] and folder.parts[0].startswith("~"):
-        print(
-            f"error: OUTPUTS_DIR={folder}: there is no user {folder.parts[0][1:]!r}; write the full path.",
-            file=sys.stderr,
-        )
-        raise SystemExit(2)
+        raise ConfigError(f"OUTPUTS_DIR={folder}: there is no user {folder.parts[0][1:]!r}; write the full path.")
     return folder.absolute()
 
 
-OUTPUTS = _outputs()
-RUNS = OUTPUTS / "runs"
-SWEEPS = OUTPUTS / "sweeps"
+def runs_dir() -> Path:
+    """The directory of single runs."""
+    return outputs_dir() / "runs"
+
+
+def sweeps_dir() -> Path:
+    """The directory of sweeps, whose jobs are in the directory of their sweep."""
+    return outputs_dir() / "sweeps"
 
 
 def from_root(path: str) -> Path:

@@ -32,7 +32,7 @@ from src.launching.cluster import RankInfo, requeue, requeued_job
 from src.launching.stop import end_on_stop, raise_on_stop, received
 from src.launching.store import RankStore
 from src.masking import conceal_words, mask
-from src.paths import RUNS, SWEEPS, shown
+from src.paths import runs_dir, shown, sweeps_dir
 from src.records.find import check_format, check_name, find_to_resume, of_slurm_job
 from src.records.git import git
 from src.records.lock import owned
@@ -108,11 +108,11 @@ def _run(argv: list[str], store: RankStore | None) -> int:
     plan = make_plan(line)
     for config in plan.configs:
         check_name(config["name"])
-    _announce(plan.summary, SWEEPS if line.multirun else RUNS)
+    _announce(plan.summary, sweeps_dir() if line.multirun else runs_dir())
     check_machine(plan.configs, ranks)
     if line.multirun:
         check_search(plan)
-        return _sweep(begin_sweep(claim(SWEEPS, "s"), line, plan), line, plan)
+        return _sweep(begin_sweep(claim(sweeps_dir(), "s"), line, plan), line, plan)
     return _single(plan, store)
 
 
@@ -140,7 +140,7 @@ def _announce(what: str, directory: Path) -> None:
 def _single(plan: Plan, store: RankStore | None) -> int:
     if store:
         store.register()
-    directory = claim(RUNS, "r")
+    directory = claim(runs_dir(), "r")
     plan.save(directory)
     source = source_of(plan.composed.hydra)
     return _train(directory, partial(begin, directory, plan.configs[0], **source, code=git(), store=store))

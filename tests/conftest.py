@@ -20,7 +20,6 @@ import pytest
 # Before torch is imported: beside another busy process two OpenMP threads can be fifty times slower than one.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import src.records.find
 import src.train
 from src.config.command_line import parse
 from src.config.compose import preflight
@@ -137,9 +136,7 @@ def train(command: Command) -> Command:
 @pytest.fixture
 def train_here(outputs: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Command]:
     """Like ``train``, but in this process, which spares it the imports: for single runs on one device."""
-    for module in (src.train, src.records.find):
-        monkeypatch.setattr(module, "RUNS", outputs / "runs")
-        monkeypatch.setattr(module, "SWEEPS", outputs / "sweeps")
+    monkeypatch.setenv("OUTPUTS_DIR", str(outputs))
     monkeypatch.setattr(sys, "argv", ["src.train"])
     for stream in ("stdout", "stderr"):
         monkeypatch.setattr(sys, stream, getattr(sys, stream))

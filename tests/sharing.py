@@ -3,16 +3,16 @@
 import json
 import os
 import sys
-import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from torch import multiprocessing
 
-from src.fast import shared_memory as shared_sum
 from src.fast.shared_memory import SharedSum
 from src.launching.processes import loopback
+from tests.limits import files_of_at_most
 
 RANKS, NUMBERS, ROUNDS = 3, 1000, 50
 
@@ -25,12 +25,10 @@ def vector(rank: int, turn: int) -> torch.Tensor:
 def rank(number: int, folder: Path, how: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=number, world_size=RANKS)
-    shared_sum._MEMORY = folder / "memory"
-    if how == "full":
-        tempfile.tempdir = str(folder / "missing")
-    else:
-        shared_sum._MEMORY.mkdir(exist_ok=True)
-    shared = SharedSum.of(NUMBERS, torch.float32)
+    memory = folder / "memory"
+    memory.mkdir(exist_ok=True)
+    with files_of_at_most(10_000) if how == "full" else nullcontext():
+        shared = SharedSum.of(NUMBERS, torch.float32, memory)
     said: dict[str, object] = {"shared": shared is not None}
     if shared is not None:
         sums = []

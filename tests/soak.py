@@ -47,6 +47,7 @@ from src.records.environment import _cpu
 from src.records.record import Record
 from src.training.checkpoints import DurableCheckpointIO, load, newest
 from tests.outcome import differences, outcome
+from tests.preflight import KEYS, Preflight, misspelt, nested, refusal
 
 # A run of about a second: 63 steps an epoch, dropout, augmentation, a schedule of its own for every step.
 RUN = [
@@ -144,7 +145,7 @@ class Soak:
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.chance, self.number = folder, random.Random(seed), 0
 
-    def start(self, *words: str, before: Callable[[], None] = lambda: None, runs: Path | None = None) -> Child:
+    def start(self, *words: str, before: Callable[[], None] = lambda: None, outputs: Path | None = None) -> Child:
         """Run src.train on these words; ``before`` is called in the new process, where it may lay its trap."""
         self.number += 1
         said = self.folder / f"said-{self.number}.txt"
@@ -159,7 +160,7 @@ class Soak:
             output = os.open(said, os.O_CREAT | os.O_WRONLY)
             os.dup2(output, 1)
             os.dup2(output, 2)
-            src.train.RUNS, src.train.SWEEPS = runs or self.folder / "runs", self.folder / "sweeps"
+            os.environ["OUTPUTS_DIR"] = str(outputs or self.folder)
             before()
             status = src.train.main(list(words))
         except Interrupted as stop:
@@ -176,9 +177,9 @@ class Soak:
     def name(self) -> str:
         return f"soak-{self.number}"
 
-    def find(self, name: str, runs: Path | None = None) -> Path | None:
+    def find(self, name: str, outputs: Path | None = None) -> Path | None:
         """The directory of the run that bears a name, once it has a record."""
-        for path in (runs or self.folder / "runs").glob("*/run.json"):
+        for path in (outputs or self.folder).glob("runs/*/run.json"):
             if Record.load(path.parent).values["name"] == name:
                 return path.parent
         return None
@@ -477,12 +478,13 @@ def start_together(soak: Soak, tally: Tally, times: int) -> None:
     """Twenty starts in the same second."""
     words = ["data.train_size=64", "data.val_size=0", "callbacks=none", "logger=none", "trainer.max_epochs=1"]
     for round_ in range(times):
-        runs = soak.folder / f"together-{round_}"
-        children = [soak.start(*words, f"seed={seed}", f"name=n{seed}", runs=runs) for seed in range(20)]
+        outputs = soak.folder / f"together-{round_}"
+        children = [soak.start(*words, f"seed={seed}", f"name=n{seed}", outputs=outputs) for seed in range(20)]
         statuses = [child.wait() for child in children]
-        records = [Record.load(path.parent).values for path in runs.glob("*/run.json")]
+        records = [Record.load(path.parent).values for path in outputs.glob("runs/*/run.json")]
         seeds = sorted((r["seed"], r["name"], r["status"]) for r in records)
-        right = seeds == [(seed, f"n{seed}", "done") for seed in range(20)] and len(list(runs.iterdir())) == 20
+        right = seeds == [(seed, f"n{seed}", "done") for seed in range(20)]
+        right &= len(list((outputs / "runs").iterdir())) == 20
         tally.note("start", *([] if right and not any(statuses) else [f"{statuses}, {seeds}"]))
 
 
@@ -491,11 +493,11 @@ def unpack_together(soak: Soak, tally: Tally, times: int) -> None:
     words = ["data.train_size=640", "data.val_size=0", "callbacks=none", "logger=none", "trainer.max_epochs=1"]
     results = set()
     for round_ in range(times):
-        data, runs = soak.folder / f"data-{round_}", soak.folder / f"unpacking-{round_}"
+        data, outputs = soak.folder / f"data-{round_}", soak.folder / f"unpacking-{round_}"
         (data / "MNIST" / "raw").mkdir(parents=True)
         for archive in (ROOT / "data" / "MNIST" / "raw").glob("*.gz"):
             (data / "MNIST" / "raw" / archive.name).symlink_to(archive)
-        children = [soak.start(*words, f"data.dir={data}", runs=runs) for _ in range(8)]
+        children = [soak.start(*words, f"data.dir={data}", outputs=outputs) for _ in range(8)]
         victim = soak.chance.choice(children)
         while not (parts := list(data.glob(f"MNIST/raw/.*.{victim.pid}.part"))) and not _exists(data, "t10k-labels"):
             time.sleep(0.001)
@@ -505,7 +507,7 @@ def unpack_together(soak: Soak, tally: Tally, times: int) -> None:
         statuses = [child.wait() for child in children if child is not victim]
         results |= {
             str(run.values["metrics"])
-            for run in map(Record.load, (path.parent for path in runs.glob("*/run.json")))
+            for run in map(Record.load, (path.parent for path in outputs.glob("runs/*/run.json")))
             if run.values["status"] == "done"
         }
         victim.wait()
@@ -550,7 +552,7 @@ def fill_disk(soak: Soak, tally: Tally, times: int, what: str) -> None:
                 setattr(owner, method, write)
 
             name = soak.name()
-            child = soak.start(*RUN, f"name={name}", before=trap, runs=disk)
+            child = soak.start(*RUN, f"name={name}", before=trap, outputs=disk)
             lost = [] if (status := child.wait()) == 1 else [f"status {status}"]
             if "cannot be written" not in child.text() and "disk is full" not in child.text():
                 lost.append(f"no clear message: {child.text()[-300:]}")
@@ -579,29 +581,14 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 def misspell(soak: Soak, tally: Tally, times: int) -> None:
     """Every key of the composed configuration misspelt, in YAML and on the command line."""
-    import pytest
-
-    from tests.test_configuration import (
-        KEYS,
-        test_a_key_misspelt_in_a_yaml_file_is_refused_by_name,
-        test_a_key_misspelt_on_the_command_line_is_refused_by_name,
-    )
-
-    for number, key in enumerate(KEYS[:: max(1, len(KEYS) // times)] if times else KEYS):
-        place = soak.folder / f"conf-{number}"
-        with pytest.MonkeyPatch.context() as patch:
-            for where, refuse in (
-                ("command line", test_a_key_misspelt_on_the_command_line_is_refused_by_name),
-                (
-                    "YAML",
-                    partial(test_a_key_misspelt_in_a_yaml_file_is_refused_by_name, tmp_path=place, monkeypatch=patch),
-                ),
+    chosen = KEYS[:: max(1, len(KEYS) // times)] if times else KEYS
+    with Preflight(soak.folder / "misspelt") as project:
+        for key in chosen:
+            for where, message in (
+                ("command line", refusal(f"{misspelt(key)}=1")),
+                ("YAML", project.refusal_of_experiment(nested(misspelt(key)))),
             ):
-                try:
-                    refuse(key)
-                    tally.note(where)
-                except BaseException as error:
-                    tally.note(where, f"{key}: {error!r}")
+                tally.note(where, *([] if message and misspelt(key) in message else [f"{key}: {message!r}"]))
 
 
 # Name, what is done, how often, and how often in the short form; 0 is all of them.

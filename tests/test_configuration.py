@@ -1,7 +1,6 @@
 """Preflight: what is wrong is said in a sentence, with the nearest right spelling, before torch is imported."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,13 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 
-import src.config.compose as composing
 from src.config.command_line import parse, points, quoted_override
 from src.config.compose import make_plan, preflight
 from src.config.schema import GROUPS
@@ -23,32 +18,13 @@ from src.errors import ConfigError
 from src.paths import CONF, ROOT
 from src.records.find import check_name
 from tests.conftest import Command, MakeRun, copy_of_the_project
+from tests.preflight import KEYS, Preflight, misspelt, nested, refusal
 
 
-def refusal(*words: str) -> str:
-    with pytest.raises(ConfigError) as refused:
-        preflight(parse(list(words)))
-    return str(refused.value)
-
-
-def keys(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in node.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, dict):
-            yield from keys(value, f"{prefix}{key}.")
-
-
-with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
-    composing.register_resolvers()
-    DEFAULT = OmegaConf.to_container(compose("train"), resolve=True)
-KEYS = sorted(set(keys(DEFAULT)))  # type: ignore[arg-type]
-
-
-def misspelt(key: str) -> str:
-    """The last word of a dotted key with its second letter doubled."""
-    head, dot, last = key.rpartition(".")
-    at = 2 if last.startswith("_") else 1
-    return f"{head}{dot}{last[:at]}{last[at - 1 :]}"
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preflight]:
+    with Preflight(tmp_path_factory.mktemp("preflight") / "project") as preflight_of_copy:
+        yield preflight_of_copy
 
 
 def test_the_default_configuration_composes_and_passes():
@@ -79,15 +55,8 @@ def test_a_key_misspelt_on_the_command_line_is_refused_by_name(key: str):
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_key_misspelt_in_a_yaml_file_is_refused_by_name(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    conf = tmp_path / "conf"
-    shutil.copytree(CONF, conf)
-    nested: Any = 1
-    for part in reversed(misspelt(key).split(".")):
-        nested = {part: nested}
-    (conf / "experiment" / "typo.yaml").write_text(f"# @package _global_\n{yaml.safe_dump(nested)}")
-    monkeypatch.setattr(composing, "CONF", conf)
-    assert misspelt(key) in refusal("experiment=typo")
+def test_a_key_misspelt_in_a_yaml_file_is_refused_by_name(key: str, project: Preflight):
+    assert misspelt(key) in project.refusal_of_experiment(nested(misspelt(key)))
 
 
 @pytest.mark.parametrize(
@@ -203,14 +172,11 @@ def test_pythons_optimized_mode_is_refused_as_hydra_cannot_parse_in_it():
     ],
 )
 def test_a_setting_that_a_file_lacks_is_named_by_its_dotted_key(
-    group: str, text: str, words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    group: str, text: str, words: list[str], said: str, project: Preflight
 ):
-    conf = tmp_path / "conf"
-    shutil.copytree(CONF, conf)
     target = {"data": "src.data.points.Points", "model": "src.models.mlp.MLP"}[group]
-    (conf / group / "mine.yaml").write_text(f"_target_: {target}\n{text}\n")
-    monkeypatch.setattr(composing, "CONF", conf)
-    sentence = refusal(f"{group}=mine", "schedule=plateau", *words)
+    (project.conf / group / "mine.yaml").write_text(f"_target_: {target}\n{text}\n")
+    sentence = project.refusal(f"{group}=mine", "schedule=plateau", *words)
     assert said in sentence
     assert len(sentence.splitlines()) == 1
 
@@ -272,22 +238,13 @@ def test_hydra_itself_cannot_be_bent(word: str):
         ("x: !!python/object/apply:os.system ['true']", "typo.yaml, line"),
     ],
 )
-def test_a_bad_yaml_file_is_refused_in_a_sentence(
-    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    conf = tmp_path / "conf"
-    shutil.copytree(CONF, conf)
-    (conf / "experiment" / "typo.yaml").write_text(f"# @package _global_\n{text}\n")
-    monkeypatch.setattr(composing, "CONF", conf)
-    assert said in refusal("experiment=typo")
+def test_a_bad_yaml_file_is_refused_in_a_sentence(text: str, said: str, project: Preflight):
+    assert said in project.refusal_of_experiment(text)
 
 
-def test_an_experiment_without_its_first_line_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    conf = tmp_path / "conf"
-    shutil.copytree(CONF, conf)
-    (conf / "experiment" / "typo.yaml").write_text("seed: 3\n")
-    monkeypatch.setattr(composing, "CONF", conf)
-    assert "# @package _global_" in refusal("experiment=typo")
+def test_an_experiment_without_its_first_line_is_told_so(project: Preflight):
+    (project.conf / "experiment" / "typo.yaml").write_text("seed: 3\n")
+    assert "# @package _global_" in project.refusal("experiment=typo")
 
 
 def test_every_mistake_is_named_at_once():

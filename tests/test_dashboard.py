@@ -107,18 +107,15 @@ def test_a_view_follows_its_runs_and_goes_without_a_trace(make_run: MakeRun, out
     assert all(run.directory.exists() for run in runs)
 
 
-def test_views_of_killed_dashboards_are_cleared_away(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+def test_views_of_killed_dashboards_are_cleared_away(make_run: MakeRun, tmp_path: Path):
     make_run("seed=1", events=True)
-    stale, alive = tmp_path / f"runs-dashboard-{2**22 + 1}-abc", tmp_path / f"runs-dashboard-{os.getpid()}-abc"
-    for folder in (stale, alive):
-        folder.mkdir()
-        (folder / "run").symlink_to(tmp_path / "outputs")
-    with View(lambda: []):
-        assert not stale.exists()
-        assert alive.exists()
+    stale = Path(tempfile.mkdtemp(prefix=f"runs-dashboard-{2**22 + 1}-"))  # no process has a number above 2**22
+    with tempfile.TemporaryDirectory(prefix=f"runs-dashboard-{os.getpid()}-") as alive:
+        for folder in (stale, Path(alive)):
+            (folder / "run").symlink_to(tmp_path / "outputs")
+        with View(lambda: []):
+            assert not stale.exists()
+            assert Path(alive).exists()
     assert (tmp_path / "outputs/runs").exists()
 
 

@@ -32,6 +32,7 @@ from src.records.record import Record, claim
 from src.records.sweep import Sweep
 from src.training.checkpoints import DurableCheckpointIO
 from tests.conftest import Command, MakeRun
+from tests.limits import files_of_at_most
 
 Fit = Callable[..., dict[str, Any]]
 
@@ -190,31 +191,22 @@ def test_the_latest_sweep_is_the_last_that_began(outputs: Path, command: Command
     assert f"{job} is not a run's record" in damaged.stderr
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path):
     path = tmp_path / "run.json"
     write(path, "before")
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write(path, "after")
+    with files_of_at_most(100), pytest.raises(OSError, match="File too large"):
+        write(path, "after" * 100)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Path):
     from src.errors import UserError
 
     path, io = tmp_path / "last.ckpt", DurableCheckpointIO()
     io.save_checkpoint({"epoch": 1}, path)
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(UserError, match=r"last.ckpt cannot be written \(No space left on device\)"):
+    message = r"last.ckpt cannot be written \(File too large\)"
+    with files_of_at_most(100), pytest.raises(UserError, match=message):
         io.save_checkpoint({"epoch": 2}, path)
     assert io.load_checkpoint(path) == {"epoch": 1}
     assert not list(tmp_path.glob(".*.part"))

@@ -130,10 +130,8 @@ def test_a_lock_holds_while_its_process_lives(tmp_path: Path):
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"mine\n"
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("src.records.lock._PATIENCE_S", 0.2)
-            with pytest.raises(UserError, match="another command"), owned(tmp_path):
-                pass
+        with pytest.raises(UserError, match="another command"), owned(tmp_path, patience=0.2):
+            pass
         other.kill()
     with owned(tmp_path):
         pass

@@ -41,8 +41,13 @@ class SharedSum:
         self._slots, self._rank, self._peers, self._turn = slots, rank, peers, 0
 
     @classmethod
-    def of(cls, numbers: int, dtype: torch.dtype) -> "SharedSum | None":
+    def of(cls, numbers: int, dtype: torch.dtype, memory: Path = _MEMORY) -> "SharedSum | None":
         """For vectors of up to so many numbers on the CPU; to be called by all ranks, which are on this machine.
+
+        Args:
+            numbers: the largest length of a vector.
+            dtype: of the vectors.
+            memory: a directory in shared memory; where it does not exist, that for temporary files is used.
 
         Returns:
             None, on every rank, where there is no room for it.
@@ -51,7 +56,7 @@ class SharedSum:
         room = 2 * world * numbers
         if room * dtype.itemsize > _MOST_BYTES:
             return None
-        folder = _make_room(room * dtype.itemsize) if rank == 0 else None
+        folder = _make_room(room * dtype.itemsize, memory) if rank == 0 else None
         place = [folder.name if folder else None]
         torch.distributed.broadcast_object_list(place)
         if place[0] is None:
@@ -95,10 +100,10 @@ class SharedSum:
         return done
 
 
-def _make_room(size: int) -> "tempfile.TemporaryDirectory[str] | None":
+def _make_room(size: int, memory: Path) -> "tempfile.TemporaryDirectory[str] | None":
     """A folder with the file ``slots``, for this user alone."""
     try:
-        folder = tempfile.TemporaryDirectory(prefix="ranks-", dir=_MEMORY if _MEMORY.is_dir() else None)
+        folder = tempfile.TemporaryDirectory(prefix="ranks-", dir=memory if memory.is_dir() else None)
         # Written, not only set to that length: memory that is not there would end the process when it is used.
         Path(folder.name, "slots").write_bytes(bytes(size))
     except OSError as error:

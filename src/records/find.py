@@ -9,7 +9,7 @@ from pathlib import Path
 
 from src.errors import ConfigError, RunNotFound, UserError, suggest
 from src.files import describe
-from src.paths import RUNS, SWEEPS
+from src.paths import runs_dir, sweeps_dir
 from src.records.record import FORMAT, RECORD, Record
 from src.records.summary import find_best
 
@@ -44,7 +44,7 @@ def read_all() -> tuple[list[Record], list[str]]:
         The records, and a sentence for each that cannot be read.
     """
     records, damaged = [], []
-    for path in [*RUNS.glob(f"*/{RECORD}"), *SWEEPS.glob(f"*/*/{RECORD}")]:
+    for path in [*runs_dir().glob(f"*/{RECORD}"), *sweeps_dir().glob(f"*/*/{RECORD}")]:
         try:
             records.append(Record.load(path.parent))
         except FileNotFoundError:  # being removed
@@ -65,7 +65,7 @@ def at_home(path: Path) -> Path:
     outputs/, or a folder in it, may be a symbolic link.
     """
     real = path.resolve()
-    for folder in (RUNS, SWEEPS):
+    for folder in (runs_dir(), sweeps_dir()):
         if real.is_relative_to(folder.resolve()):
             return folder / real.relative_to(folder.resolve())
     return real

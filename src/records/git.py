@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from src.masking import mask
-from src.paths import OUTPUTS, ROOT
+from src.paths import ROOT, outputs_dir
 
 PATCH = "code.patch"
 # Changed and new files above this are more than a change of code; they are not kept.
@@ -191,7 +191,8 @@ class _Repository:
 
 def _code(root: Path) -> list[str]:
     """What counts as code, for git: all below ``root`` but the runs, even where outputs/ is a symbolic link."""
-    runs, elsewhere = ["outputs"], OUTPUTS.parent.resolve() / OUTPUTS.name
+    runs, outputs = ["outputs"], outputs_dir()
+    elsewhere = outputs.parent.resolve() / outputs.name
     if root.resolve() in elsewhere.parents:
         runs.append(str(elsewhere.relative_to(root.resolve())))
     return [".", *(f":(exclude,literal){folder}" for folder in runs)]

@@ -84,8 +84,12 @@ def is_locked(directory: Path) -> bool | None:
 
 
 @contextmanager
-def owned(directory: Path) -> Iterator[None]:
+def owned(directory: Path, patience: float = _PATIENCE_S) -> Iterator[None]:
     """Work on a run as the only one; the system itself ends this when the process ends, however it does.
+
+    Args:
+        directory: the run's.
+        patience: seconds to wait for another process to release it.
 
     Raises:
         UserError: another command is at work in that directory, or it may not be written.
@@ -99,7 +103,7 @@ def owned(directory: Path) -> Iterator[None]:
             f"{directory} cannot be written ({error.strerror}): work on a copy of your own, or ask its owner."
         ) from None
     with file:
-        until = time.monotonic() + _PATIENCE_S
+        until = time.monotonic() + patience
         while not _lock(file.fileno(), fcntl.LOCK_NB):
             if time.monotonic() > until:
                 raise UserError(f"{directory} is in use: another command is working on that run; wait until it ends.")

@@ -11,7 +11,7 @@ from typing import Any
 from src.errors import RunNotFound
 from src.files import write
 from src.masking import conceal, masked, reveal
-from src.paths import SWEEPS
+from src.paths import sweeps_dir
 from src.records.find import at_home
 from src.records.git import store_patch
 from src.records.record import RECORD, Record
@@ -149,14 +149,14 @@ def find_sweep(word: str) -> Sweep:
     """
     if (Path(word) / SWEEP).is_file():
         return _load(at_home(Path(word)))
-    names = {path.parent.name for path in SWEEPS.glob(f"*/{SWEEP}")}
+    names = {path.parent.name for path in sweeps_dir().glob(f"*/{SWEEP}")}
     if not names:
         raise RunNotFound(f"{word}: there is no sweep yet; python -m src.train -m makes one.")
     if word in names:
-        return _load(SWEEPS / word)
+        return _load(sweeps_dir() / word)
     begun = [name for name in names if name.startswith(word)]
     if word != "latest" and len(begun) == 1:
-        return _load(SWEEPS / begun[0])
+        return _load(sweeps_dir() / begun[0])
     sweeps = _oldest_first(names)
     if word == "latest" and sweeps:
         return sweeps[-1]
@@ -169,7 +169,7 @@ def _oldest_first(names: Collection[str]) -> list[Sweep]:
     sweeps = []
     for name in names:
         with contextlib.suppress(OSError, ValueError):
-            sweeps.append(Sweep.load(SWEEPS / name))
+            sweeps.append(Sweep.load(sweeps_dir() / name))
     return sorted(sweeps, key=lambda sweep: (sweep.started, sweep.directory.name))
 
 

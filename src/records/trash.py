@@ -16,19 +16,23 @@ from pathlib import Path
 
 from src.errors import RunNotFound, UserError
 from src.files import replacing
-from src.paths import OUTPUTS
+from src.paths import outputs_dir
 from src.records.find import at_home, choose, labels
 from src.records.lock import owned
 from src.records.record import RECORD, Record
 from src.records.settings import data_of
 from src.records.summary import Summary, summary
 
-TRASH = OUTPUTS / "trash"
 # A run that bears this tag stays.
 PINNED = "pinned"
 _LEFT = ".removing-"
 # What lies in an archive: a single run, or a job of a sweep.
 _IN_PLACE = re.compile(r"(runs/[^/]+|sweeps/[^/]+/[^/]+)(/.*)?")
+
+
+def trash_dir() -> Path:
+    """The directory of the archives."""
+    return outputs_dir() / "trash"
 
 
 def put_aside(record: Record) -> Path:
@@ -59,15 +63,17 @@ def put_aside(record: Record) -> Path:
                 text = f"{run['id']} is in the trash, but {error.filename} cannot be deleted ({error.strerror})."
                 raise UserError(text) from None
     except OSError as error:
-        raise UserError(f"{run['id']} cannot be put into {TRASH} ({error.strerror}); it stays where it is.") from None
+        raise UserError(
+            f"{run['id']} cannot be put into {trash_dir()} ({error.strerror}); it stays where it is."
+        ) from None
     return archive
 
 
 def _archive(record: Record) -> Path:
     """Write a run's archive, under a name that no other has."""
-    TRASH.mkdir(parents=True, exist_ok=True)
+    trash_dir().mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):
-        archive = TRASH / f"{record.values['id']}{'' if number == 1 else f'.{number}'}.tar"
+        archive = trash_dir() / f"{record.values['id']}{'' if number == 1 else f'.{number}'}.tar"
         try:
             archive.touch(exist_ok=False)
             break
@@ -84,16 +90,17 @@ def _archive(record: Record) -> Path:
 
 def _place(record: Record) -> Path:
     """Where it lies below outputs/; a run from elsewhere is put back among the single ones."""
-    home = record.directory if record.directory.is_relative_to(OUTPUTS) else at_home(record.directory)
-    return home.relative_to(OUTPUTS) if home.is_relative_to(OUTPUTS) else Path("runs", home.name)
+    outputs = outputs_dir()
+    home = record.directory if record.directory.is_relative_to(outputs) else at_home(record.directory)
+    return home.relative_to(outputs) if home.is_relative_to(outputs) else Path("runs", home.name)
 
 
 def _out_of_sight(directory: Path) -> Path:
     """Move a directory into the trash at once; returns where it is then. On another disk it stays where it is."""
-    TRASH.mkdir(parents=True, exist_ok=True)
+    trash_dir().mkdir(parents=True, exist_ok=True)
     real = directory.resolve()
-    if real.stat().st_dev == TRASH.stat().st_dev:
-        aside = Path(tempfile.mkdtemp(prefix=f"{_LEFT}{real.name}-", dir=TRASH))
+    if real.stat().st_dev == trash_dir().stat().st_dev:
+        aside = Path(tempfile.mkdtemp(prefix=f"{_LEFT}{real.name}-", dir=trash_dir()))
         try:
             os.rename(real, aside)
         except OSError:
@@ -122,16 +129,16 @@ def restore(word: str) -> Path:
     Raises:
         UserError: it is not there, is no archive of a run, or its place is taken.
     """
-    archive = TRASH / f"{word}.tar"
-    if archive not in TRASH.glob("*.tar"):
+    archive = trash_dir() / f"{word}.tar"
+    if archive not in trash_dir().glob("*.tar"):
         archive = _find_archive(word)
     name = _place_in(archive)
-    place = OUTPUTS / name
+    place = outputs_dir() / name
     if os.path.lexists(place):
         raise UserError(f"{place} is there already: remove it, or leave {archive.stem} in the trash.")
     try:
         # Aside, so that it appears at once, and wherever a link on the way to its place leads.
-        with tarfile.open(archive) as tar, tempfile.TemporaryDirectory(prefix=_LEFT, dir=TRASH) as aside:
+        with tarfile.open(archive) as tar, tempfile.TemporaryDirectory(prefix=_LEFT, dir=trash_dir()) as aside:
             tar.extractall(aside, filter="data")
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(Path(aside, name), place)
@@ -146,12 +153,12 @@ def restore(word: str) -> Path:
 def _find_archive(word: str) -> Path:
     """The archive of the one run in the trash that goes by a word, as ``find`` finds those outside."""
     archives: dict[Path, Record] = {}
-    for archive in sorted(TRASH.glob("*.tar")):
+    for archive in sorted(trash_dir().glob("*.tar")):
         try:
             place = _place_in(archive)
             with tarfile.open(archive) as tar:
                 content = tar.extractfile(f"{place}/{RECORD}")
-                archives[archive] = Record.parse(OUTPUTS / place, content.read() if content else b"")
+                archives[archive] = Record.parse(outputs_dir() / place, content.read() if content else b"")
         except (UserError, KeyError, ValueError):  # not a run's
             continue
     there = at_home(Path(word))
@@ -205,8 +212,8 @@ def garbage(chosen: Sequence[Record], records: Sequence[Record]) -> tuple[list[I
     Returns:
         What goes, and a sentence for each chosen run that stays.
     """
-    items = [Item(f"{path.stem} (in the trash)", path, _size(path)) for path in sorted(TRASH.glob("*.tar"))]
-    items += [Item("half removed", path, _size(path)) for path in sorted(TRASH.glob(f"{_LEFT}*"))]
+    items = [Item(f"{path.stem} (in the trash)", path, _size(path)) for path in sorted(trash_dir().glob("*.tar"))]
+    items += [Item("half removed", path, _size(path)) for path in sorted(trash_dir().glob(f"{_LEFT}*"))]
     winners, stay = _winners(records), []
     for record, label in zip(chosen, labels(chosen), strict=True):
         run = record.values

@@ -18,7 +18,7 @@ from src.config.check import check
 from src.errors import ConfigError, UserError
 from src.masking import is_masked
 from src.numerics import OFF
-from src.paths import OUTPUTS, ROOT, from_root, shown
+from src.paths import ROOT, from_root, outputs_dir, shown
 from src.records.environment import environment
 from src.records.find import all_runs
 from src.records.git import PATCH, git, run_git, why_git_failed
@@ -119,7 +119,7 @@ class Recipe:
             folder = self.record.values["config"]["data"].get("dir")
             if project != ROOT and folder is not None:
                 words.append(f"data.dir='{from_root(folder)}'")  # what was fetched is not in git
-            variables = {**self.variables, "OUTPUTS_DIR": str(OUTPUTS), "PYTHONPATH": str(project)}
+            variables = {**self.variables, "OUTPUTS_DIR": str(outputs_dir()), "PYTHONPATH": str(project)}
             command = [sys.executable, "-m", "src.train", *words]
             surroundings = {**os.environ, **variables}
             self._check_settings(command, project, surroundings)
