@@ -23,6 +23,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import src.train
 from src.config.command_line import parse
 from src.config.compose import preflight
+from src.data.mnist import MNIST
 from src.launching.stop import STOP
 from src.loggers.tensorboard import close_session
 from src.paths import ROOT
@@ -80,6 +81,12 @@ class Finished:
 
 Command = Callable[..., Finished]
 MakeRun = Callable[..., Record]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unpacked_mnist() -> None:
+    """MNIST is unpacked, also on a fresh machine where the first test reads it without a training."""
+    MNIST().prepare_data()
 
 
 @pytest.fixture
