@@ -45,6 +45,11 @@ lint: $(READY) ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy src hydra_plugins/optuna_sweeper.py benchmarks
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m src.config.schemas --check
+
+.PHONY: schemas
+schemas: $(READY) ## Generate the JSON schemas of settings, after a constructor or conf/ has changed
+	$(BIN)/python -m src.config.schemas
 
 .PHONY: format
 format: $(READY) ## Put the code into the house style
@@ -65,5 +70,5 @@ soak: $(READY) ## Kill, starve and interrupt runs for half an hour, and see what
 
 .PHONY: clean
 clean: ## Remove what can be made again; runs and data stay
-	rm -rf .venv .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .cache .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

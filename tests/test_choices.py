@@ -25,7 +25,7 @@ from src.optim.optimizers import Muon, orthogonalised
 from src.paths import CONF
 from src.tasks.classification import Classifier
 from src.tasks.losses import binary_cross_entropy, make_loss, outputs_for, predicted, squared_error
-from src.training.fit import check_targets
+from src.training.check import check_targets
 from src.training.weights import load_model
 from tests.conftest import Command
 from tests.idx import small_images

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from src.config.command_line import parse, points, quoted_override
 from src.config.compose import make_plan, preflight
-from src.config.schema import GROUPS
+from src.config.targets import GROUPS
 from src.errors import ConfigError
 from src.paths import CONF, ROOT
 from src.records.find import check_name
+from src.training.check import check_targets
 from tests.conftest import Command, MakeRun, copy_of_the_project
 from tests.preflight import KEYS, Preflight, misspelt, nested, refusal
 
@@ -71,7 +72,6 @@ def test_a_key_misspelt_in_a_yaml_file_is_refused_by_name(key: str, project: Pre
         (["data.batch_size=0"], ["data.batch_size=0", "at least 1"]),
         (["data.batch_size=1.5"], ["data.batch_size=1.5", "integer"]),
         (["data.val_size=60000"], ["data.val_size=60000", "below 60000"]),
-        (["data.train_size=55001"], ["data", "55000"]),
         (["model.dropout=2"], ["model.dropout=2", "below 1"]),
         (["model.hidden=[64,0]"], ["model.hidden", "at least 1"]),
         (["model.activation=rleu"], ["model.activation='rleu'", "'relu'"]),
@@ -82,11 +82,9 @@ def test_a_key_misspelt_in_a_yaml_file_is_refused_by_name(key: str, project: Pre
         (["data.val_size=0", "monitor=val/acc"], ["monitor=val/acc", "data.val_size=5000"]),
         (["monitor=val/loss", "mode=max"], ["mode=max", "worst"]),
         (["data.batch_size=1", "trainer.devices=2"], ["data.batch_size=1", "trainer.devices=2"]),
-        (["optimizer=sgd", "optimizer.nesterov=true"], ["momentum"]),
         (["model.loss=squared_error"], ["model.loss", "it is now task.loss"]),
         (["+model.gradient_clip_norm=1"], ["model.gradient_clip_norm", "it is now task.gradient_clip_norm"]),
         (["schedule=step", "schedule.every_epochs=2"], ["it is now schedule.step_size"]),
-        (["schedule.warmup_epochs=11"], ["warmup_epochs=11", "max_epochs=10"]),
         (["~optimizer"], ["optimizer"]),
         (["optimizer"], ["optimizer"]),
         (["seed=[1"], ["seed=[1", "quotes"]),
@@ -128,6 +126,94 @@ def test_each_mistake_gets_a_sentence_with_value_and_remedy(words: list[str], sa
     assert "Traceback" not in sentence
 
 
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (["data.train_size=55001"], ["data.train_size=55001 must be at most 55000"]),
+        (["optimizer=sgd", "optimizer.nesterov=true"], ["optimizer: Nesterov momentum requires a momentum"]),
+        (["schedule.warmup_epochs=11"], ["schedule: warmup_epochs=11 must be at most trainer.max_epochs=10."]),
+        (["optimizer=muon", "model=linear"], ["optimizer: Muon optimizes hidden layers, and this network has none"]),
+        (["task.loss=squared_error", "task.label_smoothing=0.1"], ["task.label_smoothing=0.1 requires task.loss="]),
+        (
+            ["callbacks=pruning", "callbacks.pruning.start_epoch=2", "schedule.warmup_epochs=11"],
+            ["schedule: warmup_epochs=11", "callbacks.pruning: end_epoch=1 must be at least start_epoch=2."],
+        ),
+        (
+            ["callbacks=[pruning,ema]"],
+            ["callbacks: pruning sets weights to zero, and an average of them is not: leave one of the two out."],
+        ),
+    ],
+)
+def test_objects_that_cannot_be_built_are_refused_before_anything_is_written(
+    command: Command, words: list[str], lines: list[str]
+):
+    done = command("train", *words)
+    assert done.status == 2
+    assert not done.outputs.exists()
+    errors = done.stderr.splitlines()
+    assert [error for error, line in zip(errors, lines, strict=True) if f"error: {line}" not in error] == []
+
+
+@pytest.mark.parametrize(
+    ("group", "words", "left_out"),
+    [
+        ("data", ["data=points"], ["batch_size", "steps_per_execution", "val_size"]),
+        ("task", [], ["loss", "label_smoothing"]),
+        ("model", [], ["hidden", "activation", "dropout"]),
+        ("optimizer", [], ["betas", "eps", "weight_decay", "fused"]),
+        ("schedule", ["schedule=cosine"], ["warmup_epochs", "final_ratio"]),
+        ("callbacks", ["callbacks=pruning"], ["pruning.amount", "pruning.start_epoch", "pruning.end_epoch"]),
+    ],
+)
+def test_settings_with_a_default_may_be_left_out_and_are_recorded_as_configured(
+    group: str, words: list[str], left_out: list[str]
+):
+    [config] = preflight(parse([*words, *(f"~{group}.{name}" for name in left_out)]))
+    check_targets(config)
+    node = config[group]["pruning"] if group == "callbacks" else config[group]
+    assert "_target_" in node
+    assert not set(node) & {name.rpartition(".")[2] for name in left_out}
+    if group == "data":  # the class holds nothing out by default
+        assert (config["monitor"], config["mode"]) == (None, "max")
+
+
+@pytest.mark.parametrize(
+    ("word", "key", "value"),
+    [
+        ("+optimizer.amsgrad=true", "amsgrad", True),
+        ("+optimizer.foreach=null", "foreach", None),
+        ("optimizer.weight_decay=1", "weight_decay", 1.0),
+    ],
+)
+def test_every_parameter_of_a_class_of_torch_can_be_set(word: str, key: str, value: object):
+    [config] = preflight(parse([word]))
+    check_targets(config)
+    assert (config["optimizer"][key], type(config["optimizer"][key])) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("+callbacks.best.dirpath=/tmp/x", "callbacks.best.dirpath='/tmp/x' must be null"),
+        ("+callbacks.best.save_last=true", "last.ckpt is written by callbacks.last"),
+        ("+callbacks.last.save_weights_only=true", "must be false: a run is resumed from its whole state"),
+        ("callbacks.last.save_on_train_epoch_end=false", "must be true: a run is resumed from the end of an epoch"),
+        ("+callbacks.best.save_on_exception=true", "must be false"),
+        ("+callbacks.best.save_top_k=0", "saves nothing"),
+        ("+callbacks.best.save_top_k=-2", "must be at least -1"),
+        ("+callbacks.last.save_top_k=3", "last.ckpt is one file"),
+        ("callbacks.best.mode=min", "callbacks.best.mode=min would take the worst val/acc for the best"),
+        ("+optimizer.params=[1]", "optimizer.params cannot be set: the program decides it."),
+        ("+optimizer.amsgrad=1", "optimizer.amsgrad=1 must be true or false."),
+        ("+optimizer.betas=[0.9]", "must be a list of at least 2 elements"),
+        ("optimizer.betas=[0.9,1.0]", "optimizer.betas[1]=1.0 must be below 1."),
+        ("data.augment.scale=1", "data.augment.scale=1 must be below 1."),
+    ],
+)
+def test_what_would_break_a_run_is_refused_with_the_reason(word: str, said: str):
+    assert said in refusal(word)
+
+
 @pytest.mark.parametrize("word", ["fast_dev_run=true", "trainer.fast_dev_run=true", "+trainer.fast_dev_run=true"])
 def test_a_key_that_resembles_none_gets_no_suggestion(word: str):
     sentence = refusal(word)
@@ -166,17 +252,17 @@ def test_pythons_optimized_mode_is_refused_as_hydra_cannot_parse_in_it():
 @pytest.mark.parametrize(
     ("group", "text", "words", "said"),
     [
-        ("data", "batch_size: 4", ["monitor=val/acc"], "data.val_size is missing, and schedule.monitor refers to it"),
-        ("data", "batch_size: 4", [], "data.val_size is missing, and monitor refers to it"),
+        ("data", "val_size: 1", ["debug=one_batch"], "data.batch_size is missing, and data.train_size refers to it"),
+        ("schedule", "warmup_epochs: 1.0", [], "schedule.step_size is missing"),
         ("model", "hidden: ???", [], "model.hidden is missing"),
     ],
 )
 def test_a_setting_that_a_file_lacks_is_named_by_its_dotted_key(
     group: str, text: str, words: list[str], said: str, project: Preflight
 ):
-    target = {"data": "src.data.points.Points", "model": "src.models.mlp.MLP"}[group]
-    (project.conf / group / "mine.yaml").write_text(f"_target_: {target}\n{text}\n")
-    sentence = project.refusal(f"{group}=mine", "schedule=plateau", *words)
+    targets = {"data": "src.data.points.Points", "model": "src.models.mlp.MLP", "schedule": "src.optim.schedules.step"}
+    (project.conf / group / "mine.yaml").write_text(f"_target_: {targets[group]}\n{text}\n")
+    sentence = project.refusal(f"{group}=mine", *words)
     assert said in sentence
     assert len(sentence.splitlines()) == 1
 

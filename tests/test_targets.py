@@ -18,10 +18,11 @@ from torch import nn
 from src.config.check import check
 from src.config.command_line import parse
 from src.config.compose import preflight
-from src.config.targets import build, check_call, check_name, resolve
+from src.config.schemas import default_of, schema_of
+from src.config.targets import build, check_accepts, check_name, resolve
 from src.errors import ConfigError
 from src.paths import ROOT
-from src.training.fit import check_targets
+from src.training.check import check_targets
 from src.training.unsupported import check_callback, check_network, check_optimizer
 from tests.conftest import SMALL, Command, copy_of_the_project
 
@@ -159,20 +160,28 @@ def test_a_name_must_lead_to_the_right_kind_of_thing(group: str, target: str, sa
 
 
 def test_an_argument_the_program_adds_must_be_taken_and_cannot_be_set():
-    with pytest.raises(ConfigError, match="must take an argument 'colour'"):
-        check_call({"_target_": "src.models.mlp.MLP"}, "model", ["input_shape", "outputs", "colour"])
-    with pytest.raises(ConfigError, match=r"model.outputs cannot be set"):
-        check_call({"_target_": "src.models.mlp.MLP", "outputs": 3}, "model", ["input_shape", "outputs"])
+    with pytest.raises(ConfigError, match="must accept an argument 'colour'"):
+        check_accepts("src.models.mlp.MLP", "model", "input_shape", "outputs", "colour")
+    with pytest.raises(ConfigError, match=r"^model.outputs cannot be set"):
+        check({**CONFIG, "model": {"_target_": "src.models.mlp.MLP", "outputs": 3}})
 
 
 def test_an_argument_the_target_does_not_take_is_named_with_the_nearest():
-    with pytest.raises(ConfigError, match=r"optimizer.momentun: .*'momentum'"):
-        check_call({"_target_": "torch.optim.SGD", "momentun": 0.9}, "optimizer", ["params"])
+    with pytest.raises(ConfigError, match=r"^optimizer.momentun: .*'momentum'"):
+        check({**CONFIG, "optimizer": {"_target_": "torch.optim.SGD", "momentun": 0.9}})
 
 
 def test_a_missing_argument_is_named():
-    with pytest.raises(ConfigError, match=r"model.outputs is missing"):
-        check_call({"_target_": "src.models.mlp.MLP"}, "model", ["input_shape"])
+    with pytest.raises(ConfigError, match=r"^schedule.gamma is missing"):
+        check({**CONFIG, "schedule": {"_target_": "src.optim.schedules.exponential"}})
+
+
+def test_settings_are_those_of_the_signature_and_of_every_constructor_its_kwargs_reach():
+    schema = schema_of("src.data.mnist.MNIST", "data")
+    assert {"dir", "val_size", "batch_size", "augment"} <= set(schema["properties"])
+    assert "seed" not in schema["properties"]
+    assert schema["properties"]["val_size"]["exclusiveMaximum"] == 60_000
+    assert default_of({"_target_": "src.data.points.Points"}, "data", "val_size") == 0
 
 
 def test_an_optimizer_of_torch_needs_no_code_here():

@@ -1,12 +1,13 @@
 """Training on attacked samples."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from src.bounds import Bounds, Count, OpenFraction
 from src.data.chunks import Chunk, as_chunk
 from src.data.module import TensorData
 from src.errors import ConfigError
@@ -25,19 +26,20 @@ class AdversarialTraining(pl.Callback):
 
     Which samples are attacked and where PGD starts is drawn for the batch as a whole, so that the number of processes
     changes neither.
-
-    Args:
-        attack: fgsm or pgd, see ``src.tasks.attacks``.
-        epsilon: how far a grey value may be moved, as a share of their range.
-        steps: of pgd.
-        step_size: of pgd, a share of the range like ``epsilon``.
-        share: of each batch that is attacked; the first so many samples of it, which the shuffling has put there.
     """
 
     accepts_chunks: ClassVar[bool] = True
 
     def __init__(
-        self, *, attack: str = "pgd", epsilon: float = 0.1, steps: int = 5, step_size: float = 0.05, share: float = 0.5
+        self,
+        *,
+        attack: Annotated[Literal["fgsm", "pgd"], "attack, see src/tasks/attacks.py"] = "pgd",
+        epsilon: Annotated[OpenFraction, "maximum change of a grey value, as a fraction of their range"] = 0.1,
+        steps: Annotated[Count, "steps of pgd"] = 5,
+        step_size: Annotated[
+            OpenFraction, "change of a grey value in one step of pgd, as a fraction of their range"
+        ] = 0.05,
+        share: Annotated[float, Bounds(gt=0, le=1), "fraction of each batch that is attacked"] = 0.5,
     ) -> None:
         self.attack, self.epsilon, self.steps, self.step_size, self.share = attack, epsilon, steps, step_size, share
 

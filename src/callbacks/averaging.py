@@ -1,6 +1,6 @@
 """Averaged weights."""
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -8,20 +8,21 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from src.bounds import OpenFraction
+
 
 class EMA(WeightAveraging):
     """Keeps an exponential moving average of the weights; it is the average that is validated, saved and tested.
 
     Lightning's own averages once a batch of its loop, which here carries many optimizer steps; this one averages after
     each step. Checkpoints hold the average as the model's weights, and the weights being trained beside it.
-
-    Args:
-        decay: how much of the average is kept at each step.
     """
 
     accepts_chunks: ClassVar[bool] = True
 
-    def __init__(self, *, decay: float = 0.999) -> None:
+    def __init__(
+        self, *, decay: Annotated[OpenFraction, "share of the average that is kept at each step"] = 0.999
+    ) -> None:
         super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

@@ -1,11 +1,12 @@
 """The test's outcome as figures in TensorBoard. matplotlib is imported only when one is drawn."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import lightning.pytorch as pl
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from src.bounds import Samples
 from src.callbacks.after_test import AfterTest, Outcome, writers
 from src.callbacks.results import calibration
 
@@ -17,13 +18,9 @@ if TYPE_CHECKING:
 
 
 class Mistakes(AfterTest):
-    """Draws the worst mistakes with the true class, the predicted one and the confidence: image ``mistakes``.
+    """Draws the worst mistakes with the true class, the predicted one and the confidence: image ``mistakes``."""
 
-    Args:
-        count: how many, five a row.
-    """
-
-    def __init__(self, *, count: int = 25) -> None:
+    def __init__(self, *, count: Annotated[Samples, "number of mistakes, five in a row"] = 25) -> None:
         self.count = count
 
     def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outcome: Outcome) -> None:

@@ -5,13 +5,14 @@ import logging
 import math
 import shutil
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torchvision.utils import make_grid
 
+from src.bounds import Count, Samples
 from src.callbacks.after_test import AfterTest, Outcome, writers
 from src.data.chunks import as_chunk
 from src.data.module import TensorData
@@ -25,15 +26,11 @@ _EMBEDDING = "penultimate"
 
 
 class Inputs(pl.Callback):
-    """Shows the first training samples as the network sees them, augmented and scaled: image ``inputs``.
-
-    Args:
-        count: how many.
-    """
+    """Shows the first training samples as the network sees them, augmented and scaled: image ``inputs``."""
 
     accepts_chunks: ClassVar[bool] = True
 
-    def __init__(self, *, count: int = 32) -> None:
+    def __init__(self, *, count: Annotated[Samples, "number of images"] = 32) -> None:
         self.count = count
 
     def on_train_batch_start(
@@ -51,14 +48,14 @@ class Inputs(pl.Callback):
 
 
 class FirstLayer(pl.Callback):
-    """Shows what each unit of the first layer looks for, where samples are pictures: image ``first_layer``.
+    """Shows what each unit of the first layer looks for, where samples are pictures: image ``first_layer``."""
 
-    Args:
-        every_n_epochs: how often.
-        count: of the first so many units.
-    """
-
-    def __init__(self, *, every_n_epochs: int = 1, count: int = 64) -> None:
+    def __init__(
+        self,
+        *,
+        every_n_epochs: Annotated[Count, "epochs between two images"] = 1,
+        count: Annotated[Samples, "number of units, from the first"] = 64,
+    ) -> None:
         self.every_n_epochs, self.count = every_n_epochs, count
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -116,13 +113,9 @@ class Graph(pl.Callback):
 
 
 class Projector(AfterTest):
-    """Hands what the last layer gets, of the first test samples, to the Projector tab: ``penultimate``.
+    """Hands what the last layer gets, of the first test samples, to the Projector tab: ``penultimate``."""
 
-    Args:
-        count: how many samples.
-    """
-
-    def __init__(self, *, count: int = 1000) -> None:
+    def __init__(self, *, count: Annotated[Samples, "number of test samples"] = 1000) -> None:
         self.count = count
 
     def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outcome: Outcome) -> None:

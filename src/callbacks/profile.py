@@ -1,11 +1,13 @@
 """Where the time goes."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import lightning.pytorch as pl
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
+
+from src.bounds import Count, CountOrZero
 
 
 class Profile(pl.Callback):
@@ -13,16 +15,17 @@ class Profile(pl.Callback):
 
     Leaves two files in the run's directory: ``profile.json``, a trace to open in Perfetto (ui.perfetto.dev), and
     ``profile.txt``, the costliest operations. On a GPU each chunk is an NVTX range, which Nsight Systems shows.
-
-    Args:
-        chunks: how many are profiled.
-        warmup_chunks: how many are left out before.
-        rows: lines of the table.
     """
 
     accepts_chunks: ClassVar[bool] = True
 
-    def __init__(self, *, chunks: int = 5, warmup_chunks: int = 3, rows: int = 30) -> None:
+    def __init__(
+        self,
+        *,
+        chunks: Annotated[Count, "chunks that are profiled"] = 5,
+        warmup_chunks: Annotated[CountOrZero, "chunks before them that are not"] = 3,
+        rows: Annotated[Count, "rows of the table"] = 30,
+    ) -> None:
         self.chunks, self.warmup_chunks, self.rows = chunks, warmup_chunks, rows
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

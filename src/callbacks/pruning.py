@@ -1,7 +1,7 @@
 """Weights that are taken out of a network while it trains."""
 
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from src.bounds import NotNegative, OpenFraction, Positive
 from src.callbacks.curves import point_is_due
 from src.errors import ConfigError
 from src.models.mlp import MLP
@@ -30,19 +31,27 @@ class Pruning(pl.Callback):
     A network is best before it is pruned, so the best checkpoint and early stopping are judged anew from the moment at
     which ``amount`` is reached; a best.ckpt of before is overwritten at the end of that epoch.
 
-    Args:
-        amount: share of the weights that is pruned in the end; of the units, where it is structured.
-        start_epoch: when it begins, in epochs from the start; fractions are allowed.
-        end_epoch: when ``amount`` is reached.
-        structured: prune whole units of the hidden layers of an MLP, those whose incoming weights have the least 2-norm in
-            their layer, with their bias and their outgoing weights; otherwise single weights, over all layers together.
+    ``structured`` prunes whole units of the hidden layers of an MLP, those whose incoming weights have the least 2-norm in
+    their layer, with their bias and their outgoing weights; otherwise single weights, over all layers together.
+
+    Raises:
+        ValueError: pruning would end before it starts.
     """
 
     accepts_chunks: ClassVar[bool] = True
 
     def __init__(
-        self, *, amount: float = 0.8, start_epoch: float = 0.0, end_epoch: float = 1.0, structured: bool = False
+        self,
+        *,
+        amount: Annotated[
+            OpenFraction, "final fraction of the weights that are zero; of the units if structured"
+        ] = 0.8,
+        start_epoch: Annotated[NotNegative, "epochs after which pruning starts"] = 0.0,
+        end_epoch: Annotated[Positive, "epochs after which amount is reached; start_epoch: in one step"] = 1.0,
+        structured: Annotated[bool, "prune whole units, weakest first, not single weights, smallest first"] = False,
     ) -> None:
+        if end_epoch < start_epoch:
+            raise ValueError(f"end_epoch={end_epoch:g} must be at least start_epoch={start_epoch:g}.")
         self.amount, self.start_epoch, self.end_epoch = amount, start_epoch, end_epoch
         self.structured = structured
         # Of each parameter of the network by its name: 1 where it is kept, 0 where it is pruned.

@@ -3,7 +3,7 @@
 import base64
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import lightning.pytorch as pl
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 from torchvision.io import encode_png
 
+from src.bounds import Bounds
 from src.callbacks.after_test import AfterTest, Outcome
 from src.files import write
 
@@ -25,14 +26,13 @@ class TestResults(AfterTest):
     ``classes`` (names), ``confusion`` (counts, a row for each true class), ``calibration`` (see ``calibration``),
     ``mistakes`` (the surest first: index in the test set, true and predicted class, confidence, and a PNG in base64 where
     the samples are grey pictures).
-
-    Args:
-        mistakes: how many are kept.
     """
 
     __test__ = False  # pytest would take it for a test
 
-    def __init__(self, *, mistakes: int = 25) -> None:
+    def __init__(
+        self, *, mistakes: Annotated[int, Bounds(ge=0, le=1000), "number of mistakes that are kept"] = 25
+    ) -> None:
         self.mistakes = mistakes
 
     def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outcome: Outcome) -> None:

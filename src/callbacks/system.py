@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import lightning.pytorch as pl
 import psutil
 import torch
+
+from src.bounds import Positive
 
 _MB = 1024**2
 
@@ -17,14 +19,11 @@ class SystemMetrics(pl.Callback):
     ``system/cpu_percent`` (of all cores together, since the point before), ``system/memory_mb`` (this process's),
     ``system/memory_percent`` (the machine's), and on an NVIDIA GPU ``system/gpu_percent``, ``system/gpu_memory_mb`` (in
     use on the device, by whomever), ``system/gpu_watt`` and ``system/gpu_celsius``, as NVML tells them.
-
-    Args:
-        interval_s: seconds between two points.
     """
 
     accepts_chunks: ClassVar[bool] = True
 
-    def __init__(self, *, interval_s: float = 5.0) -> None:
+    def __init__(self, *, interval_s: Annotated[Positive, "seconds between two points"] = 5.0) -> None:
         self.interval_s = interval_s
         self._process = psutil.Process()
         self._last = 0.0

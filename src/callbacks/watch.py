@@ -4,11 +4,12 @@ import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import lightning.pytorch as pl
 from torch import Tensor
 
+from src.bounds import Count, Metric, Mode, NotNegative
 from src.records.record import Record
 from src.tasks.classification import Classifier
 
@@ -16,17 +17,17 @@ log = logging.getLogger(__name__)
 
 
 class Watch(pl.Callback):
-    """Warns, in the terminal, the log and the record, after an epoch; each warning once, until things get better.
-
-    Args:
-        monitor: the metric that should get better; None watches none.
-        mode: ``min`` or ``max``.
-        patience_epochs: so many epochs without a better value are too many.
-        min_free_mb: below this much free space on the run's disk it says so.
-    """
+    """Warns, in the terminal, the log and the record, after an epoch; each warning once, until things get better."""
 
     def __init__(
-        self, *, monitor: str | None, mode: str = "max", patience_epochs: int = 10, min_free_mb: float = 500
+        self,
+        *,
+        monitor: Annotated[Metric | None, "metric that should improve; null: none is watched"],
+        mode: Annotated[Mode, "whether the metric should fall or rise"] = "max",
+        patience_epochs: Annotated[Count, "epochs without improvement before the warning"] = 10,
+        min_free_mb: Annotated[
+            NotNegative, "free space on the run's disk below which there is a warning, in MB"
+        ] = 500.0,
     ) -> None:
         self.monitor, self.mode = monitor, mode
         self.patience_epochs, self.min_free_mb = patience_epochs, min_free_mb

@@ -23,8 +23,9 @@ from src.config.check import check
 from src.config.command_line import CommandLine, fixed_words, points, typed_values
 from src.config.hydra import EXTRAS, OPTUNA, check_hydra, hydra_node, known_choices
 from src.config.hydra_internals import current_loader
-from src.config.schema import GROUPS
+from src.config.schemas import default_of, schema_of
 from src.config.space import Dimension, split_space
+from src.config.targets import GROUPS, MANY, ONE
 from src.errors import ConfigError, renamed, suggest, suggest_key
 from src.files import write
 from src.masking import conceal_config, is_secret, mask, reference
@@ -37,16 +38,26 @@ CHOICES = (*GROUPS, "experiment", "sweep", "debug")
 
 def register_resolvers() -> None:
     """Teach OmegaConf the functions that conf/ uses. Safe to call again."""
-    monitor = "val/acc"
-    OmegaConf.register_new_resolver("default_monitor", lambda val_size: monitor if val_size else None, replace=True)
+    OmegaConf.register_new_resolver(
+        "default_monitor", lambda data: "val/acc" if _has_validation(data) else None, replace=True
+    )
     OmegaConf.register_new_resolver(
         "default_mode", lambda name: "min" if str(name).endswith("/loss") else "max", replace=True
     )
     OmegaConf.register_new_resolver(
-        "default_watch", lambda val_size: "val/loss" if val_size else "train/loss", replace=True
+        "default_watch", lambda data: "val/loss" if _has_validation(data) else "train/loss", replace=True
     )
+    OmegaConf.register_new_resolver("differs", lambda value, other: value != other, replace=True)
     OmegaConf.register_new_resolver("job_number", lambda number: f"{int(number):03d}", replace=True)
     OmegaConf.register_new_resolver("oc.env", _environment_variable, replace=True)
+
+
+def _has_validation(data: Any) -> bool:
+    """Whether a data set holds samples out, by what is configured or by default."""
+    try:
+        return bool(default_of(data, "data", "val_size"))
+    except (AttributeError, KeyError, ConfigError):  # no group of settings, or no data set: ``check`` reports it
+        return True
 
 
 def _environment_variable(name: str, *default: Any) -> Any:
@@ -252,7 +263,17 @@ def _known_keys(line: CommandLine) -> set[str]:
             if isinstance(value, DictConfig):
                 yield from walk(value, f"{prefix}{key}.")
 
-    return set(walk(config, ""))
+    return {*walk(config, ""), *_defaults(config)}
+
+
+def _defaults(config: DictConfig) -> Iterator[str]:
+    """Dotted keys of the settings that the objects of a configuration have, configured or not."""
+    nodes = [(group, group, config.get(group)) for group in ONE]
+    nodes += [(group, f"{group}.{name}", node) for group in MANY for name, node in (config.get(group) or {}).items()]
+    for group, prefix, node in nodes:
+        with contextlib.suppress(ConfigError, AttributeError):  # of what is wrong with a node, the first is reported
+            properties = schema_of(node.get("_target_"), group)["properties"]
+            yield from (f"{prefix}.{name}" for name in properties)
 
 
 def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str:
@@ -277,6 +298,9 @@ def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str
             )
     if found := re.search(r"Could not (?:override '|delete from config\. ')\+?([\w./@-]+)'", text):
         key = found.group(1)
+        if key in known:
+            remedy = f"set it by +{key}=..." if "override" in found.group() else "there is nothing to delete."
+            return f"{key} is not in the configuration and has its default: {remedy}"
         if (CONF / key).is_dir():
             return f"{key}: it is chosen by name, as in {key}={next((CONF / key).glob('*.yaml')).stem}."
         return f"{key}: there is no such setting or group{renamed(key) or suggest_key(key, known)}"

@@ -7,40 +7,38 @@ and a sweeper may be chosen among those known here, and of each only the setting
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, TypedDict
 
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from src.config.check import sentences
+from src.bounds import Count, CountOrZero, Seed
 from src.config.hydra_internals import BASIC_LAUNCHER, BASIC_SWEEPER
+from src.config.schemas.signatures import of_type
+from src.config.validate import problems
 from src.errors import ConfigError
 from src.paths import CONF
 
 _OPEN = re.compile(r"overrides|runtime|job\.(num|id|config_name|override_dirname)|launcher|sweeper")
-Count = Annotated[int, Field(ge=1)]
+_DATABASE_URL = r"[a-z][a-z0-9_+]*://|\$\{oc\.env:\w+\}$"
 OPTUNA = "hydra_plugins.optuna_sweeper.OptunaSweeper"
 
 
-class _Part(BaseModel):
-    """The settings of a launcher or a sweeper that are open; the others must be as its package sets them."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
+# The settings of launchers and sweepers that are open; the others must be as their packages set them.
 
 
-class _NoSettings(_Part):
+class _NoSettings(TypedDict):
     pass
 
 
-class _Joblib(_Part):
+class _Joblib(TypedDict):
     n_jobs: int
 
 
-class _Queue(_Part):
+class _Queue(TypedDict):
     timeout_min: Count
     cpus_per_task: Count | None
-    gpus_per_node: Annotated[int, Field(ge=0)] | None
+    gpus_per_node: CountOrZero | None
     tasks_per_node: Literal[1]
     mem_gb: Count | None
     nodes: Literal[1]
@@ -60,57 +58,49 @@ class _Slurm(_Queue):
     mem_per_cpu: str | None
     account: str | None
     signal_delay_s: Count
-    max_num_timeout: Annotated[int, Field(ge=0)]
+    max_num_timeout: CountOrZero
     array_parallelism: Count
 
 
-class _RayShare(_Part):
-    num_cpus: float | None = None
-    num_gpus: float | None = None
+class _RayShare(TypedDict):
+    num_cpus: float | None
+    num_gpus: float | None
 
 
 class _RayInit(_RayShare):
-    address: str | None = None
+    address: str | None
 
 
-class _RayGroup(_Part):
+class _RayGroup(TypedDict):
     init: _RayInit
     remote: _RayShare
 
 
-class _Ray(_Part):
+class _Ray(TypedDict):
     ray: _RayGroup
 
 
-class _Grid(_Part):
+class _Grid(TypedDict):
     params: dict[str, str | int | float | bool | None] | None
     max_batch_size: Count | None
 
 
-def _database_url(text: str) -> str:
-    if not re.match(
-        r"[a-z][a-z0-9_+]*://|\$\{oc\.env:\w+\}$", text
-    ):  # the text itself is not shown, since it may contain a password
-        raise ValueError("must be a database URL: postgresql://user@host/database, or sqlite:////path/of/a/file.db")
-    return text
-
-
-class Optuna(_Part):
+class Optuna(TypedDict):
     """``hydra_plugins.optuna_sweeper``."""
 
     sampler: Literal["tpe", "random", "grid", "cmaes"]
     pruner: Literal["none", "median", "hyperband"]
     n_trials: Count
-    startup_trials: Annotated[int, Field(ge=0)]
-    seed: Annotated[int, Field(ge=0, lt=2**32)] | None
-    storage: Annotated[str, AfterValidator(_database_url)] | None
+    startup_trials: CountOrZero
+    seed: Seed | None
+    storage: str | None
     params: dict[str, str | int | float | bool | None]
 
 
 _LAUNCHER, _SWEEPER = "hydra/launcher", "hydra/sweeper"
 _PLUGINS = "hydra_plugins"
 # By _target_: the name under which its package registers it, and what is open of it.
-_KNOWN: dict[str, tuple[str, type[_Part]]] = {
+_KNOWN: dict[str, tuple[str, Any]] = {
     BASIC_LAUNCHER: (f"{_LAUNCHER}=basic", _NoSettings),
     f"{_PLUGINS}.hydra_joblib_launcher.joblib_launcher.JoblibLauncher": (f"{_LAUNCHER}=joblib", _Joblib),
     f"{_PLUGINS}.hydra_submitit_launcher.submitit_launcher.LocalLauncher": (f"{_LAUNCHER}=submitit_local", _Queue),
@@ -184,18 +174,22 @@ def _pristine(choice: str) -> dict[str, Any]:
 
 def _check_part(node: Mapping[str, Any], part: str) -> None:
     target = node.get("_target_")
-    choice, schema = _KNOWN.get(str(target), (None, _NoSettings))
+    choice, settings = _KNOWN.get(str(target), (None, _NoSettings))
     if choice is None or not choice.startswith(f"hydra/{part}="):
         known = ", ".join(known_choices(part))
         raise ConfigError(f"hydra.{part}._target_={target!r} is not allowed: hydra/{part} is one of {known}.")
     pristine = _pristine(choice)[part]
-    for key in sorted({*node, *pristine} - set(schema.model_fields)):
+    schema = of_type(settings) or {}
+    names = schema["properties"]
+    for key in sorted({*node, *pristine} - set(names)):
         if node.get(key) != pristine.get(key):
-            may = ", ".join(schema.model_fields) or "nothing"
+            may = ", ".join(names) or "nothing"
             raise ConfigError(f"hydra.{part}.{key}={node.get(key)!r} is not allowed: with {choice} may be set {may}.")
-    values = {key: node[key] for key in schema.model_fields if key in node}
-    try:
-        schema.model_validate(values)
-    except ValidationError as error:
-        said = sentences(error.errors(), f"hydra.{part}", values, list(schema.model_fields))
-        raise ConfigError("\n".join(said)) from None
+    found = problems(schema, {key: node[key] for key in names if key in node}, f"hydra.{part}")
+    # The address itself is not shown, since it may contain a password.
+    if not found and (storage := node.get("storage")) and not re.match(_DATABASE_URL, storage):
+        found.append(
+            f"hydra.{part}.storage: must be a database URL: postgresql://user@host/database, or sqlite:////path/of/a/file.db."
+        )
+    if found:
+        raise ConfigError("\n".join(found))

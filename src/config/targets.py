@@ -8,12 +8,27 @@ module merely imports (``src.models.mlp.torch.load``).
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from src.errors import ConfigError, renamed, suggest
+from src.errors import ConfigError, suggest
 from src.masking import reveal
 from src.paths import ROOT
+
+# Groups of one object, and of several under names.
+ONE = ("data", "task", "model", "optimizer", "schedule")
+MANY = ("callbacks", "logger")
+GROUPS = (*ONE, "trainer", *MANY)
+# Parameters that the program sets, which are therefore no settings.
+SUPPLIED: dict[str, tuple[str, ...]] = {
+    "data": ("seed",),
+    "task": ("net", "classes", "optimizer", "schedule"),
+    "model": ("input_shape", "outputs"),
+    "optimizer": ("params",),
+    "schedule": ("optimizer", "steps_per_epoch", "max_epochs"),
+    "callbacks": (),
+    "logger": ("directory", "resumed_at"),
+}
 
 # Of ours: any public name defined in a module of the package; of others: any public member of the module, or exact names.
 _PACKAGES = {"data": "src.data", "model": "src.models", "callbacks": "src.callbacks", "logger": "src.loggers"}
@@ -82,35 +97,19 @@ def resolve(target: object, group: str) -> Callable[..., Any]:
     return found
 
 
-def check_call(node: Mapping[str, Any], group: str, given: Collection[str] = ()) -> None:
-    """Check that ``node`` fits the signature of its target, before anything is built.
-
-    Args:
-        node: ``_target_`` and the arguments the configuration sets.
-        group: the configuration group it stands in.
-        given: names of the arguments the program adds.
+def check_accepts(target: str, group: str, *names: str) -> None:
+    """Check that an object accepts what the program passes to it by name.
 
     Raises:
-        ConfigError: an argument the target does not take, or one that is missing, or a secret that is not known any more.
+        ConfigError: it has no such parameter.
     """
-    reveal(node, group)
-    parameters = inspect.signature(resolve(node["_target_"], group)).parameters
-    takes = {name for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    keys = {key for key in node if key != "_target_"}
-    for key in sorted(keys & set(given)):
-        raise ConfigError(f"{group}.{key} cannot be set: the program decides it.")
-    for key in sorted(keys - takes) if not takes_any else ():
+    parameters = inspect.signature(resolve(target, group)).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        return
+    if missing := [name for name in names if name not in parameters]:
         raise ConfigError(
-            f"{group}.{key}: {node['_target_']} takes no {key!r}{renamed(f'{group}.{key}') or suggest(key, takes)}"
+            f"{group}._target_: {target} must accept an argument {missing[0]!r}, which the program passes."
         )
-    for name in sorted(set(given) - takes) if not takes_any else ():
-        raise ConfigError(
-            f"{group}._target_: {node['_target_']} must take an argument {name!r}, which the program adds."
-        )
-    for name in sorted(takes - keys - set(given)):
-        if parameters[name].default is inspect.Parameter.empty:
-            raise ConfigError(f"{group}.{name} is missing: {node['_target_']} needs it.")
 
 
 def build(node: Mapping[str, Any], group: str, *args: Any, **given: Any) -> Any:

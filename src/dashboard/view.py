@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 from tensorboard.compat.proto.summary_pb2 import Summary
 
+from src.config.schemas import default_of
 from src.dashboard.copies import Change, Copy, by_samples, in_group, write_events
 from src.dashboard.names import readable_names
 from src.loggers.event_files import EVENTS, in_order
@@ -140,7 +141,7 @@ class _Run:
         if not path.match(EVENTS):
             return None
         if self.samples_axis and not path.name.endswith((START_SUFFIX, END_SUFFIX)):
-            return by_samples(self._samples, record.values["config"]["data"]["batch_size"])
+            return by_samples(self._samples, default_of(record.values["config"]["data"], "data", "batch_size"))
         return in_group(self.group) if self.group and path.name.endswith(START_SUFFIX) else None
 
     def _say(self, record: Record, names: set[str]) -> None:

@@ -2,13 +2,18 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from src.bounds import Bounds, Fraction, FractionBelowOne
+
 # Elastic distortion displaces a coarse grid of points; between them the displacement is interpolated.
 _GRID = 5
+
+Pixels = Annotated[float, Bounds(ge=0, le=28)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,22 +22,16 @@ class Augmentation:
 
     One resampling does all of the geometry. Random numbers are drawn apart from being used (``draw``, then ``apply``),
     so that several batches, each with a seed of its own, can be changed in one go.
-
-    Args:
-        shift: pixels, along each axis.
-        rotation: degrees.
-        scale: share of the size, 0.1 for 90 % to 110 %.
-        shear: degrees, along the rows.
-        elastic: pixels by which the points of a 5 x 5 grid are displaced, each on its own.
-        erasing: probability with which a rectangle of 2 % to 20 % of the image is set to the background.
     """
 
-    shift: float = 0.0
-    rotation: float = 0.0
-    scale: float = 0.0
-    shear: float = 0.0
-    elastic: float = 0.0
-    erasing: float = 0.0
+    shift: Annotated[Pixels, "largest shift along each axis, in pixels"] = 0.0
+    rotation: Annotated[float, Bounds(ge=0, le=180), "largest rotation, in degrees"] = 0.0
+    scale: Annotated[FractionBelowOne, "largest change of the size; 0.1 for 90 % to 110 %"] = 0.0
+    shear: Annotated[float, Bounds(ge=0, le=60), "largest shear along the rows, in degrees"] = 0.0
+    elastic: Annotated[Pixels, "largest displacement of each point of a 5 x 5 grid, in pixels"] = 0.0
+    erasing: Annotated[Fraction, "probability of setting a rectangle of 2 % to 20 % of the image to the background"] = (
+        0.0
+    )
 
     def draw(self, images: int, device: torch.device) -> Tensor:
         """Random numbers for so many images: float32 (images, numbers), evenly in [0, 1)."""

@@ -3,25 +3,28 @@
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor
 from torchvision import datasets
 
+from src.bounds import Bounds, Count, Positive
 from src.data.archives import unpack
 from src.data.module import TensorData
 from src.errors import DataError
 from src.paths import from_root
+
+SIZE = 60_000  # training images
 
 
 class MNIST(TensorData):
     """60,000 handwritten digits for training and 10,000 for the test, from the four original archives.
 
     Args:
-        dir: the folder that holds MNIST/raw/, below the project's root if relative.
-        mean: in grey values from 0 to 255; the default shows the network [-1, 1].
-        std: likewise.
         settings: see ``TensorData``.
+
+    Raises:
+        ConfigError: there are fewer samples than ``train_size`` and ``val_size`` together.
     """
 
     source: ClassVar[type[datasets.MNIST]] = datasets.MNIST
@@ -30,8 +33,20 @@ class MNIST(TensorData):
     # MNIST comes with the project; the others are fetched by torchvision when they are first asked for.
     ships: ClassVar[bool] = True
 
-    def __init__(self, *, dir: str = "data", mean: float = 127.5, std: float = 127.5, **settings: Any) -> None:
-        super().__init__(mean=mean, std=std, **settings)
+    def __init__(
+        self,
+        *,
+        dir: Annotated[str, "folder that contains MNIST/raw/, relative to the project's root"] = "data",
+        val_size: Annotated[
+            int, Bounds(ge=0, lt=SIZE), "training images of 60,000 held out for validation, chosen by the seed"
+        ] = 5000,
+        train_size: Annotated[Count | None, "train on the first so many of the rest; null: on all"] = None,
+        mean: Annotated[float, "the network receives (grey value - mean) / std, by default in [-1, 1]"] = 127.5,
+        std: Annotated[Positive, "see mean"] = 127.5,
+        **settings: Any,
+    ) -> None:
+        super().__init__(val_size=val_size, train_size=train_size, mean=mean, std=std, **settings)
+        self._check_sizes(SIZE)
         self.dir = from_root(dir)
 
     @property

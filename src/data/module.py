@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from src.bounds import Count, CountOrZero, Positive
 from src.data.augment import Augmentation
 from src.data.chunks import Chunk, ChunkLoader
 from src.data.normalize import Normalize
@@ -23,13 +24,6 @@ class TensorData(pl.LightningDataModule):
     """A labelled data set that fits into memory. A new one says what its samples look like and how they are loaded.
 
     Args:
-        batch_size: samples per optimizer step, over all ranks.
-        steps_per_execution: batches in one chunk.
-        val_size: samples held out of the training set; the same ones for the same seed.
-        train_size: train on that many of the rest only; None: on all.
-        mean: the network sees (raw - mean) / std.
-        std: see ``mean``.
-        augment: arguments of ``src.data.augment.Augmentation``, for the training samples alone; None changes none.
         seed: decides the split, the order of the samples and their augmentation.
 
     Attributes:
@@ -62,13 +56,15 @@ class TensorData(pl.LightningDataModule):
     def __init__(
         self,
         *,
-        batch_size: int = 64,
-        steps_per_execution: int = 64,
-        val_size: int = 5000,
-        train_size: int | None = None,
-        mean: float = 0.0,
-        std: float = 1.0,
-        augment: Mapping[str, float] | None = None,
+        batch_size: Annotated[Count, "samples per optimizer step, over all devices"] = 64,
+        steps_per_execution: Annotated[
+            Count, "optimizer steps per batch of Lightning's loop; affects the speed only"
+        ] = 64,
+        val_size: Annotated[CountOrZero, "training samples held out for validation, chosen by the seed"] = 5000,
+        train_size: Annotated[Count | None, "train on the first so many of the rest; null: on all"] = None,
+        mean: Annotated[float, "the network receives (raw - mean) / std"] = 0.0,
+        std: Annotated[Positive, "see mean"] = 1.0,
+        augment: Annotated[Mapping[str, float], Augmentation, "random changes of the training images"] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()

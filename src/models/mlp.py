@@ -3,8 +3,13 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
+
+from src.bounds import Bounds, FractionBelowOne
+
+Width = Annotated[int, Bounds(ge=1, le=1_000_000)]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -22,10 +27,6 @@ class MLP(nn.Module):
     Args:
         input_shape: shape of one sample; it is flattened.
         outputs: number of logits.
-        hidden: width of each hidden layer; none makes a linear model.
-        activation: one of ``ACTIVATIONS``.
-        norm: one of ``NORMS``, before each activation; None for none.
-        dropout: probability with which a hidden unit is left out of a step.
     """
 
     def __init__(
@@ -33,10 +34,12 @@ class MLP(nn.Module):
         *,
         input_shape: Sequence[int],
         outputs: int,
-        hidden: Sequence[int] = (128, 64),
-        activation: str = "relu",
-        norm: str | None = None,
-        dropout: float = 0.0,
+        hidden: Annotated[Sequence[Width], "width of each hidden layer; none for a linear model"] = (128, 64),
+        activation: Annotated[
+            Literal["relu", "sigmoid", "tanh", "gelu", "silu"], "activation function of the hidden layers"
+        ] = "relu",
+        norm: Annotated[Literal["batch", "layer"] | None, "normalization before each activation"] = None,
+        dropout: Annotated[FractionBelowOne, "probability of zeroing a hidden unit during training"] = 0.0,
     ) -> None:
         super().__init__()
         widths = [math.prod(input_shape), *hidden]

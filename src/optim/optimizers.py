@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
+
+from src.bounds import FractionBelowOne, NotNegative, Positive
 
 
 def orthogonalised(
@@ -59,25 +61,24 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         params: the network's parameters, the output layer's last.
-        lr: of the hidden matrices.
-        momentum: of the hidden matrices.
-        weight_decay: of all.
-        adamw_lr: of everything else.
+
+    Raises:
+        ValueError: there is no hidden layer.
     """
 
     def __init__(
         self,
         params: Iterable[nn.Parameter],
         *,
-        lr: float = 0.01,
-        momentum: float = 0.95,
-        weight_decay: float = 0.1,
-        adamw_lr: float = 3e-3,
+        lr: Annotated[Positive, "learning rate of the hidden layers' matrices"] = 0.01,
+        momentum: Annotated[FractionBelowOne, "momentum of the hidden layers' matrices"] = 0.95,
+        weight_decay: Annotated[NotNegative, "decoupled weight decay of all parameters"] = 0.1,
+        adamw_lr: Annotated[Positive, "learning rate of all other parameters, by AdamW"] = 3e-3,
     ) -> None:
         every = list(params)
         hidden = [parameter for parameter in every if parameter.ndim == 2][:-1]
         if not hidden:
-            raise ValueError("Muon needs a hidden layer: a network without one has no matrix for it.")
+            raise ValueError("Muon optimizes hidden layers, and this network has none: choose another optimizer.")
         rest = [parameter for parameter in every if not any(parameter is matrix for matrix in hidden)]
         self._muon = _Matrices(hidden, lr=lr, momentum=momentum, weight_decay=weight_decay)
         self._adamw = torch.optim.AdamW(rest, lr=adamw_lr, weight_decay=weight_decay, fused=True)

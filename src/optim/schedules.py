@@ -4,7 +4,7 @@ Arguments have the names of torch.optim.lr_scheduler. ``lr`` is the learning rat
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -19,12 +19,17 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
+from src.bounds import Bounds, CountOrZero, Fraction, Metric, NotNegative, OpenFraction, Positive
+
+WarmupEpochs = Annotated[NotNegative, "epochs in which the learning rate increases linearly to optimizer.lr"]
+DivisionFactor = Annotated[float, Bounds(gt=1)]
+
 
 def constant(
-    optimizer: Optimizer, *, steps_per_epoch: int, max_epochs: int, warmup_epochs: float = 0.0
+    optimizer: Optimizer, *, steps_per_epoch: int, max_epochs: int, warmup_epochs: WarmupEpochs = 0.0
 ) -> LRScheduler | None:
     """A constant learning rate after a linear warm-up over ``warmup_epochs``; None if there is no warm-up."""
-    steps = round(warmup_epochs * steps_per_epoch)
+    steps = _warmup_steps(warmup_epochs, steps_per_epoch, max_epochs)
     return _warmup(optimizer, steps) if steps else None
 
 
@@ -33,21 +38,26 @@ def step(
     *,
     steps_per_epoch: int,
     max_epochs: int,
-    step_size: float,
-    gamma: float = 0.1,
-    warmup_epochs: float = 0.0,
+    step_size: Annotated[Positive, "epochs between two steps"],
+    gamma: Annotated[OpenFraction, "factor of the learning rate at each step"] = 0.1,
+    warmup_epochs: WarmupEpochs = 0.0,
 ) -> LRScheduler:
     """Multiplies the learning rate by ``gamma`` every ``step_size`` epochs."""
     falling = StepLR(optimizer, step_size=max(1, round(step_size * steps_per_epoch)), gamma=gamma)
-    return _after_warmup(falling, optimizer, warmup_epochs * steps_per_epoch)
+    return _after_warmup(falling, optimizer, _warmup_steps(warmup_epochs, steps_per_epoch, max_epochs))
 
 
 def exponential(
-    optimizer: Optimizer, *, steps_per_epoch: int, max_epochs: int, gamma: float, warmup_epochs: float = 0.0
+    optimizer: Optimizer,
+    *,
+    steps_per_epoch: int,
+    max_epochs: int,
+    gamma: Annotated[OpenFraction, "factor of the learning rate over each epoch"],
+    warmup_epochs: WarmupEpochs = 0.0,
 ) -> LRScheduler:
     """Multiplies the learning rate by ``gamma`` over each epoch, in equal factors per step."""
     falling = ExponentialLR(optimizer, gamma=gamma ** (1 / steps_per_epoch))
-    return _after_warmup(falling, optimizer, warmup_epochs * steps_per_epoch)
+    return _after_warmup(falling, optimizer, _warmup_steps(warmup_epochs, steps_per_epoch, max_epochs))
 
 
 def cosine(
@@ -55,17 +65,18 @@ def cosine(
     *,
     steps_per_epoch: int,
     max_epochs: int,
-    warmup_epochs: float = 0.0,
-    final_ratio: float = 0.0,
+    warmup_epochs: WarmupEpochs = 0.0,
+    final_ratio: Annotated[Fraction, "final learning rate, as a fraction of optimizer.lr"] = 0.0,
 ) -> LRScheduler:
     """Half a cosine from ``lr`` down to ``final_ratio * lr`` after the last step (Loshchilov and Hutter, 2017)."""
-    steps = max(1, max_epochs * steps_per_epoch - round(warmup_epochs * steps_per_epoch))
+    warmup = _warmup_steps(warmup_epochs, steps_per_epoch, max_epochs)
+    steps = max(1, max_epochs * steps_per_epoch - warmup)
 
     def ratio(step: int) -> float:
         # Not CosineAnnealingLR, which ends at one learning rate for all groups.
         return final_ratio + (1 - final_ratio) * (1 + math.cos(math.pi * step / steps)) / 2
 
-    return _after_warmup(LambdaLR(optimizer, ratio), optimizer, warmup_epochs * steps_per_epoch)
+    return _after_warmup(LambdaLR(optimizer, ratio), optimizer, warmup)
 
 
 def one_cycle(
@@ -73,9 +84,9 @@ def one_cycle(
     *,
     steps_per_epoch: int,
     max_epochs: int,
-    pct_start: float = 0.3,
-    div_factor: float = 25.0,
-    final_div_factor: float = 1e4,
+    pct_start: Annotated[OpenFraction, "fraction of the training in which the learning rate increases"] = 0.3,
+    div_factor: Annotated[DivisionFactor, "the initial learning rate is optimizer.lr / div_factor"] = 25.0,
+    final_div_factor: Annotated[DivisionFactor, "the final learning rate is the initial one / final_div_factor"] = 1e4,
 ) -> LRScheduler:
     """The one-cycle policy (Smith and Topin, 2018).
 
@@ -99,10 +110,10 @@ def plateau(
     *,
     steps_per_epoch: int,
     max_epochs: int,
-    monitor: str,
-    factor: float = 0.3,
-    patience: int = 2,
-    min_ratio: float = 1e-3,
+    monitor: Annotated[Metric, "metric that must improve"],
+    factor: Annotated[OpenFraction, "factor of the learning rate on a plateau"] = 0.3,
+    patience: Annotated[CountOrZero, "epochs without improvement before the learning rate is reduced"] = 2,
+    min_ratio: Annotated[Fraction, "minimum learning rate, as a fraction of optimizer.lr"] = 1e-3,
 ) -> ReduceLROnPlateau:
     """Multiplies the learning rate by ``factor`` when ``monitor`` has not improved for ``patience`` epochs."""
     return _Plateau(
@@ -124,8 +135,18 @@ class _Plateau(ReduceLROnPlateau):
         self.monitor = monitor
 
 
-def _after_warmup(schedule: LRScheduler, optimizer: Optimizer, steps: float) -> LRScheduler:
-    warmup = round(steps)
+def _warmup_steps(warmup_epochs: float, steps_per_epoch: int, max_epochs: int) -> int:
+    """The optimizer steps of a warm-up.
+
+    Raises:
+        ValueError: it is longer than the training.
+    """
+    if warmup_epochs > max_epochs:
+        raise ValueError(f"warmup_epochs={warmup_epochs:g} must be at most trainer.max_epochs={max_epochs}.")
+    return round(warmup_epochs * steps_per_epoch)
+
+
+def _after_warmup(schedule: LRScheduler, optimizer: Optimizer, warmup: int) -> LRScheduler:
     return SequentialLR(optimizer, [_warmup(optimizer, warmup), schedule], [warmup]) if warmup else schedule
 
 

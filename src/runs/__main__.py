@@ -26,16 +26,16 @@ import contextlib
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
+from src.bounds import WORD
 from src.command import exit_with, status_of
-from src.config.schema import Word
 from src.errors import ConfigError, RunNotFound, UserError
 from src.files import replacing
 from src.paths import shown, user_path
@@ -230,10 +230,8 @@ def _best(args: argparse.Namespace) -> None:
 
 def _tag(args: argparse.Namespace) -> None:
     for word in args.words:
-        try:
-            TypeAdapter(Word).validate_python(word)
-        except ValidationError:
-            raise ConfigError(f"{word!r}: a tag has letters, digits, '.', '_' and '-', at most 64 of them.") from None
+        if len(word) > 64 or not re.match(WORD, word):
+            raise ConfigError(f"{word!r}: a tag has letters, digits, '.', '_' and '-', at most 64 of them.")
     record = find(args.run)
 
     def retag(run: dict[str, Any]) -> dict[str, Any]:

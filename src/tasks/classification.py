@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import lightning.pytorch as pl
 import torch
@@ -13,8 +13,9 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from src.bounds import FractionBelowOne, Positive
 from src.errors import ConfigError, NonFiniteLoss, UserError
-from src.tasks.losses import DEFAULT, make_loss, outputs_for, predicted
+from src.tasks.losses import DEFAULT, LossName, make_loss, outputs_for, predicted
 
 _REMEDY = ": lower optimizer.lr, or set task.gradient_clip_norm=1."
 
@@ -40,9 +41,6 @@ class Classifier(pl.LightningModule):
         optimizer: builds the optimizer from the parameters; needed only for training.
         schedule: builds the learning rate schedule from the optimizer, or returns None. It is stepped after every optimizer
             step; ``ReduceLROnPlateau`` after every epoch, with the metric named by its attribute ``monitor``.
-        loss: cross_entropy, squared_error or binary_cross_entropy.
-        label_smoothing: for cross_entropy, the share of the target probability that is spread over all classes.
-        gradient_clip_norm: maximum 2-norm of all gradients together; None does not clip.
     """
 
     def __init__(
@@ -52,9 +50,13 @@ class Classifier(pl.LightningModule):
         classes: int,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
         schedule: Callable[[Optimizer], LRScheduler | None] | None = None,
-        loss: str = DEFAULT,
-        label_smoothing: float = 0.0,
-        gradient_clip_norm: float | None = None,
+        loss: Annotated[LossName, "loss function"] = DEFAULT,
+        label_smoothing: Annotated[
+            FractionBelowOne, "for cross_entropy: share of the target probability spread over all classes"
+        ] = 0.0,
+        gradient_clip_norm: Annotated[
+            Positive | None, "maximum 2-norm of all gradients together; null: no clipping"
+        ] = None,
     ) -> None:
         super().__init__()
         self.net, self.optimizer, self.schedule = net, optimizer, schedule
@@ -79,13 +81,13 @@ class Classifier(pl.LightningModule):
         Raises:
             UserError: the network returned something else, on which a loss might be computed all the same.
         """
-        logits, expected = self.net(inputs), (len(inputs), self.outputs)
+        logits, expected = self.net(inputs), (inputs.shape[0], self.outputs)  # len() would fix the size in an export
         if isinstance(logits, Tensor) and logits.shape == expected:
             return logits
         kind = type(logits).__name__
         found = f"a tensor of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {kind}"
         raise UserError(
-            f"{type(self.net).__name__} returned {found} for {len(inputs)} samples: its forward must return one tensor of "
+            f"{type(self.net).__name__} returned {found} for {expected[0]} samples: its forward must return one tensor of "
             f"logits, of shape {expected}."
         )
 

@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from src.errors import ConfigError
+
 Reduction = Literal["sum", "none"]
-DEFAULT = "cross_entropy"
+LossName = Literal["cross_entropy", "squared_error", "binary_cross_entropy"]
+DEFAULT: LossName = "cross_entropy"
 
 
 class Loss(Protocol):
@@ -47,8 +50,14 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor, reduction: Reduction = 
     return F.binary_cross_entropy_with_logits(logits.squeeze(1), labels.to(logits.dtype), reduction=reduction)
 
 
-def make_loss(name: str, label_smoothing: float = 0.0) -> Loss:
-    """The loss of that name."""
+def make_loss(name: LossName, label_smoothing: float = 0.0) -> Loss:
+    """The loss of that name.
+
+    Raises:
+        ConfigError: ``label_smoothing`` is set and the loss has none.
+    """
+    if label_smoothing and name != "cross_entropy":
+        raise ConfigError(f"task.label_smoothing={label_smoothing:g} requires task.loss=cross_entropy, not {name}.")
     losses: dict[str, Loss] = {
         "cross_entropy": CrossEntropy(label_smoothing),
         "squared_error": squared_error,
@@ -58,7 +67,16 @@ def make_loss(name: str, label_smoothing: float = 0.0) -> Loss:
 
 
 def outputs_for(loss: str, classes: int) -> int:
-    """How many outputs a network needs: one a class, and a single one for binary cross entropy."""
+    """The number of outputs of a network: one for each class, a single one for binary cross entropy.
+
+    Raises:
+        ConfigError: binary cross entropy is computed for two classes, and there are others.
+    """
+    if loss == "binary_cross_entropy" and classes != 2:
+        raise ConfigError(
+            f"task.loss=binary_cross_entropy requires two classes, and this data set has {classes}: set "
+            "task.loss=cross_entropy, or data=points."
+        )
     return 1 if loss == "binary_cross_entropy" else classes
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from src.config.targets import build, check_call, resolve
+from src.config.targets import build, resolve
 from src.data.module import TensorData
-from src.errors import ConfigError, UserError
+from src.errors import UserError
 from src.fast.classification import ChunkedClassifier, obstacle
 from src.files import is_full
 from src.numerics import flush_subnormals
@@ -23,42 +23,11 @@ from src.training.recorder import KEY as RECORDER
 from src.training.recorder import RunRecorder
 from src.training.seeding import SeedSteps
 from src.training.signals import StopOnSignal
-from src.training.unsupported import check_callback, check_network, check_optimizer
 
 log = logging.getLogger(__name__)
 
 # The distance of points on the curves within an epoch, in optimizer steps.
 _LOG_EVERY_STEPS = 50
-
-
-def check_targets(config: Mapping[str, Any]) -> None:
-    """Check every object the configuration names, and its arguments, before anything is written.
-
-    Raises:
-        ConfigError: one of them does not exist, does not take what it is given, or would be ignored.
-    """
-    check_call(config["data"], "data", ["seed"])
-    dataset: Any = resolve(config["data"]["_target_"], "data")
-    own = ("input_shape", "classes", "load")
-    if missing := [name for name in own if getattr(dataset, name, None) is getattr(TensorData, name, None)]:
-        raise ConfigError(f"data._target_={config['data']['_target_']}: the class must define {', '.join(missing)}.")
-    classes = dataset.classes
-    if config["task"]["loss"] == "binary_cross_entropy" and classes != 2:
-        raise ConfigError(
-            f"task.loss=binary_cross_entropy tells two classes apart, and this data set has {classes}: set "
-            "task.loss=cross_entropy, or data=points."
-        )
-    check_network(resolve(config["model"]["_target_"], "model"), config["model"]["_target_"])  # type: ignore[arg-type]
-    check_call(config["model"], "model", ["input_shape", "outputs"])
-    check_call(config["task"], "task", ["net", "classes", "optimizer", "schedule"])
-    check_call(config["optimizer"], "optimizer", ["params"])
-    check_optimizer(resolve(config["optimizer"]["_target_"], "optimizer"), config["optimizer"]["_target_"])  # type: ignore[arg-type]
-    check_call(config["schedule"], "schedule", ["optimizer", "steps_per_epoch", "max_epochs"])
-    for name, node in config["callbacks"].items():
-        check_call(node, "callbacks")
-        check_callback(resolve(node["_target_"], "callbacks"), f"callbacks.{name}")  # type: ignore[arg-type]
-    for node in config["logger"].values():
-        check_call(node, "logger", ["directory", "resumed_at"])
 
 
 def fit(

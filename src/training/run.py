@@ -46,7 +46,7 @@ def check_machine(configs: list[dict[str, Any]], ranks: RankInfo | None) -> None
         ConfigError: this machine lacks what a configuration asks for, or an object that it names cannot be built.
     """
     from src.launching.hardware import choose
-    from src.training.fit import check_targets
+    from src.training.check import check_targets
 
     for config in configs:
         if ranks is None and (nodes := config["trainer"]["num_nodes"]) > 1:

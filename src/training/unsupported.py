@@ -1,12 +1,14 @@
 """Classes that are refused because they would have no effect in a training here, or one that the record does not show."""
 
 import inspect
+from collections.abc import Sequence
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch import callbacks as of_lightning
 from torch import nn
 
+from src.callbacks.pruning import Pruning
 from src.errors import ConfigError
 
 # What becomes of a callback derived from one of these, and what to do instead.
@@ -80,3 +82,17 @@ def check_callback(callback: type[pl.Callback], name: str) -> None:
     for base, problem in _CALLBACKS.items():
         if issubclass(callback, base):
             raise ConfigError(f"{name} is a {base.__name__} of Lightning's, which {problem}.")
+
+
+def check_callbacks(callbacks: Sequence[pl.Callback]) -> None:
+    """Refuse callbacks that undo each other's work.
+
+    Raises:
+        ConfigError: weights are set to zero and averaged.
+    """
+    if any(isinstance(one, Pruning) for one in callbacks) and any(
+        isinstance(one, of_lightning.WeightAveraging) for one in callbacks
+    ):
+        raise ConfigError(
+            "callbacks: pruning sets weights to zero, and an average of them is not: leave one of the two out."
+        )

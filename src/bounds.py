@@ -1,0 +1,40 @@
+"""Types of settings: what a constructor's annotations say of a value beyond its Python type.
+
+    def __init__(self, *, lr: Annotated[Positive, "learning rate"] = 0.01) -> None: ...
+
+In ``Annotated``, ``Bounds`` limits a value, a string describes it in one line, and a class stands for a mapping of its
+constructor's arguments. ``src.config.schemas`` reads them; constructors may rely on them for whatever a configuration sets.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Limits of a number (greater than, greater or equal, less than, less or equal) or of a text."""
+
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+    pattern: str | None = None
+    max_length: int | None = None
+
+
+Count = Annotated[int, Bounds(ge=1, le=1_000_000_000)]
+CountOrZero = Annotated[int, Bounds(ge=0, le=1_000_000_000)]
+Samples = Annotated[int, Bounds(ge=1, le=10_000)]
+Seed = Annotated[int, Bounds(ge=0, lt=2**32)]
+Positive = Annotated[float, Bounds(gt=0)]
+NotNegative = Annotated[float, Bounds(ge=0)]
+Fraction = Annotated[float, Bounds(ge=0, le=1)]
+FractionBelowOne = Annotated[float, Bounds(ge=0, lt=1)]
+OpenFraction = Annotated[float, Bounds(gt=0, lt=1)]
+
+# Words that can stand in a path, a command line and a filter as they are.
+WORD = r"^[A-Za-z0-9._-]+$"
+Word = Annotated[str, Bounds(pattern=WORD, max_length=64)]
+
+Metric = Literal["val/acc", "val/loss", "train/acc", "train/loss"]
+Mode = Literal["min", "max"]

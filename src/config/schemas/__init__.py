@@ -1,0 +1,162 @@
+"""JSON schemas of everything that a configuration may set, read without importing torch.
+
+One file for each group describes what conf/ names; ``make schemas`` generates them from the signatures, and editors use them
+for the YAML files. Any other object is described when it is first named, which costs an import of torch, and kept in
+``.cache/`` until a source file or a package version changes.
+"""
+
+import ast
+import contextlib
+import importlib.metadata
+import json
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from src.config.schemas.signatures import arguments
+from src.config.targets import SUPPLIED, check_name, resolve
+from src.files import write
+from src.paths import ROOT
+
+FOLDER = Path(__file__).parent
+_CACHE = ROOT / ".cache" / "schemas"
+# Of which sources a schema was generated: a fingerprint for each file of this project, a version for each package.
+SOURCES = "x-sources"
+# What only files may contain: in place of a value a reference to another or the mark of one that is missing; a list of
+# further files. No file need be complete.
+REFERENCE = {"type": "string", "pattern": r"^\$\{|^\?\?\?$"}
+_TO_REFERENCE = {"$ref": "#/$defs/reference"}
+DEFAULTS = {"type": "array", "description": "files that this one extends"}
+_REQUIRED = "x-required"
+
+
+@cache
+def of_group(group: str) -> dict[str, dict[str, Any]]:
+    """The schemas of a committed file by ``_target_``: one for each group, and ``config``, which has ``run``."""
+    text = (FOLDER / f"{group}.json").read_text(encoding="utf-8")
+    return {name: _of_values(schema) for name, schema in json.loads(text)["$defs"].items() if name != "reference"}
+
+
+def of_file(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of what a file may contain, from that of the values which are composed of files."""
+    schema = {_REQUIRED if key == "required" else key: value for key, value in schema.items()}
+    if "properties" in schema:
+        properties = {key: of_file(value) for key, value in schema["properties"].items()}
+        return {**schema, "properties": properties}
+    if "const" in schema or not schema.keys() - {"description", "default"}:
+        return schema
+    about = {key: schema.pop(key) for key in [*schema] if key in ("description", "default")}
+    options = [of_file(one) if "properties" in one else one for one in schema.get("anyOf", [schema])]
+    return {**about, "anyOf": [*options, _TO_REFERENCE]}
+
+
+def _of_values(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of ``of_file``."""
+    schema = {"required" if key == _REQUIRED else key: value for key, value in schema.items()}
+    if "properties" in schema:
+        properties = {key: _of_values(value) for key, value in schema["properties"].items() if key != "defaults"}
+        schema["properties"] = properties
+    options = [_of_values(one) for one in schema.pop("anyOf", ()) if one != _TO_REFERENCE]
+    return {**schema, **(options[0] if len(options) == 1 else {"anyOf": options} if options else {})}
+
+
+def schema_of(target: object, group: str) -> dict[str, Any]:
+    """The schema of what a configuration may set of an object.
+
+    Raises:
+        ConfigError: the group may not name it, it does not exist, or is not of the group's kind.
+    """
+    target = check_name(target, group)
+    return of_group(group).get(target) or _kept(target) or read(target, group)
+
+
+def renewed(target: str, group: str, schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The schema of a target whose sources have changed since ``schema`` was generated; None if they have not."""
+    return None if _is_current(schema) else _kept(target) or read(target, group)
+
+
+def default_of(node: Mapping[str, Any], group: str, key: str) -> Any:
+    """The value of a setting: as configured, or its default; None where the object has no such setting."""
+    if key in node:
+        return node[key]
+    return schema_of(node["_target_"], group)["properties"].get(key, {}).get("default")
+
+
+def _kept(target: str) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError):
+        kept = json.loads((_CACHE / f"{target}.json").read_text(encoding="utf-8"))
+        return kept if _is_current(kept) else None
+    return None
+
+
+def read(target: str, group: str) -> dict[str, Any]:
+    """Import a target, generate its schema from the signature and keep it in the cache.
+
+    Raises:
+        ConfigError: see ``schema_of``.
+    """
+    schema = generate(target, group)
+    with contextlib.suppress(OSError):  # a project that cannot be written has no cache
+        _CACHE.mkdir(parents=True, exist_ok=True)
+        write(_CACHE / f"{target}.json", json.dumps(schema))
+    return schema
+
+
+def generate(target: str, group: str) -> dict[str, Any]:
+    """The schema of a target by its signature; imports it.
+
+    Raises:
+        ConfigError: see ``schema_of``.
+    """
+    from src.config.schemas.overlay import OF_TARGET, PARAMETERS
+
+    found = resolve(target, group)
+    overlay = {} if target.startswith("src.") else {**PARAMETERS, **OF_TARGET.get(target, {})}
+    schema = arguments(found, SUPPLIED[group], overlay)
+    schema["properties"] = {"_target_": {"const": target}, **schema["properties"]}
+    return {**schema, SOURCES: _sources(found)}
+
+
+def _sources(found: Callable[..., Any]) -> dict[str, str]:
+    sources = {name: _fingerprint(name) for name in ("src/bounds.py",)}
+    for one in found.__mro__[:-1] if isinstance(found, type) else [found]:
+        package, file = one.__module__.partition(".")[0], getattr(sys.modules[one.__module__], "__file__", None)
+        if file and Path(file).is_relative_to(ROOT / "src"):
+            name = str(Path(file).relative_to(ROOT))
+            sources[name] = _fingerprint(name)
+        elif package not in sys.stdlib_module_names:
+            sources[package] = _version(package)
+    return sources
+
+
+def _is_current(schema: Mapping[str, Any]) -> bool:
+    return all((_fingerprint if "/" in name else _version)(name) == of for name, of in schema[SOURCES].items())
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package).partition("+")[0]  # of any build
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _fingerprint(name: str) -> str:
+    """A hash of a source file without the bodies of its functions, docstrings and comments."""
+    import hashlib
+
+    try:
+        tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError):
+        return ""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [ast.Pass()]
+        elif isinstance(node, ast.ClassDef | ast.Module):
+            node.body = [one for one in node.body if not _is_docstring(one)] or [ast.Pass()]
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16]
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -1,0 +1,87 @@
+"""Generate the JSON schemas of what conf/ names: ``python -m src.config.schemas``, or ``--check`` that they are up to date."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from src.config.schemas import DEFAULTS, FOLDER, REFERENCE, generate, of_file
+from src.config.schemas.overlay import Run, Trainer
+from src.config.schemas.signatures import arguments
+from src.config.targets import GROUPS, MANY, ONE, check_name
+from src.errors import ConfigError
+from src.files import write
+from src.paths import CONF, shown
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command line and return its exit status: 0 done or up to date, 1 out of date."""
+    parser = argparse.ArgumentParser(prog="python -m src.config.schemas", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only report files that are out of date")
+    only_check = parser.parse_args(argv).check
+    outdated = []
+    for name, schema in _files():
+        path, text = FOLDER / f"{name}.json", json.dumps(schema, indent=1) + "\n"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            outdated.append(shown(path))
+            if not only_check:
+                write(path, text)
+    if outdated:
+        print(f"{', '.join(outdated)}: {'out of date: run make schemas' if only_check else 'generated'}.")
+    return int(bool(outdated) and only_check)
+
+
+def _files() -> Iterator[tuple[str, dict[str, Any]]]:
+    targets = _targets()
+    for group in (*ONE, *MANY):
+        schemas = {target: _with_defaults(generate(target, group)) for target in targets[group]}
+        references = [{"$ref": f"#/$defs/{target}"} for target in schemas]
+        other = {"type": "string", "not": {"enum": list(schemas)}}
+        node = {"anyOf": [*references, {"required": ["_target_"], "properties": {"_target_": other}}]}
+        named = {"properties": {"defaults": DEFAULTS}, "additionalProperties": node}
+        root = {"type": "object", **(named if group in MANY else node)}
+        yield group, {"$schema": _DIALECT, **root, "$defs": {"reference": REFERENCE, **schemas}}
+    trainer = _with_defaults(arguments(Trainer))
+    yield (
+        "trainer",
+        {"$schema": _DIALECT, "$ref": "#/$defs/trainer", "$defs": {"reference": REFERENCE, "trainer": trainer}},
+    )
+    run = of_file(arguments(Run))
+    groups = {group: {"$ref": f"{group}.json"} for group in GROUPS}
+    properties = {"defaults": DEFAULTS, **groups, **run["properties"], "hydra": {"type": "object"}}
+    root = {"type": "object", "properties": properties, "additionalProperties": False}
+    yield "config", {"$schema": _DIALECT, **root, "$defs": {"reference": REFERENCE, "run": run}}
+
+
+def _with_defaults(schema: dict[str, Any]) -> dict[str, Any]:
+    schema = of_file(schema)
+    return {**schema, "properties": {"defaults": DEFAULTS, **schema["properties"]}}
+
+
+def _targets() -> dict[str, list[str]]:
+    """What the files of conf/ name, by group."""
+    found: dict[str, set[str]] = {group: set() for group in (*ONE, *MANY)}
+    names = {name for path in CONF.rglob("*.yaml") for name in _names(yaml.safe_load(path.read_text(encoding="utf-8")))}
+    for group, targets in found.items():
+        for name in names:
+            try:
+                targets.add(check_name(name, group))
+            except ConfigError:  # of another group
+                continue
+    return {group: sorted(targets) for group, targets in found.items()}
+
+
+def _names(node: Any) -> Iterator[str]:
+    for key, value in node.items() if isinstance(node, dict) else ():
+        if key == "_target_" and value != "???":
+            yield value
+        yield from _names(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""JSON schemas of the arguments of classes and functions, from their signatures. Imports neither torch nor jsonschema."""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from src.bounds import Bounds
+
+_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", Path: "string", type(None): "null"}
+_KEYWORDS = {
+    "gt": "exclusiveMinimum",
+    "ge": "minimum",
+    "lt": "exclusiveMaximum",
+    "le": "maximum",
+    "pattern": "pattern",
+    "max_length": "maxLength",
+}
+_NOT_SETTINGS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
+
+
+def arguments(
+    target: Callable[..., Any], omitted: Collection[str] = (), overlay: Mapping[str, Any] = {}
+) -> dict[str, Any]:
+    """The JSON schema of the keyword arguments that a class or a function accepts.
+
+    A parameter whose annotation cannot be evaluated, or is of a type that YAML does not have, accepts any value.
+
+    Args:
+        target: the class or the function.
+        omitted: names of parameters that are not settings.
+        overlay: annotations by the name of a parameter. One applies where the signature has the same type or none.
+    """
+    properties, required, is_open = dict[str, Any](), list[str](), True
+    for function in _functions(target):
+        signature = inspect.signature(function)
+        for parameter in signature.parameters.values():
+            name, default = parameter.name, parameter.default
+            if parameter.kind in _NOT_SETTINGS or name in (*omitted, *properties, "self"):
+                continue
+            schema = of_type(_evaluated(parameter.annotation, function)) or {}
+            properties[name] = _overlaid(schema, overlay[name]) if name in overlay else schema
+            if default is parameter.empty:
+                required.append(name)
+            else:
+                properties[name] = _with_default(properties[name], default)
+        is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+        if not is_open:
+            break
+    else:  # **kwargs is accepted at the end of the line, or there is no constructor at all
+        is_open = is_open and bool(list(_functions(target)))
+    return {
+        "type": "object",
+        "properties": properties,
+        **({"required": required} if required else {}),
+        **({} if is_open else {"additionalProperties": False}),
+    }
+
+
+def _functions(target: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """The function whose parameters are the settings, and those that its ``**kwargs`` may reach: a class's constructors."""
+    if not isinstance(target, type):
+        yield inspect.unwrap(target)
+        return
+    for base in target.__mro__[:-1]:
+        if "__init__" in vars(base):
+            yield inspect.unwrap(vars(base)["__init__"])
+
+
+def _evaluated(annotation: Any, function: Callable[..., Any]) -> Any:
+    """An annotation as an object; Any where it is a text that refers to what only a type checker imports."""
+    if annotation is inspect.Parameter.empty:
+        return Any
+    try:
+        return eval(annotation, getattr(function, "__globals__", {})) if isinstance(annotation, str) else annotation
+    except Exception:  # whatever evaluating an expression may raise
+        return Any
+
+
+def of_type(annotation: Any) -> dict[str, Any] | None:
+    """The JSON schema of a type; None where it has no values that YAML can express."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is Any:
+        return {}
+    if annotation in _TYPES:
+        return {"type": _TYPES[annotation]}
+    if typing.is_typeddict(annotation):
+        hints = typing.get_type_hints(annotation, include_extras=True)
+        properties = {name: of_type(hint) for name, hint in hints.items()}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+    if origin is typing.Annotated:
+        return _annotated(args[0], args[1:])
+    if origin is typing.Literal:
+        return {"enum": list(args)}
+    if origin in (typing.Union, types.UnionType):
+        options = [schema for schema in map(of_type, args) if schema is not None]
+        return _any_of(options) if options else None
+    if origin is tuple and args[-1:] != (...,):
+        items = [of_type(one) or {} for one in args]
+        same = all(item == items[0] for item in items)
+        return {
+            "type": "array",
+            **({"items": items[0]} if same else {"prefixItems": items}),
+            "minItems": len(items),
+            "maxItems": len(items),
+        }
+    plain = origin or annotation
+    if isinstance(plain, type) and issubclass(plain, Mapping):
+        return {"type": "object", **({"additionalProperties": of_type(args[1]) or {}} if args else {})}
+    if isinstance(plain, type) and issubclass(list, plain) and issubclass(plain, Sequence | typing.Iterable):
+        return {"type": "array", **({"items": of_type(args[0]) or {}} if args else {})}
+    return None
+
+
+def _annotated(annotation: Any, metadata: Sequence[Any]) -> dict[str, Any] | None:
+    schema = of_type(annotation)
+    for one in metadata if schema is not None else ():
+        if isinstance(one, type):
+            schema = arguments(one)
+        elif isinstance(one, str):
+            schema = {**(schema or {}), "description": one}
+        elif isinstance(one, Bounds):
+            limits = {_KEYWORDS[name]: limit for name, limit in vars(one).items() if limit is not None}
+            schema = {**(schema or {}), **limits}
+    return schema
+
+
+def _any_of(options: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One of several schemas; a description of one of them is that of all."""
+    flat = [one for option in options for one in option.get("anyOf", [option])]
+    about = {key: value for option in options for key, value in option.items() if key == "description"}
+    distinct: list[dict[str, Any]] = []
+    for one in ({key: value for key, value in option.items() if key != "description"} for option in flat):
+        if one not in distinct:
+            distinct.append(one)
+    if {} in distinct:
+        return about
+    return {**(distinct[0] if len(distinct) == 1 else {"anyOf": distinct}), **about}
+
+
+def types_of(schema: Mapping[str, Any]) -> set[str]:
+    """The types of the values that a schema admits; none where it admits any."""
+    options = schema.get("anyOf", [schema])
+    names = {one.get("type", "string" if "enum" in one else "") for one in options}
+    return set() if "" in names else names
+
+
+def _overlaid(schema: Mapping[str, Any], annotation: Any) -> dict[str, Any]:
+    """The schema of an annotation in place of the signature's own, unless they differ in type."""
+    own, other = types_of(schema), of_type(annotation) or {}
+    if own and not own & types_of(other):
+        return dict(schema)
+    return _any_of([other, {"type": "null"}]) if "null" in own else other
+
+
+def _with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
+    if default is None and types_of(schema):
+        schema = _any_of([schema, {"type": "null"}])
+    default = list(default) if isinstance(default, tuple) else default
+    plain = default is None or isinstance(default, bool | int | float | str | list)
+    return {**schema, "default": default} if plain else schema
