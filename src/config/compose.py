@@ -24,6 +24,7 @@ from src.config.command_line import CommandLine, fixed_words, points, typed_valu
 from src.config.hydra import EXTRAS, OPTUNA, check_hydra, hydra_node, known_choices
 from src.config.hydra_internals import current_loader
 from src.config.schemas import default_of, schema_of
+from src.config.settings_help import describe_settings
 from src.config.space import Dimension, split_space
 from src.config.targets import GROUPS, MANY, ONE
 from src.errors import ConfigError, renamed, suggest, suggest_key
@@ -184,7 +185,7 @@ def _refuse_sweep(
 
 
 def help_text(line: CommandLine) -> str:
-    """What --help prints: the template in conf/hydra/help/, every group with its choices, and the configuration.
+    """What --help prints: the template in conf/hydra/help/, every group with its choices, and every setting.
 
     Hydra's own --help fills the same template, and takes a second to list the groups.
 
@@ -194,7 +195,7 @@ def help_text(line: CommandLine) -> str:
     with _hydra(line):
         config = compose(CONFIG_NAME, overrides=fixed_words(line), return_hydra_config=True)
         lines = [f"{group}: {', '.join(sorted(p.stem for p in (CONF / group).glob('*.yaml')))}" for group in CHOICES]
-        settings = OmegaConf.to_yaml(_without_hydra(config))
+        settings = describe_settings(OmegaConf.to_container(_without_hydra(config), resolve=True))  # type: ignore[arg-type]
         template = Template(config.hydra.help.template)
         return template.substitute(APP_CONFIG_GROUPS="\n".join([*sorted(lines), ""]), CONFIG=settings)
 

@@ -78,7 +78,7 @@ def problems(
             elif rule == "type" and one.validator_value == "string":
                 not_text[key] = _not_text(key, one.instance, typed or {})
             else:
-                limits.setdefault((key, as_yaml(one.instance)), []).append(limit(str(rule), one.validator_value))
+                limits.setdefault((key, as_yaml(one.instance)), []).append(_limit(str(rule), one.validator_value))
     for (key, value), words in limits.items():
         if key not in not_text:
             found.append(f"{key}={value} must be {' or '.join(dict.fromkeys(words))}.")
@@ -88,14 +88,14 @@ def problems(
 def _innermost(error: ValidationError) -> Iterator[ValidationError]:
     """The errors of each alternative; of those within a value of the right type only."""
     alternatives = error.context or ()
-    within = [one for one in alternatives if one.path]
+    within = [one for one in alternatives if one.path or one.validator in ("additionalProperties", "required")]
     for one in within or alternatives:
         yield from _innermost(one)
     if not alternatives:
         yield error
 
 
-def limit(rule: str, value: Any) -> str:
+def _limit(rule: str, value: Any) -> str:
     """A rule of a JSON schema in words that follow "must be"."""
     if rule == "type":
         return _TYPES[value]

@@ -106,7 +106,7 @@ def of_type(annotation: Any) -> dict[str, Any] | None:
             "minItems": len(items),
             "maxItems": len(items),
         }
-    plain = origin or annotation
+    plain = list if origin is tuple else origin or annotation
     if isinstance(plain, type) and issubclass(plain, Mapping):
         return {"type": "object", **({"additionalProperties": of_type(args[1]) or {}} if args else {})}
     if isinstance(plain, type) and issubclass(list, plain) and issubclass(plain, Sequence | typing.Iterable):
