@@ -15,6 +15,7 @@ from src.config.compose import preflight
 from src.errors import ConfigError, Interrupted, UserError
 from src.models.mlp import MLP
 from src.tasks.classification import Classifier
+from src.training.check import check_targets
 from src.training.weights import load_model
 from tests.conftest import SMALL, Command
 from tests.outcome import curves, differences, outcome
@@ -161,8 +162,12 @@ def test_two_processes_prune_the_same_weights_as_one(train: Command):
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(words: list[str], said: str):
+    def refuse() -> None:
+        [config] = preflight(parse(["callbacks=pruning", "trainer.max_epochs=10", *words]))
+        check_targets(config)
+
     with pytest.raises(ConfigError) as refused:
-        preflight(parse(["callbacks=pruning", "trainer.max_epochs=10", *words]))
+        refuse()
     assert said in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
 
