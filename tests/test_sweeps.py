@@ -504,7 +504,7 @@ def test_the_importance_in_a_grid_is_the_variance_that_a_setting_explains(output
     shown = command("runs", "ls", "--sweep", "s1")
     assert f"importance for best/val/acc, {label}" in shown.stdout, shown.stderr
     assert f"Importance for best/val/acc, {label}" in make_leaderboard(sweep).as_markdown()
-    assert json.loads(make_leaderboard(sweep).as_json())["importance"]["measure"] in label
+    assert make_leaderboard(sweep).as_plain()["importance"]["measure"] in label
 
 
 def test_an_incomplete_grid_credits_a_setting_with_what_no_other_explains(tmp_path: Path):

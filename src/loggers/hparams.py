@@ -9,7 +9,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.hparams.summary_v2 import Discrete, HParam, Metric, RealInterval, hparams_config_pb
 
-from src.records.settings import differing_names
+from src.records.settings import differing_names, flatten
 from src.records.summary import Summary as RunSummary
 
 # How the names of the event files end that hold a session's beginning and its end.
@@ -21,28 +21,22 @@ _STATUS = {
     "interrupted": api_pb2.STATUS_FAILURE,
 }
 # What distinguishes runs without being a hyper-parameter.
-_NOT_HPARAMS = ("name", "tags", "logger", "monitor", "mode", "data.dir")
+_NOT_HPARAMS = ("name", "tags", "logger", "monitor", "mode")
 Value = bool | float | str
 
 
-def hparams(config: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
+def hparams(config: Mapping[str, Any]) -> dict[str, Value]:
     """The settings as TensorBoard can hold them: dotted names to booleans, numbers and words.
 
     A setting that is null is left out, since a word among numbers would turn its whole column into words.
     """
     flat: dict[str, Value] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if name in _NOT_HPARAMS or value is None:
-            continue
-        if isinstance(value, Mapping):
-            flat |= hparams(value, f"{name}.")
-        elif isinstance(value, bool | str):
-            flat[name.replace("._target_", "")] = value
-        elif isinstance(value, int | float):
-            flat[name] = float(value)
-        else:
-            flat[name] = json.dumps(value)
+    for key, value in flatten({key: value for key, value in config.items() if key not in _NOT_HPARAMS}).items():
+        if isinstance(value, bool | str):
+            flat[key.removesuffix("._target_")] = value
+        elif value is not None:
+            flat[key] = float(value) if isinstance(value, int | float) else json.dumps(value)
+    flat.pop("data.dir", None)  # a property of the machine
     return flat
 
 

@@ -1,9 +1,9 @@
-"""Filters over runs: ``optimizer.lr<0.01 and status=='done'``. Parsed as Python's grammar reads it, and never run."""
+"""Filters over runs: ``optimizer.lr<0.01 and status=='done'``. Parsed by Python's grammar, and never executed."""
 
 import ast
 import operator
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from src.errors import ConfigError, suggest
@@ -11,6 +11,7 @@ from src.records.record import STATUSES, Record
 from src.records.settings import settings_of
 from src.records.summary import summary
 
+Values = Mapping[str, Any]  # of a run, by name
 _STATUSES = (*STATUSES, "pruned")
 # Of the summary; age and duration are seconds.
 FIELDS = ("id", "name", "tags", "note", "status", "sweep", "started", "age", "duration", "best", "error")
@@ -44,10 +45,10 @@ class Filter:
     Args:
         text: names of settings, metrics and fields, compared (``< <= > >= == != in``) with numbers, words, lists and
             durations such as ``2h``, and joined by and, or, not; a status alone is one, too. Words stand in quotes, or
-            bare where they are no names. What a run has not, it does not match.
+            bare where they are no names. A comparison with a value that a run does not have is false.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: it cannot be parsed.
     """
 
     def __init__(self, text: str) -> None:
@@ -59,15 +60,14 @@ class Filter:
         try:
             if len(text) > 1000:
                 raise ConfigError("a filter has at most 1,000 characters.")
-            self._tree = ast.parse(_DURATION.sub(seconds, text.strip()), mode="eval").body
+            tree = ast.parse(_DURATION.sub(seconds, text.strip()), mode="eval").body
         except (SyntaxError, ValueError, MemoryError, RecursionError):
             raise ConfigError(
                 f"the filter {text!r} cannot be read: compare names with values and join them, as in "
                 "\"optimizer.lr<0.01 and status=='done'\"."
             ) from None
-        self._names: set[str] = set()  # that must be known
-        self._known: set[str] = set()
-        self._check(self._tree, 0)
+        self._names: set[str] = set()  # that some run must have
+        self._matches = self._condition(tree, 0)
 
     def choose(self, records: Iterable[Record]) -> list[Record]:
         """The runs it matches.
@@ -76,82 +76,67 @@ class Filter:
             ConfigError: it asks for something that no run has, or compares what cannot be compared.
         """
         values = [(record, values_of(record)) for record in records]
-        self._known = {name for _, one in values for name in one} | set(FIELDS)
-        for name in sorted(self._names - self._known if values else ()):
+        known = {name for _, one in values for name in one} | set(FIELDS)
+        for name in sorted(self._names - known if values else ()):
             raise ConfigError(
-                f"the filter {self.text!r}: no run has a setting, a metric or a field {name!r}{suggest(name, self._known)}"
+                f"the filter {self.text!r}: no run has a setting, a metric or a field {name!r}{suggest(name, known)}"
             )
-        return [record for record, one in values if self._holds(self._tree, one)]
+        absent = dict.fromkeys(known, _ABSENT)
+        return [record for record, one in values if self._matches(absent | one)]
 
-    def _check(self, node: ast.expr, depth: int) -> None:
-        """See that it is of comparisons only, and collect its names."""
+    def _condition(self, node: ast.expr, depth: int) -> Callable[[Values], bool]:
+        """The function that computes a condition from the values of a run."""
         if depth > _DEPTH:
             raise ConfigError(f"the filter {self.text[:60]!r} ... is nested too deeply.")
         if isinstance(node, ast.BoolOp):
-            parts = node.values
-        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            parts = [node.operand]
-        elif isinstance(node, ast.Compare) and all(type(op) in _COMPARE for op in node.ops):
+            join, parts = (
+                all if isinstance(node.op, ast.And) else any,
+                [self._condition(n, depth + 1) for n in node.values],
+            )
+            return lambda run: join(part(run) for part in parts)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            negated = self._condition(node.operand, depth + 1)
+            return lambda run: not negated(run)
+        if isinstance(node, ast.Compare) and all(type(op) in _COMPARE for op in node.ops):
             sides = [node.left, *node.comparators]
             asked = sides[-1] if isinstance(node.ops[-1], ast.In | ast.NotIn) and _dotted(sides[-1]) else sides[0]
-            for side in sides:
-                self._check_side(side, depth, may_be_word=side is not asked)
-            return
-        elif (name := _dotted(node)) is not None:
-            if name not in (*_STATUSES, *_CONSTANTS):
-                self._names.add(name)
-            return
-        else:
-            raise self._not_understood(node)
-        for part in parts:
-            self._check(part, depth + 1)
-
-    def _check_side(self, node: ast.expr, depth: int, *, may_be_word: bool) -> None:
+            operands = [self._operand(side, depth, may_be_word=side is not asked) for side in sides]
+            pairs = list(zip(node.ops, operands, operands[1:], strict=False))
+            return lambda run: all(self._compare(op, one(run), other(run)) for op, one, other in pairs)
         name = _dotted(node)
-        if name is not None:
-            if not may_be_word and name not in _CONSTANTS:
-                self._names.add(name)
-        elif isinstance(node, ast.List | ast.Tuple) and depth < _DEPTH:
-            for part in node.elts:
-                self._check_side(part, depth + 1, may_be_word=True)
-        elif _constant(node) is _ABSENT:
+        if name is None:
             raise self._not_understood(node)
+        if name in _CONSTANTS:
+            return lambda _: bool(_CONSTANTS[name])
+        if name in _STATUSES:
+            return lambda run: bool(run["status"] == name)
+        self._names.add(name)
+        return lambda run: run[name] is not _ABSENT and bool(run[name])
+
+    def _operand(self, node: ast.expr, depth: int, *, may_be_word: bool) -> Callable[[Values], Any]:
+        """The function that computes one side of a comparison from the values of a run."""
+        name = _dotted(node)
+        if name in _CONSTANTS:
+            return lambda _: _CONSTANTS[name]
+        if name is not None:
+            if not may_be_word:
+                self._names.add(name)
+            return lambda run: run.get(name, name)
+        if isinstance(node, ast.List | ast.Tuple) and depth < _DEPTH:
+            parts = [self._operand(part, depth + 1, may_be_word=True) for part in node.elts]
+            return lambda run: [part(run) for part in parts]
+        if (constant := _constant(node)) is _ABSENT:
+            raise self._not_understood(node)
+        return lambda _: constant
 
     def _not_understood(self, node: ast.expr) -> ConfigError:
         return ConfigError(
             f"the filter {self.text!r}: {ast.unparse(node)!r} is neither a name nor a value nor a comparison of them."
         )
 
-    def _holds(self, node: ast.expr, values: dict[str, Any]) -> bool:
-        if isinstance(node, ast.BoolOp):
-            join = all if isinstance(node.op, ast.And) else any
-            return join(self._holds(part, values) for part in node.values)
-        if isinstance(node, ast.UnaryOp):
-            return not self._holds(node.operand, values)
-        if isinstance(node, ast.Compare):
-            sides = [self._value(side, values) for side in (node.left, *node.comparators)]
-            return all(
-                self._compare(op, one, other) for op, one, other in zip(node.ops, sides, sides[1:], strict=False)
-            )
-        name = _dotted(node)
-        if name in _STATUSES:
-            return bool(values["status"] == name)
-        return bool(_CONSTANTS[name]) if name in _CONSTANTS else bool(values.get(name or "", False))
-
-    def _value(self, node: ast.expr, values: dict[str, Any]) -> Any:
-        name = _dotted(node)
-        if name is not None:
-            if name in _CONSTANTS:
-                return _CONSTANTS[name]
-            return values.get(name, _ABSENT) if name in self._known else name
-        if isinstance(node, ast.List | ast.Tuple):
-            return [self._value(part, values) for part in node.elts]
-        return _constant(node)
-
     def _compare(self, op: ast.cmpop, one: Any, other: Any) -> bool:
-        if one is _ABSENT or other is _ABSENT:
-            return False
-        if (one is None or other is None) and not isinstance(op, ast.Eq | ast.NotEq | ast.In | ast.NotIn):
+        is_ordering = not isinstance(op, ast.Eq | ast.NotEq | ast.In | ast.NotIn)
+        if one is _ABSENT or other is _ABSENT or (is_ordering and (one is None or other is None)):
             return False
         try:
             return bool(_COMPARE[type(op)](one, other))

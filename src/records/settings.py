@@ -24,6 +24,15 @@ def settings_of(record: Record) -> dict[str, Any]:
     return flat_settings(run["config"], choices)
 
 
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Every value of a nested configuration by its dotted name."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
 def flat_settings(config: Mapping[str, Any], choices: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Every setting of a configuration by its dotted name; ``choices`` are the names of the groups' choices."""
 
@@ -32,8 +41,12 @@ def flat_settings(config: Mapping[str, Any], choices: Mapping[str, Any] | None =
         last = key.rpartition(".")[2] if key.startswith("callbacks.") else ""
         return last == "mode" or (last == "monitor" and value in (None, config.get("monitor")))
 
-    # Runs of earlier versions did not record their threads.
-    flat = {**_flat(config), "trainer.threads": config.get("trainer", {}).get("threads", "auto"), **(choices or {})}
+    flat = {}
+    for key, value in flatten(config).items():
+        name = key.removesuffix("._target_")
+        flat[name] = value if name == key else str(value).rpartition(".")[2]
+    flat.setdefault("trainer.threads", "auto")  # which runs of earlier versions did not record
+    flat |= choices or {}
     return {key: value for key, value in flat.items() if key not in _NOT_SETTINGS and not is_repeated(key, value)}
 
 
@@ -56,19 +69,6 @@ def comparable(records: Sequence[Record]) -> list[Record]:
     """Those of these on the data set of the latest among them: of metrics on different data none is better."""
     data = data_of(max(records, key=lambda record: str(record.values["started"])))
     return [record for record in records if data_of(record) == data]
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if key == "_target_":
-            flat[prefix[:-1]] = str(value).rpartition(".")[2]
-        elif isinstance(value, Mapping):
-            flat |= _flat(value, f"{name}.")
-        else:
-            flat[name] = value
-    return flat
 
 
 def as_word(value: Any) -> str:

@@ -133,10 +133,10 @@ def _chosen(args: argparse.Namespace) -> list[Record]:
     return listing.choose(_read(), " ".join(args.filter) or None)
 
 
-def _print(form: str | None, rows: Rows, say: Callable[[Console], None]) -> None:
-    """Print rows for programs, or what is to be said to a person."""
+def _print(form: str | None, rows: Rows, say: Callable[[Console], None], plain: Any = None) -> None:
+    """Print rows for programs, as JSON ``plain`` where it is given; or call ``say``, which prints for a person."""
     if form == "json":
-        print(json.dumps(rows, indent=2))
+        print(json.dumps(rows if plain is None else plain, indent=2))
     elif form == "csv":
         text = io.StringIO()
         names = list(dict.fromkeys(name for row in rows for name in row)) or ["id"]
@@ -173,9 +173,7 @@ def _ls(args: argparse.Namespace) -> None:
 
 def _print_leaderboard(args: argparse.Namespace) -> None:
     board = make_leaderboard(find_sweep(args.sweep))
-    if args.form == "json":
-        print(board.as_json())
-        return
+    rows = [dict(zip(board.headings, board.cells(row), strict=True)) for row in board.rows]
 
     def say(console: Console) -> None:
         console.print(board.as_table(console.width))
@@ -184,7 +182,7 @@ def _print_leaderboard(args: argparse.Namespace) -> None:
         if board.winner:
             console.print(f"the best again:\n  {board.winner}", markup=False, soft_wrap=True)
 
-    _print(args.form, [dict(zip(board.headings, board.cells(row), strict=True)) for row in board.rows], say)
+    _print(args.form, rows, say, plain=board.as_plain())
 
 
 def _show(args: argparse.Namespace) -> None:
@@ -207,10 +205,8 @@ def _diff(args: argparse.Namespace) -> None:
     else:
         raise RunNotFound(f"diff compares two runs, and there are {len(runs)}.")
     found = showing.differences(one, other)
-    if args.form == "json":
-        print(json.dumps(found, indent=2))
-    else:
-        _print(args.form, showing.difference_rows(found), lambda console: showing.print_differences(found, console))
+    rows = showing.difference_rows(found)
+    _print(args.form, rows, lambda console: showing.print_differences(found, console), plain=found)
 
 
 def _best(args: argparse.Namespace) -> None:
@@ -238,12 +234,7 @@ def _tag(args: argparse.Namespace) -> None:
         kept = [tag for tag in run["tags"] if tag not in args.words]
         return {"tags": kept if args.remove else [*kept, *dict.fromkeys(args.words)]}
 
-    _change(record, retag)
-    _print(
-        args.form,
-        [_row(record, "tags")],
-        _say(f"{record.values['id']}: {' '.join(record.values['tags']) or 'no tags'}"),
-    )
+    _edit(args.form, record, "tags", retag)
 
 
 def _note(args: argparse.Namespace) -> None:
@@ -252,19 +243,18 @@ def _note(args: argparse.Namespace) -> None:
     text = " ".join(args.text).encode(errors="surrogateescape").decode(errors="replace").strip()
     if len(text) > 10_000:
         raise ConfigError(f"a note has at most 10,000 characters, not {len(text):,}.")
-    _change(record, lambda _: {"note": text or None})
-    _print(args.form, [_row(record, "note")], _say(f"{record.values['id']}: {text or 'no note'}"))
+    _edit(args.form, record, "note", lambda _: {"note": text or None})
 
 
-def _row(record: Record, entry: str) -> dict[str, Any]:
-    return {"id": record.values["id"], entry: record.values[entry]}
-
-
-def _change(record: Record, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+def _edit(form: str | None, record: Record, entry: str, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Change an entry of a record, and print what it is from then on."""
     try:
         record.change(edit)
     except OSError as error:
         raise UserError(f"{record.directory} cannot be written ({error.strerror}).") from None
+    id, value = record.values["id"], record.values[entry]
+    text = " ".join(value) if isinstance(value, list) else value
+    _print(form, [{"id": id, entry: value}], _say(f"{id}: {text or f'no {entry}'}"))
 
 
 def _rm(args: argparse.Namespace) -> int:

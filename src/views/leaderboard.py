@@ -1,6 +1,5 @@
 """The jobs of a sweep by what they reached: only what differs, seeds folded into one row, and what mattered."""
 
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -108,11 +107,10 @@ class Leaderboard:
             lines += ["", "The best again:", "", f"    {self.winner}"]
         return "\n".join(lines) + "\n"
 
-    def as_json(self) -> str:
+    def as_plain(self) -> dict[str, Any]:
         """For programs."""
         rows = [{**vars(row), "mean": row.mean if row.values else None} for row in self.rows]
-        importance = self.importance and asdict(self.importance)
-        return json.dumps({**vars(self), "rows": rows, "importance": importance}, indent=2)
+        return {**vars(self), "rows": rows, "importance": self.importance and asdict(self.importance)}
 
 
 def make_leaderboard(sweep: Sweep) -> Leaderboard:
