@@ -23,7 +23,7 @@ from src.config.command_line import parse
 from src.config.compose import preflight
 from src.config.targets import build
 from src.data.mnist import MNIST
-from src.training.build import make_task
+from src.training.fit import make_task
 
 CHOICES = (
     "optimizer=adam",

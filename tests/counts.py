@@ -16,7 +16,7 @@ from src.config.compose import preflight
 from src.data.mnist import MNIST
 from src.launching.hardware import choose
 from src.launching.local_processes import LocalProcesses
-from src.training.build import make_task, make_trainer
+from src.training.fit import make_task, make_trainer
 
 
 class Shortened(MNIST):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from src.analysis import robustness as changed_images
 from src.errors import UserError
 from src.records.record import Record
-from src.training.build import make_trainer
+from src.training.fit import make_trainer
 from src.training.weights import data_of, trained
 
 

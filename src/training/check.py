@@ -9,7 +9,7 @@ from src.config.targets import build, check_accepts, resolve
 from src.data.module import TensorData
 from src.errors import ConfigError
 from src.tasks.losses import DEFAULT, outputs_for
-from src.training.build import make_task
+from src.training.fit import make_task
 from src.training.unsupported import check_callback, check_callbacks, check_network, check_optimizer
 
 # Enough for every schedule to have several steps in each of its phases.

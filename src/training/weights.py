@@ -23,8 +23,8 @@ def load_model(path: str | Path) -> "Pipeline":
         UserError: there is no such file, or it is damaged or not a checkpoint of this project.
     """
     from src.tasks.pipeline import Pipeline
-    from src.training.build import make_task
     from src.training.checkpoints import load
+    from src.training.fit import make_task
     from src.training.recorder import CONFIG
 
     state = load(Path(path))
