@@ -11,14 +11,17 @@ from src.bounds import Bounds, FractionBelowOne
 
 Width = Annotated[int, Bounds(ge=1, le=1_000_000)]
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
+Activation = Literal["relu", "sigmoid", "tanh", "gelu", "silu"]
+Norm = Literal["batch", "layer"]
+
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "relu": nn.ReLU,
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
     "gelu": nn.GELU,
     "silu": nn.SiLU,
 }
-NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+NORMS: dict[Norm, type[nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
 
 class MLP(nn.Module):
@@ -35,10 +38,8 @@ class MLP(nn.Module):
         input_shape: Sequence[int],
         outputs: int,
         hidden: Annotated[Sequence[Width], "width of each hidden layer; none for a linear model"] = (128, 64),
-        activation: Annotated[
-            Literal["relu", "sigmoid", "tanh", "gelu", "silu"], "activation function of the hidden layers"
-        ] = "relu",
-        norm: Annotated[Literal["batch", "layer"] | None, "normalization before each activation"] = None,
+        activation: Annotated[Activation, "activation function of the hidden layers"] = "relu",
+        norm: Annotated[Norm | None, "normalization before each activation"] = None,
         dropout: Annotated[FractionBelowOne, "probability of zeroing a hidden unit during training"] = 0.0,
     ) -> None:
         super().__init__()

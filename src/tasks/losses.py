@@ -58,7 +58,7 @@ def make_loss(name: LossName, label_smoothing: float = 0.0) -> Loss:
     """
     if label_smoothing and name != "cross_entropy":
         raise ConfigError(f"task.label_smoothing={label_smoothing:g} requires task.loss=cross_entropy, not {name}.")
-    losses: dict[str, Loss] = {
+    losses: dict[LossName, Loss] = {
         "cross_entropy": CrossEntropy(label_smoothing),
         "squared_error": squared_error,
         "binary_cross_entropy": binary_cross_entropy,

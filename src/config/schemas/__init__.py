@@ -143,20 +143,23 @@ def _version(package: str) -> str:
 
 
 def _fingerprint(name: str) -> str:
-    """A hash of a source file without the bodies of its functions, docstrings and comments."""
+    """A hash of what signatures in a source file depend on: constructors, public functions, base classes, assignments."""
     import hashlib
 
     try:
         tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
     except (OSError, SyntaxError):
         return ""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [ast.Pass()]
-        elif isinstance(node, ast.ClassDef | ast.Module):
-            node.body = [one for one in node.body if not _is_docstring(one)] or [ast.Pass()]
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16]
-
-
-def _is_docstring(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    parts = []
+    scopes: list[ast.Module | ast.ClassDef] = [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))]
+    for scope in scopes:
+        for node in scope.body:
+            if isinstance(node, ast.ClassDef):
+                parts.append(f"{node.name}({', '.join(map(ast.unparse, node.bases))})")
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                parts.append(ast.unparse(node))
+            elif isinstance(node, ast.FunctionDef) and (
+                node.name == "__init__" or (scope is tree and node.name[0] != "_")
+            ):
+                parts.append(f"{node.name}({ast.unparse(node.args)})")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
