@@ -16,6 +16,7 @@ from src.errors import ConfigError
 from src.files import write
 from src.paths import CONF, shown
 
+_WIDTH = 120
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -26,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     only_check = parser.parse_args(argv).check
     outdated = []
     for name, schema in _files():
-        path, text = FOLDER / f"{name}.json", json.dumps(schema, indent=1) + "\n"
+        path, text = FOLDER / f"{name}.json", _text(schema) + "\n"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             outdated.append(shown(path))
             if not only_check:
@@ -34,6 +35,16 @@ def main(argv: list[str] | None = None) -> int:
     if outdated:
         print(f"{', '.join(outdated)}: {'out of date: run make schemas' if only_check else 'generated'}.")
     return int(bool(outdated) and only_check)
+
+
+def _text(value: Any, indent: str = "") -> str:
+    """JSON with each value on one line where it fits."""
+    line, inner = json.dumps(value), f"{indent} "
+    if len(indent) + len(line) <= _WIDTH or not isinstance(value, dict | list):
+        return line
+    pairs = value.items() if isinstance(value, dict) else ((None, one) for one in value)
+    items = [f"{inner}{'' if key is None else f'{json.dumps(key)}: '}{_text(one, inner)}" for key, one in pairs]
+    return "\n".join([line[0], ",\n".join(items), f"{indent}{line[-1]}"])
 
 
 def _files() -> Iterator[tuple[str, dict[str, Any]]]:
