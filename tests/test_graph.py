@@ -51,7 +51,7 @@ def captured_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[Capture], None]:
     def set_up(capture: Capture) -> None:
         def make(self: Steps) -> ChunkGraph:
             assert self._flat is not None
-            return ChunkGraph(self._take_at, self._flat.state, self._context.steps_per_execution, capture)
+            return ChunkGraph(self._steps_to_capture, self._flat.state, self._context.steps_per_execution, capture)
 
         monkeypatch.setattr(Steps, "_make_graph", make)
 

@@ -14,7 +14,7 @@ class Chunk(NamedTuple):
     """Several consecutive batches, as one rank sees them.
 
     Attributes:
-        inputs: raw samples of all the batches, (samples, *shape).
+        inputs: samples of all the batches, (samples, *shape): raw as loaded, normalised once on the device.
         labels: int64, (samples,).
         sizes: samples of this rank in each batch; their sum is ``samples``.
         totals: samples of all ranks together in each batch.

@@ -133,10 +133,10 @@ class TensorData(pl.LightningDataModule):
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in an epoch, known once ``setup`` has run."""
-        return self.train_dataloader().steps
+        return math.ceil(len(self.train_set[1]) / self.batch_size)
 
     def train_dataloader(self) -> ChunkLoader:
-        """Shuffled training samples, from the current epoch of the trainer: in chunks, if ``in_chunks`` is set."""
+        """Shuffled training samples, from the current epoch of the trainer; chunks of one batch unless ``in_chunks`` is set."""
         steps = self.steps_per_execution if self.in_chunks else 1
         loader = self._loader(self.train_set, self.batch_size, steps, self.seed)
         if self.trainer is not None:
@@ -170,21 +170,21 @@ class TensorData(pl.LightningDataModule):
         return batch
 
     def on_after_batch_transfer(self, batch: Chunk, dataloader_idx: int) -> Chunk | tuple[Tensor, Tensor]:
-        """Augment training samples, each batch with a seed of its own, and normalise.
+        """Augment training samples, each batch with a seed of its own, and normalise. The loaders yield chunks.
 
         Returns:
-            Samples (n, *input_shape) and labels (n,); in training a whole chunk, if ``in_chunks`` is set.
+            Samples (n, *input_shape) and labels (n,); in training a chunk, if ``in_chunks`` is set.
         """
         assert self.trainer is not None
         training = self.trainer.training
         if training and self.augmentation:
-            batch = self._augmented(self.augmentation, batch, self.trainer.current_epoch, self.trainer.global_rank)
+            batch = self._augmented(batch, self.augmentation, self.trainer)
         inputs = self.normalize(batch.inputs, self.trainer.lightning_module.dtype)
         return batch._replace(inputs=inputs) if training and self.in_chunks else (inputs, batch.labels)
 
-    def _augmented(self, augmentation: Augmentation, chunk: Chunk, epoch: int, rank: int) -> Chunk:
+    def _augmented(self, chunk: Chunk, augmentation: Augmentation, trainer: pl.Trainer) -> Chunk:
         device = chunk.inputs.device
-        seeds = step_seeds(AUGMENTATION, self.seed, epoch, rank, self.steps_per_epoch)
+        seeds = step_seeds(AUGMENTATION, self.seed, trainer.current_epoch, trainer.global_rank, self.steps_per_epoch)
         drawn = []
         for step, size in enumerate(chunk.sizes, chunk.first_step):
             seed_step(seeds[step], device)

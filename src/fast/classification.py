@@ -4,7 +4,7 @@ Lightning's own loop costs several times the step of a small network. Here it fe
 takes a step for each. Weights, checkpoints and metrics are those of ``Classifier``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -17,34 +17,29 @@ from src.fast.steps import StepContext, Steps
 from src.tasks.classification import Classifier
 from src.tasks.losses import predicted
 
-# Lightning calls these once a batch of its loop or once a step.
-_STEP_HOOKS = (
-    "on_train_batch_start",
-    "on_train_batch_end",
-    "on_before_zero_grad",
-    "on_before_backward",
-    "on_after_backward",
-    "on_before_optimizer_step",
-)
+# Called once a batch of Lightning's loop, which here is a chunk; and once a step, which the fast path does not do.
+_BATCH_HOOKS = ("on_train_batch_start", "on_train_batch_end")
+_STEP_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 
 
-def obstacle(task: object, data: object, callbacks: Sequence[pl.Callback]) -> str | None:
+def obstacle(task: Callable[..., Any], data: pl.LightningDataModule, callbacks: Sequence[pl.Callback]) -> str | None:
     """The reason why a training cannot take the fast path, or None.
 
     Args:
         task: the class of the LightningModule.
-        data: the LightningDataModule.
-        callbacks: those of the trainer. One that sees single batches or steps must have an attribute ``accepts_chunks`` that
-            is true, and then gets chunks.
+        data: must be a ``TensorData``.
+        callbacks: must have no hooks of single steps; hooks of a batch only with an attribute ``accepts_chunks`` that is true,
+            and then get chunks.
     """
     if task is not Classifier:
-        return f"{task} is not {Classifier}"
+        return f"{task.__name__} is another task than Classifier"
     if not isinstance(data, TensorData):
         return f"{type(data).__name__} is not derived from TensorData"
     for callback in callbacks:
-        hooks = [name for name in _STEP_HOOKS if _overrides(callback, name)]
-        if hooks and not getattr(callback, "accepts_chunks", False) and not _saves_by_epochs(callback):
-            return f"{type(callback).__name__} has the hook {hooks[0]}"
+        takes_chunks = getattr(callback, "accepts_chunks", False) or _saves_by_epochs(callback)
+        for hook in (*_STEP_HOOKS, *(() if takes_chunks else _BATCH_HOOKS)):
+            if _overrides(callback, hook):
+                return f"{type(callback).__name__} has the hook {hook}"
     return None
 
 
@@ -74,16 +69,18 @@ class ChunkedClassifier(Classifier):
         self._steps: Steps | None = None
 
     def _context(self) -> StepContext:
-        trainer, [optimizer], schedule = self.trainer, self.trainer.optimizers, self.lr_schedulers()
+        trainer = self.trainer
         data: TensorData = trainer.datamodule  # type: ignore[attr-defined]
+        [optimizer] = trainer.optimizers
+        schedule = self.lr_schedulers()
+        if not isinstance(schedule, LRScheduler) or isinstance(schedule, ReduceLROnPlateau):
+            schedule = None  # that of a plateau is stepped at the end of an epoch
         return StepContext(
             net=self.net,
             forward=self.forward,
             loss=self.loss,
             optimizer=optimizer,
-            schedule=schedule
-            if isinstance(schedule, LRScheduler) and not isinstance(schedule, ReduceLROnPlateau)
-            else None,
+            schedule=schedule,
             gradient_clip_norm=self.gradient_clip_norm,
             precision=trainer.precision_plugin,
             strategy=trainer.strategy,

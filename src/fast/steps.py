@@ -80,15 +80,20 @@ class StepContext:
 class Steps:
     """Takes optimizer steps at the lowest cost that network, loss and optimizer allow.
 
-    The gradients are computed by ``Backprop`` where it supports the network, otherwise by autograd; the updates by
-    ``FlatAdam`` where it supports the optimizer; and on one GPU a chunk is captured as a CUDA graph.
+    ========================  ============================================  =======================
+    part of a step            implementation                                otherwise
+    ========================  ============================================  =======================
+    gradients                 ``Backprop``: an MLP without dropout or norm  autograd
+    update of the weights     ``FlatAdam``: fused Adam or AdamW             the optimizer's ``step``
+    both, a chunk at a time   ``ChunkGraph``: those two on one GPU          step by step
+    ========================  ============================================  =======================
     """
 
     def __init__(self, context: StepContext) -> None:
         self._all_threads = torch.get_num_threads()
         self._thread_trial: ThreadTrial | None = None
         self._epoch: int | None = None
-        self._shared_sum = _share(context)
+        self._shared_sum = _make_shared_sum(context)
         self.learning_rates: list[float] = []  # of each parameter group, at the last step
         self._prepare(context)
 
@@ -96,18 +101,18 @@ class Steps:
         """Select the cheapest implementation for network, loss and optimizer in their current state."""
         self._context, self._scaler = context, getattr(context.precision, "scaler", None)
         self._parameters = list(context.net.parameters())
-        exact = type(context.precision) in (Precision, DoublePrecision) and not torch.is_anomaly_enabled()
-        self._backprop = Backprop.of(context.net, context.loss) if exact else None
+        unmixed = type(context.precision) in (Precision, DoublePrecision)
+        self._backprop = Backprop.of(context.net, context.loss) if unmixed and not torch.is_anomaly_enabled() else None
         self._flat = self._flatten()
         self._graph = self._make_graph()
-        self._in_graph = self._constants()
+        self._captured = self._constants()
 
     def _is_valid(self) -> bool:
         """Whether network, loss and optimizer are still as ``_prepare`` found them."""
         return (
             (self._backprop is None or self._backprop.is_valid(self._context.net, self._context.loss))
             and (self._flat is None or self._flat.is_valid)
-            and (self._graph is None or self._in_graph == self._constants())
+            and (self._graph is None or self._captured == self._constants())
         )
 
     def _constants(self) -> list[dict[str, Any]]:
@@ -128,7 +133,7 @@ class Steps:
             return None
         if context.strategy.root_device.type != "cuda":
             return None
-        return ChunkGraph(self._take_at, self._flat.state, context.steps_per_execution)
+        return ChunkGraph(self._steps_to_capture, self._flat.state, context.steps_per_execution)
 
     def take(self, context: StepContext, chunk: Chunk, epoch: int) -> tuple[Tensor, Tensor]:
         """Take one step for each batch of a chunk.
@@ -167,6 +172,7 @@ class Steps:
 
     def _by_backprop(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
         backprop = cast(Backprop, self._backprop)
+        all_reduce = self._shared_sum or torch.distributed.all_reduce
         backprop.attach()
         inputs, targets = chunk.inputs.flatten(1), backprop.targets(chunk.labels)
         if self._graph and self._graph.supports(inputs, len(chunk.totals)):
@@ -178,9 +184,10 @@ class Steps:
                     backprop.attach()  # the optimizer's own step may have set the gradients to None
                 outs.append(backprop(x, y, total))
                 if self._context.world_size > 1:
-                    (self._shared_sum or torch.distributed.all_reduce)(backprop.gradient)
+                    all_reduce(backprop.gradient)
                 self._step()
             logits = torch.cat(outs)
+        # Of the logits before each step: one call for the whole chunk, which the gradients do not need.
         losses = self._context.loss(logits, chunk.labels, reduction="none").split(chunk.sizes)
         return torch.stack([loss.sum() for loss in losses]) / losses[0].new_tensor(chunk.totals), logits
 
@@ -195,7 +202,7 @@ class Steps:
         self.learning_rates = rates[-1:]
         return cast(ChunkGraph, self._graph)(inputs, targets, rates)
 
-    def _take_at(self, inputs: Tensor, targets: Tensor, rates: Sequence[Tensor]) -> Tensor:
+    def _steps_to_capture(self, inputs: Tensor, targets: Tensor, rates: Sequence[Tensor]) -> Tensor:
         """The steps of a chunk and nothing else, to be captured."""
         backprop, flat, size = cast(Backprop, self._backprop), cast(FlatAdam, self._flat), self._context.batch_size
         outs = []
@@ -229,10 +236,10 @@ class Steps:
         loss.backward()
 
     def _step(self) -> None:
-        """Update the weights and the learning rates."""
+        """Update the weights and the learning rates, and count the step."""
         context = self._context
         self._clip()
-        if self._flat and not self._flat.gather_grads():
+        if self._flat and not self._flat.gather_grads():  # a parameter without a gradient must be left out
             self._flat.sync_state()
             self._flat = None
         if self._scaler is not None:
@@ -256,7 +263,7 @@ class Steps:
         nn.utils.clip_grad_norm_(self._parameters, norm)
 
 
-def _share(context: StepContext) -> SharedSum | None:
+def _make_shared_sum(context: StepContext) -> SharedSum | None:
     """Sum up gradients through shared memory, if all ranks are CPU processes of this machine."""
     parameters = list(context.net.parameters())
     dtypes = {parameter.dtype for parameter in parameters}

@@ -21,7 +21,7 @@ _REMEDY = ": lower optimizer.lr, or set task.gradient_clip_norm=1."
 
 
 class _Mean(MeanMetric):
-    """torchmetrics' mean, which takes values in float32 again once it has been moved to a device."""
+    """torchmetrics' mean, which would take values in float32 again after it has been moved to a device."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -60,7 +60,7 @@ class Classifier(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.net, self.optimizer, self.schedule = net, optimizer, schedule
-        self.loss = make_loss(loss, label_smoothing)
+        self.loss = make_loss(loss, label_smoothing)  # summed over the samples
         self.outputs = outputs_for(loss, classes)
         self.gradient_clip_norm = gradient_clip_norm
         # Updated with values of all ranks, so that they must not be synchronised again.
@@ -104,7 +104,9 @@ class Classifier(pl.LightningModule):
                 f"the schedule returned a {type(schedule).__name__}: it must return one scheduler of "
                 "torch.optim.lr_scheduler, which is stepped after every optimizer step, or None."
             )
-        if isinstance(schedule, ReduceLROnPlateau) and self.automatic_optimization:
+        if (
+            isinstance(schedule, ReduceLROnPlateau) and self.automatic_optimization
+        ):  # for which Lightning requires a monitor
             return [optimizer], [{"scheduler": schedule, "interval": "epoch", "monitor": schedule.monitor}]  # type: ignore[attr-defined]
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
@@ -157,6 +159,7 @@ class Classifier(pl.LightningModule):
         )
         return {"loss": loss * (self.trainer.world_size / samples), **metrics}
 
+    # The next two also serve src.fast.classification, where a batch holds many steps.
     def sum_over_ranks(self, losses: Tensor, *counts: Tensor) -> list[float]:
         """The sum over all ranks of each loss (n,) and of each count."""
         dtype = torch.promote_types(losses.dtype, torch.float32)  # bfloat16 would round the counts
@@ -220,7 +223,7 @@ class Classifier(pl.LightningModule):
         checkpoint["means"] = {name: dict(getattr(self, name).metric_state) for name in ("train_loss", "train_acc")}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore them."""
+        """Restore the epoch's means."""
         for name, state in checkpoint.get("means", {}).items():
             for key, value in state.items():
                 setattr(getattr(self, name), key, value)

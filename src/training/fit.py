@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
+from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from src.config.targets import build, resolve
 from src.data.module import TensorData
@@ -32,7 +34,7 @@ from src.training.signals import StopOnSignal
 
 log = logging.getLogger(__name__)
 
-# The distance of points on the curves within an epoch, in optimizer steps.
+# Optimizer steps between two points of the curves within an epoch; on the fast path to the nearest whole chunk.
 _LOG_EVERY_STEPS = 50
 
 
@@ -79,17 +81,16 @@ def _fit(
         build(node, "logger", directory=str(directory), resumed_at=resumed_at) for node in config["logger"].values()
     ]
     callbacks = [build(node, "callbacks") for node in config["callbacks"].values()]
-    saves = any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks)
-    stop = StopOnSignal(str(directory / FOLDER / LAST) if saves else None)
-    fast = _is_fast(config, data, [*callbacks, *extra], state)
+    stop = StopOnSignal(str(directory / FOLDER / LAST) if _saves(callbacks) else None)
+    fast = _selects_fast_path(config, data, [*callbacks, *extra], state)  # the program's own callbacks do for both
     recorder = RunRecorder(directory, config, fast)
-    model: Classifier
+    task: Classifier
     if fast:
         data.in_chunks = True
         varies_threads = config["trainer"]["threads"] == "auto"
-        model = make_task(config, data, partial(ChunkedClassifier, seed=config["seed"], varies_threads=varies_threads))
+        task = make_task(config, data, partial(ChunkedClassifier, seed=config["seed"], varies_threads=varies_threads))
     else:
-        model = make_task(config, data)
+        task = make_task(config, data)
         callbacks = [*callbacks, SeedSteps(config["seed"])]
     trainer = make_trainer(
         config,
@@ -111,14 +112,14 @@ def _fit(
 
     threads = torch.get_num_threads()
     try:
-        trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         best = recorder.record(trainer)["best"]["checkpoint"]
         for callback in extra:
             if epoch := getattr(callback, "pruned_in_epoch", None):
                 return recorder.record(trainer, pruned_in_epoch=epoch)
         for logger in loggers:
             logger.begin_test()
-        trainer.test(model, datamodule=data, ckpt_path=best and str(directory / best), verbose=False, weights_only=True)
+        trainer.test(task, datamodule=data, ckpt_path=best and str(directory / best), verbose=False, weights_only=True)
         return recorder.record(trainer)
     finally:
         torch.set_num_threads(threads)  # the last epoch may have used fewer
@@ -126,7 +127,7 @@ def _fit(
             logger.close()
 
 
-def _is_fast(
+def _selects_fast_path(
     config: Mapping[str, Any], data: TensorData, callbacks: Sequence[pl.Callback], state: Mapping[str, Any] | None
 ) -> bool:
     """Whether the training takes the fast path: if it is possible, and if a resumed run has taken it so far.
@@ -134,7 +135,7 @@ def _is_fast(
     Args:
         config: a checked configuration.
         data: the data set.
-        callbacks: those that are not the program's own.
+        callbacks: those of the configuration and of the caller.
         state: the checkpoint of a resumed run.
 
     Raises:
@@ -152,26 +153,31 @@ def _is_fast(
     return reason is None
 
 
-def make_task(config: Mapping[str, Any], data: TensorData, task: Callable[..., Classifier] | None = None) -> Classifier:
+def make_task(
+    config: Mapping[str, Any], data: TensorData, factory: Callable[..., Classifier] | None = None
+) -> Classifier:
     """Build the LightningModule for the samples and classes of a data set.
 
     Args:
         config: a checked configuration.
         data: the data set; it need not be loaded.
-        task: takes the settings of the group in place of its ``_target_``.
+        factory: called in place of what ``_target_`` names.
     """
     settings = {key: value for key, value in config["task"].items() if key != "_target_"}
     outputs = outputs_for(settings.get("loss", DEFAULT), data.classes)
 
-    def schedule(optimizer: Optimizer) -> Any:
+    def make_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
+        return build(config["optimizer"], "optimizer", parameters)
+
+    def make_schedule(optimizer: Optimizer) -> LRScheduler | None:  # called once the data is loaded
         steps, epochs = data.steps_per_epoch, config["trainer"]["max_epochs"]
         return build(config["schedule"], "schedule", optimizer, steps_per_epoch=steps, max_epochs=epochs)
 
-    return (task or resolve(config["task"]["_target_"], "task"))(
+    return (factory or resolve(config["task"]["_target_"], "task"))(
         net=build(config["model"], "model", input_shape=list(data.input_shape), outputs=outputs),
         classes=data.classes,
-        optimizer=partial(build, config["optimizer"], "optimizer"),
-        schedule=schedule,
+        optimizer=make_optimizer,
+        schedule=make_schedule,
         **settings,
     )
 
@@ -192,9 +198,13 @@ def make_trainer(config: Mapping[str, Any], callbacks: Sequence[pl.Callback], **
         plugins=[DurableCheckpointIO(), TorchElasticEnvironment() if hardware.world > 1 else LightningEnvironment()],
         callbacks=list(callbacks),
         deterministic=True,
-        enable_checkpointing=any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks),
+        enable_checkpointing=_saves(callbacks),
         enable_progress_bar=any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks),
         enable_model_summary=False,
         num_sanity_val_steps=0,
         **options,
     )
+
+
+def _saves(callbacks: Iterable[pl.Callback]) -> bool:
+    return any(isinstance(callback, pl.callbacks.Checkpoint) for callback in callbacks)
