@@ -1,9 +1,11 @@
 """The objects of a configuration, built once without data, so that what is wrong with them is reported before a run begins."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from src.config.targets import build, check_accepts, resolve
 from src.data.module import TensorData
@@ -12,29 +14,27 @@ from src.tasks.losses import DEFAULT, outputs_for
 from src.training.fit import make_task
 from src.training.unsupported import check_callback, check_callbacks, check_network, check_optimizer
 
+log = logging.getLogger(__name__)
+
 # Enough for every schedule to have several steps in each of its phases.
 _STEPS_PER_EPOCH = 100
-_DATA = ("input_shape", "classes", "load")
-
-
-class _NotBuilt(Exception):
-    """An object cannot be built without data or without a device; if it is at fault, the run itself reports it."""
+_OF_DATA = ("input_shape", "classes", "load")
 
 
 def check_targets(config: Mapping[str, Any]) -> None:
-    """Build every object that a configuration names, the network without memory for its weights.
+    """Build every object that a configuration names but its loggers, the network without memory for its weights.
 
     Raises:
         ConfigError: one line for each object that does not exist, cannot be built with its settings, or would be ignored.
     """
     problems: list[str] = []
-    for group in (_check_training, _check_callbacks, _check_loggers):
+    for check in (_check_training, _check_callbacks, _check_loggers):
         try:
-            group(config)
+            check(config)
         except ConfigError as error:
             problems += str(error).splitlines()
-        except _NotBuilt:
-            continue
+        except Exception:  # perhaps for want of data; if an object is at fault, the run fails and is recorded
+            log.debug("an object could not be built ahead of the run", exc_info=True)
     if problems:
         raise ConfigError("\n".join(problems))
 
@@ -43,41 +43,53 @@ def _check_training(config: Mapping[str, Any]) -> None:
     """Data, network, task, optimizer and schedule, each of which needs those before it."""
     target = config["data"]["_target_"]
     dataset: Any = resolve(target, "data")
-    if missing := [name for name in _DATA if getattr(dataset, name, None) is getattr(TensorData, name, None)]:
+    if missing := [name for name in _OF_DATA if getattr(dataset, name, None) is getattr(TensorData, name, None)]:
         raise ConfigError(f"data._target_={target}: the class must define {', '.join(missing)}.")
     data = _built(config["data"], "data", seed=config["seed"])
     outputs = outputs_for(config["task"].get("loss", DEFAULT), data.classes)
     check_network(resolve(config["model"]["_target_"], "model"), config["model"]["_target_"])  # type: ignore[arg-type]
+    net = _network(config["model"], input_shape=list(data.input_shape), outputs=outputs)
     with torch.device("meta"):
-        net = _built(config["model"], "model", input_shape=list(data.input_shape), outputs=outputs)
-        make_task(config, data)
+        _named("task", make_task, config, data)
     check_optimizer(resolve(config["optimizer"]["_target_"], "optimizer"), config["optimizer"]["_target_"])  # type: ignore[arg-type]
-    # Optimizers do not accept every option for weights on the meta device; memory that is not written is not allocated.
-    optimizer = _built(config["optimizer"], "optimizer", net.to_empty(device="cpu").parameters())
+    optimizer = _built(config["optimizer"], "optimizer", net.parameters())
     lengths = {"steps_per_epoch": _STEPS_PER_EPOCH, "max_epochs": config["trainer"]["max_epochs"]}
     _built(config["schedule"], "schedule", optimizer, **lengths)
+
+
+def _network(node: Mapping[str, Any], **supplied: Any) -> nn.Module:
+    """A network whose weights have no values: memory that is never written is not allocated."""
+    check_accepts(node["_target_"], "model", *supplied)
+    try:
+        with torch.device("meta"):
+            net: nn.Module = build(node, "model", **supplied)
+    except Exception:  # perhaps because it reads values
+        net = _built(node, "model", **supplied)
+    return net.to_empty(device="cpu")  # not every optimizer accepts weights on the meta device
 
 
 def _check_callbacks(config: Mapping[str, Any]) -> None:
     callbacks = []
     for name, node in config["callbacks"].items():
-        check_callback(resolve(node["_target_"], "callbacks"), f"callbacks.{name}")  # type: ignore[arg-type]
-        callbacks.append(_built(node, "callbacks", prefix=f"callbacks.{name}"))
+        prefix = f"callbacks.{name}"
+        check_callback(resolve(node["_target_"], "callbacks"), prefix)  # type: ignore[arg-type]
+        callbacks.append(_named(prefix, build, node, "callbacks"))
     check_callbacks(callbacks)
 
 
 def _check_loggers(config: Mapping[str, Any]) -> None:
-    for node in config["logger"].values():  # which may open files when they are built
+    for node in config["logger"].values():  # not built, which may open files
         check_accepts(node["_target_"], "logger", "directory", "resumed_at")
 
 
-def _built(node: Mapping[str, Any], group: str, *args: Any, prefix: str | None = None, **supplied: Any) -> Any:
+def _built(node: Mapping[str, Any], group: str, *args: Any, **supplied: Any) -> Any:
     check_accepts(node["_target_"], group, *supplied)
+    return _named(group, build, node, group, *args, **supplied)
+
+
+def _named(prefix: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function; what it says of its arguments is an error in the settings below ``prefix``."""
     try:
-        return build(node, group, *args, **supplied)
-    except ConfigError:
-        raise
+        return function(*args, **kwargs)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{prefix or group}: {' '.join(str(error).split())}") from error
-    except Exception as error:
-        raise _NotBuilt from error
+        raise ConfigError(f"{prefix}: {' '.join(str(error).split())}") from error

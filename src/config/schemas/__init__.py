@@ -120,7 +120,7 @@ def generate(target: str, group: str) -> dict[str, Any]:
 
 
 def _sources(found: Callable[..., Any]) -> dict[str, str]:
-    sources = {name: _fingerprint(name) for name in ("src/bounds.py",)}
+    sources = {name: _fingerprint(name) for name in ("src/bounds.py", "src/config/schemas/overlay.py")}
     for one in found.__mro__[:-1] if isinstance(found, type) else [found]:
         package, file = one.__module__.partition(".")[0], getattr(sys.modules[one.__module__], "__file__", None)
         if file and Path(file).is_relative_to(ROOT / "src"):
