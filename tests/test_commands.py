@@ -190,7 +190,10 @@ def _run(project: Path, words: list[str], outputs: Path) -> Finished:
         (["trainer.devices=64"], "trainer.devices=64"),
         (["trainer.num_nodes=2"], "trainer.num_nodes=2"),
         (["trainer.precision=16-mixed"], "bf16-mixed"),
-        (["optimizer._target_=torch.optim.Rprop", "+optimizer.gamma=1"], "no 'betas'"),
+        (
+            ["optimizer._target_=torch.optim.Rprop", "+optimizer.gamma=1"],
+            "optimizer.betas: there is no such setting of torch.optim.",
+        ),
     ],
 )
 def test_a_wrong_configuration_ends_with_2_and_writes_nothing(train: Command, words: list[str], said: str):

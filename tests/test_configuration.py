@@ -1,6 +1,7 @@
 """Preflight: what is wrong is said in a sentence, with the nearest right spelling, before torch is imported."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -374,12 +375,20 @@ sys.exit(f"imported {{heavy}}" if heavy else status)
     assert not (tmp_path / "outputs").exists()
 
 
-def test_help_names_every_group_and_choice(capfd: pytest.CaptureFixture[str]):
-    done = subprocess.run([sys.executable, "-m", "src.train", "--help"], cwd=ROOT, capture_output=True, text=True)
+def test_help_lists_every_choice_and_every_setting_with_its_bounds_in_a_hundred_columns(command: Command):
+    done = command("train", "--help", "optimizer=sgd", "optimizer.lr=0.5")
+    assert done.status == 0, done.stderr
     for group in (*GROUPS, "experiment"):
-        assert group in done.stdout
         for path in (CONF / group).glob("*.yaml"):
             assert path.stem in done.stdout
+    [config] = preflight(parse(["optimizer=sgd"]))
+    words = {line.split("=")[0].strip() for line in done.stdout.splitlines() if "=" in line}
+    assert {key for key in keys(config) if not key.endswith("_target_")} - {*GROUPS, "data.augment"} - words <= {
+        f"callbacks.{name}" for name in config["callbacks"]
+    } | {"logger.tensorboard"}
+    assert re.search(r"^  optimizer.lr=0.5 +learning rate \(> 0\)$", done.stdout, re.MULTILINE)
+    assert re.search(r"^  \+optimizer.dampening=0 +dampening of the momentum \(0 to 1\)$", done.stdout, re.MULTILINE)
+    assert max(map(len, done.stdout.splitlines())) <= 100
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="\\\x00\n\r", exclude_categories=("C",)), min_size=1))

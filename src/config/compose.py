@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -194,7 +195,8 @@ def help_text(line: CommandLine) -> str:
     """
     with _hydra(line):
         config = compose(CONFIG_NAME, overrides=fixed_words(line), return_hydra_config=True)
-        lines = [f"{group}: {', '.join(sorted(p.stem for p in (CONF / group).glob('*.yaml')))}" for group in CHOICES]
+        names = {group: ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml"))) for group in CHOICES}
+        lines = [textwrap.fill(f"{group}: {names[group]}", 100, subsequent_indent="  ") for group in names]
         settings = describe_settings(OmegaConf.to_container(_without_hydra(config), resolve=True))  # type: ignore[arg-type]
         template = Template(config.hydra.help.template)
         return template.substitute(APP_CONFIG_GROUPS="\n".join([*sorted(lines), ""]), CONFIG=settings)

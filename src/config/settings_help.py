@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import Any
 
 from src.bounds import WORD
@@ -15,7 +16,7 @@ _TYPES = {"boolean": "true | false", "string": "text", "object": "group"}
 
 
 def describe_settings(config: Mapping[str, Any]) -> str:
-    """Every setting that can be changed; a ``+`` marks those that are not configured and have their default.
+    """Every setting that can be changed; a ``+`` marks those that are not configured.
 
     Args:
         config: composed; plain values.
@@ -23,45 +24,36 @@ def describe_settings(config: Mapping[str, Any]) -> str:
     Raises:
         ConfigError: it names an object that does not exist.
     """
-    lines: list[str] = []
-    _describe(lines, of_group("config")["run"], {key: one for key, one in config.items() if key not in GROUPS}, "")
-    for group in ONE:
-        _describe_node(lines, config[group], group, group)
-    lines += ["", "trainer"]
-    _describe(lines, of_group("trainer")["trainer"], config["trainer"], "trainer.")
-    for group in MANY:
-        for name, node in config[group].items():
-            _describe_node(lines, node, group, f"{group}.{name}")
+    run = {key: value for key, value in config.items() if key not in GROUPS}
+    lines = [*_settings(of_group("config")["run"], run, "")]
+    nodes = [(group, group, config[group]) for group in ONE]
+    nodes += [(group, f"{group}.{name}", node) for group in MANY for name, node in config[group].items()]
+    for group, prefix, node in nodes:
+        lines += ["", f"{prefix}: {node['_target_']}"]
+        lines += _settings(schema_of(node["_target_"], group), node, f"{prefix}.")
+        if group == ONE[-1]:
+            lines += ["", "trainer", *_settings(of_group("trainer")["trainer"], config["trainer"], "trainer.")]
     return "\n".join([*lines, ""])
 
 
-def _describe_node(lines: list[str], node: Mapping[str, Any], group: str, prefix: str) -> None:
-    lines += ["", f"{prefix}: {node['_target_']}"]
-    schema = schema_of(node["_target_"], group)
-    _describe(lines, schema, {key: one for key, one in node.items() if key != "_target_"}, f"{prefix}.")
-
-
-def _describe(lines: list[str], schema: Mapping[str, Any], values: Mapping[str, Any], prefix: str) -> None:
-    """Append the settings of an object, those that are configured first."""
-    properties = {key: one for key, one in schema["properties"].items() if key != "_target_"}
-    for key in [*values, *(key for key in properties if key not in values)]:
+def _settings(schema: Mapping[str, Any], values: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    """The settings of an object, those that are configured first."""
+    properties = schema["properties"]
+    for key in [key for key in dict.fromkeys([*values, *properties]) if key != "_target_"]:
         one = properties.get(key, {})
-        value = values.get(key, one.get("default"))
+        value = values.get(key, one.get("default", "???"))
         inner = next((option for option in one.get("anyOf", [one]) if "properties" in option), None)
         if inner and isinstance(value, Mapping):
-            _describe(lines, inner, value, f"{prefix}{key}.")
+            yield from _settings(inner, value, f"{prefix}{key}.")
             continue
-        plus = "" if key in values else "+"
-        setting = f"{plus}{prefix}{key}={as_word(value) if plus or key in values else ''}"
+        setting = f"  {'' if key in values else '+'}{prefix}{key}={as_word(value)}"
         limits = " | ".join(_limits(one))
-        text = f"{one.get('description', '')}{f' ({limits})' if limits else ''}".strip()
-        indent = " " * _COLUMN
-        wrapped = textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent)
-        if len(setting) + 3 < _COLUMN and wrapped:
-            wrapped[0] = f"  {setting}".ljust(_COLUMN) + wrapped[0].strip()
-            lines += wrapped
-        else:
-            lines += [f"  {setting}", *wrapped]
+        text = " ".join([one.get("description", ""), f"({limits})" if limits else ""])
+        lines = textwrap.wrap(text, _WIDTH - _COLUMN) or [""]
+        if len(setting) >= _COLUMN:
+            yield setting
+            setting = ""
+        yield from (f"{left:{_COLUMN}}{line}".rstrip() for left, line in zip_longest([setting], lines, fillvalue=""))
 
 
 def _limits(schema: Mapping[str, Any]) -> Iterator[str]:

@@ -69,9 +69,8 @@ def problems(
         for one in _innermost(error):
             key, rule = _key(prefix, one.absolute_path), one.validator
             if rule == "additionalProperties":
-                known = one.schema["properties"]
-                unknown = (f"{key}.{name}" if key else name for name in one.instance if name not in known)
-                found += [_unknown(name, known, everywhere) for name in unknown]
+                unknown = (name for name in one.instance if name not in one.schema["properties"])
+                found += [_unknown(f"{key}.{name}" if key else name, one.schema, everywhere) for name in unknown]
             elif rule == "required":
                 missing = (name for name in one.validator_value if name not in one.instance)
                 found += [f"{key}.{name} is missing." if key else f"{name} is missing." for name in missing]
@@ -114,9 +113,11 @@ def _key(prefix: str, path: Sequence[str | int]) -> str:
     return prefix
 
 
-def _unknown(key: str, known: Collection[str], everywhere: Collection[str]) -> str:
-    hint = renamed(key) or suggest(key.rpartition(".")[2], known) or suggest_key(key, {*everywhere} - {key})
-    return f"{key}: there is no such setting{hint}"
+def _unknown(key: str, schema: Mapping[str, Any], everywhere: Collection[str]) -> str:
+    properties = schema["properties"]
+    owner = f" of {properties['_target_']['const']}" if "_target_" in properties else ""
+    hint = renamed(key) or suggest(key.rpartition(".")[2], properties) or suggest_key(key, {*everywhere} - {key})
+    return f"{key}: there is no such setting{owner}{hint}"
 
 
 def _not_text(key: str, value: object, typed: Mapping[str, str]) -> str:

@@ -33,10 +33,10 @@ def arguments(
         omitted: names of parameters that are not settings.
         overlay: annotations by the name of a parameter. One applies where the signature has the same type or none.
     """
-    properties, required, is_open = dict[str, Any](), list[str](), True
+    properties, required, is_open = dict[str, Any](), list[str](), False
     for function in _functions(target):
-        signature = inspect.signature(function)
-        for parameter in signature.parameters.values():
+        parameters = inspect.signature(function).parameters.values()
+        for parameter in parameters:
             name, default = parameter.name, parameter.default
             if parameter.kind in _NOT_SETTINGS or name in (*omitted, *properties, "self"):
                 continue
@@ -46,11 +46,9 @@ def arguments(
                 required.append(name)
             else:
                 properties[name] = _with_default(properties[name], default)
-        is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+        is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
         if not is_open:
             break
-    else:  # **kwargs is accepted at the end of the line, or there is no constructor at all
-        is_open = is_open and bool(list(_functions(target)))
     return {
         "type": "object",
         "properties": properties,
@@ -60,7 +58,7 @@ def arguments(
 
 
 def _functions(target: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
-    """The function whose parameters are the settings, and those that its ``**kwargs`` may reach: a class's constructors."""
+    """What a call goes through: a function, or the constructors of a class, each of which may pass ``**kwargs`` to the next."""
     if not isinstance(target, type):
         yield inspect.unwrap(target)
         return
