@@ -20,7 +20,7 @@ from src.paths import CONF, ROOT
 from src.records.find import check_name
 from src.training.check import check_targets
 from tests.conftest import Command, MakeRun, copy_of_the_project
-from tests.preflight import KEYS, Preflight, misspelt, nested, refusal
+from tests.preflight import KEYS, Preflight, keys, misspelt, nested, refusal
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from torch import Tensor
 from torchvision import datasets
 
-from src.bounds import Bounds, Count, Positive
+from src.bounds import Bounds, Positive
 from src.data.archives import unpack
 from src.data.module import TensorData
 from src.errors import DataError
@@ -40,12 +40,11 @@ class MNIST(TensorData):
         val_size: Annotated[
             int, Bounds(ge=0, lt=SIZE), "training images of 60,000 held out for validation, chosen by the seed"
         ] = 5000,
-        train_size: Annotated[Count | None, "train on the first so many of the rest; null: on all"] = None,
         mean: Annotated[float, "the network receives (grey value - mean) / std, by default in [-1, 1]"] = 127.5,
         std: Annotated[Positive, "see mean"] = 127.5,
         **settings: Any,
     ) -> None:
-        super().__init__(val_size=val_size, train_size=train_size, mean=mean, std=std, **settings)
+        super().__init__(val_size=val_size, mean=mean, std=std, **settings)
         self._check_sizes(SIZE)
         self.dir = from_root(dir)
 

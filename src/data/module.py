@@ -61,7 +61,7 @@ class TensorData(pl.LightningDataModule):
             Count, "optimizer steps per batch of Lightning's loop; affects the speed only"
         ] = 64,
         val_size: Annotated[CountOrZero, "training samples held out for validation, chosen by the seed"] = 5000,
-        train_size: Annotated[Count | None, "train on the first so many of the rest; null: on all"] = None,
+        train_size: Annotated[Count | None, "number of the remaining samples to train on; null: all"] = None,
         mean: Annotated[float, "the network receives (raw - mean) / std"] = 0.0,
         std: Annotated[Positive, "see mean"] = 1.0,
         augment: Annotated[Mapping[str, float], Augmentation, "random changes of the training images"] | None = None,
