@@ -11,7 +11,7 @@
     callbacks/, loggers/    Lightning callbacks, TensorBoard and CSV
     fast/         optimizer steps without the overhead of Lightning and autograd; selected in training/fit.py
     tasks/        the LightningModule, losses, attacks
-    launching/    devices, the processes that train, rendezvous, signals, logs
+    launching/    devices, the processes that train, signals, logs
     config/       from a command line to a validated, plain dict; never imports torch
     data/, models/, optim/    data sets as tensors on the device, networks, optimizers and schedules
     records/      run.json and sweep.json, finding them, locks, git; no framework

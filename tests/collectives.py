@@ -14,7 +14,7 @@ from src.config.command_line import parse
 from src.config.compose import preflight
 from src.fast.shared_memory import SharedSum
 from src.launching.hardware import choose
-from src.launching.local_processes import LocalProcesses
+from src.launching.launchers import LocalProcesses
 from src.records.record import Record
 from src.training.fit import fit
 

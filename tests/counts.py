@@ -15,7 +15,7 @@ from src.config.command_line import parse
 from src.config.compose import preflight
 from src.data.mnist import MNIST
 from src.launching.hardware import choose
-from src.launching.local_processes import LocalProcesses
+from src.launching.launchers import LocalProcesses
 from src.training.fit import make_task, make_trainer
 
 
@@ -25,7 +25,7 @@ class Shortened(MNIST):
         return images[:9999], labels[:9999]
 
 
-def count(config: dict[str, Any], directory: str) -> dict[str, Any]:
+def count(config: dict[str, Any], directory: str) -> None:
     torch.manual_seed(0)
     data = Shortened(**{key: value for key, value in config["data"].items() if key != "_target_"}, seed=0)
     model = make_task(config, data)
@@ -40,11 +40,14 @@ def count(config: dict[str, Any], directory: str) -> dict[str, Any]:
 
     trainer = make_trainer(config, callbacks=[Count()], logger=False)
     [metrics] = trainer.test(model, datamodule=data, verbose=False)
-    return {"samples": counted, "right": round(metrics["test/acc"] * 9999, 3)}
+    if trainer.is_global_zero:
+        result = {"samples": counted, "right": round(metrics["test/acc"] * 9999, 3)}
+        Path(directory, "count.json").write_text(json.dumps(result))
 
 
 if __name__ == "__main__":
     [config] = preflight(parse([f"trainer.devices={sys.argv[1]}"]))
     directory = Path(sys.argv[2]) / f"ranks-{sys.argv[1]}"
     directory.mkdir()
-    print("\n" + json.dumps(LocalProcesses(choose(config["trainer"])).launch(count, config, str(directory))))
+    LocalProcesses(choose(config["trainer"])).launch(count, config, str(directory))
+    print("\n" + (directory / "count.json").read_text())

@@ -4,6 +4,7 @@ python -m tests.losses <directory> [--plain] <override> ...    --plain: in Light
 """
 
 import json
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import lightning.pytorch as pl
 from src.config.command_line import parse
 from src.config.compose import preflight
 from src.launching.hardware import choose
-from src.launching.local_processes import LocalProcesses
+from src.launching.launchers import LocalProcesses
 from src.records.record import Record
 from src.training.fit import fit
 
@@ -32,9 +33,11 @@ class Losses(pl.Callback):
         self.values.append(outputs["train/loss"])
 
 
-def fit_with_losses(config: dict[str, Any], directory: str, accepts_chunks: bool = True) -> dict[str, Any]:
+def fit_with_losses(config: dict[str, Any], directory: str, accepts_chunks: bool = True) -> None:
     losses = Losses(accepts_chunks)
-    return {**fit(config, directory, [losses]), "losses": losses.values}
+    result = {**fit(config, directory, [losses]), "losses": losses.values}
+    if os.environ["RANK"] == "0":
+        Path(directory, "losses.json").write_text(json.dumps(result))
 
 
 if __name__ == "__main__":
@@ -42,4 +45,5 @@ if __name__ == "__main__":
     train = partial(fit_with_losses, accepts_chunks="--plain" not in words)
     [config] = preflight(parse([word for word in words if word != "--plain"]))
     Record.start(directory, sweep=None, config=config, overrides=[], command="", git=None, environment={})
-    print("\n" + json.dumps(LocalProcesses(choose(config["trainer"])).launch(train, config, str(directory))))
+    LocalProcesses(choose(config["trainer"])).launch(train, config, str(directory))
+    print("\n" + (directory / "losses.json").read_text())

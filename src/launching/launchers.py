@@ -1,22 +1,30 @@
-"""Where a run is trained: in this process, in a process for each device, or as a rank that torchrun or srun has started."""
+"""Where a run is trained: in this process, in a process for each device, or as a rank that torchrun or srun has started.
 
+Lightning's launcher would run the command line again for every rank, and in a multirun with it the whole sweep. Here
+the configuration is composed once and passed to the ranks as plain data.
+"""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # not in its __all__
 
 from src.launching.hardware import Hardware
-from src.launching.local_processes import LocalProcesses
-from src.launching.processes import Train
-from src.launching.started_rank import StartedRank
+from src.launching.processes import Train, loopback, train_in_processes
 from src.launching.store import RankStore
+
+_HOST = "127.0.0.1"
 
 
 class Launcher(Protocol):
     """Has one configuration trained."""
 
-    def launch(self, train: Train, config: dict[str, Any], directory: str) -> dict[str, Any]:
-        """Call ``train`` in every rank, with the same arguments, and return the result of rank 0.
+    def launch(self, train: Train, config: dict[str, Any], directory: str) -> None:
+        """Call ``train`` in every rank, with the same arguments.
 
         Raises:
             UserError: a rank found something the user can fix, or training took too long.
@@ -31,10 +39,63 @@ class InProcess:
 
     threads: int
 
-    def launch(self, train: Train, config: dict[str, Any], directory: str) -> dict[str, Any]:
+    def launch(self, train: Train, config: dict[str, Any], directory: str) -> None:
         """See ``Launcher``; every error is that of ``train`` itself."""
         torch.set_num_threads(self.threads)
-        return train(config, directory)
+        train(config, directory)
+
+
+@dataclass(frozen=True)
+class LocalProcesses:
+    """Trains in new processes, one for each device of this machine."""
+
+    hardware: Hardware
+    max_minutes: float | None = None
+
+    def launch(self, train: Train, config: dict[str, Any], directory: str) -> None:
+        """See ``Launcher``."""
+        count = self.hardware.devices
+        with _serve_store() as port:
+            # torchrun's names; on one machine the local rank is the rank.
+            common = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "GROUP_RANK": "0", "MASTER_ADDR": _HOST}
+            common |= {"MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True", **loopback()}
+            ranks = {rank: {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)}
+            train_in_processes(
+                ranks, self.hardware, train, config, directory, max_minutes=self.max_minutes, prefix="rank {}: "
+            )
+
+
+@contextmanager
+def _serve_store() -> Iterator[int]:
+    """Serve the store in which ranks meet, on a free port of the loopback interface; torch's own listens to the network."""
+    with socket.create_server((_HOST, 0)) as server:
+        port = int(server.getsockname()[1])
+        store = TCPStore(_HOST, port, is_master=True, wait_for_workers=False, master_listen_fd=server.detach())
+    try:
+        yield port
+    finally:
+        del store  # which an error's frames would keep; a rank forked later aborts where it collects it
+
+
+@dataclass(frozen=True)
+class StartedRank:
+    """Trains as one of the ranks of ``store``, in a new process; all ranks launch, once they have registered."""
+
+    store: RankStore
+    hardware: Hardware
+    max_minutes: float | None = None
+
+    def launch(self, train: Train, config: dict[str, Any], directory: str) -> None:
+        """See ``Launcher``."""
+        ranks, failure = self.store.ranks, self.store.failure
+        # The last is torch's name for a store that another process serves.
+        environment = {**ranks.environment, **self.store.interface(), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+        own, limit = {ranks.rank: environment}, self.max_minutes
+        try:
+            train_in_processes(own, self.hardware, train, config, directory, max_minutes=limit, failure=failure)
+        except BaseException as error:
+            self.store.fail(error)
+            raise
 
 
 def launcher_for(hardware: Hardware, store: RankStore | None, max_minutes: float | None, in_sweep: bool) -> Launcher:

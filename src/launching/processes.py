@@ -1,24 +1,36 @@
-"""What all processes that train have in common: how they start, what their ends mean, and how long they have to stop."""
+"""New processes that train, watched from this one: how they start, what their ends mean, and how long they have to stop.
+
+torch waits for other ranks outside Python, where no signal handler runs, and for up to half an hour. The process that
+keeps the record never calls what may wait so; it responds to signals, to the time limit and to failing ranks at any time.
+"""
 
 import os
 import signal
 import sys
+import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from multiprocessing import connection, get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from src.errors import Interrupted, UserError
 from src.launching.logs import log_to
 from src.launching.stop import STOP, end_on_stop
 
-# Trains a configuration in a directory and returns the result; every rank calls it with the same arguments.
-Train = Callable[[dict[str, Any], str], dict[str, Any]]
+if TYPE_CHECKING:
+    from src.launching.hardware import Hardware
+
+# Trains a configuration in a directory; every rank calls it with the same arguments.
+Train = Callable[[dict[str, Any], str], object]
 
 # A process that outlives the order to stop is killed after so many seconds.
 GRACE_S = 20
 # What ends one rank ends the others, too: for so many seconds the one at fault is awaited.
 CAUSE_S = 5
+_LOOK_EVERY_S = 0.3
 
 
 class RankFailed(Exception):
@@ -37,74 +49,159 @@ class RankFailed(Exception):
         return self.message
 
 
-def start_method(accelerator: str) -> str:
-    """Forked processes keep what this one has imported and start in half a second; CUDA cannot be forked.
-
-    Nor can a process that has computed: its child waits forever for threads that were not copied. So a process that starts
-    others never trains itself.
-    """
-    return "fork" if accelerator == "cpu" and sys.platform == "linux" else "spawn"
-
-
 def loopback() -> dict[str, str]:
     """The variable that keeps gloo to the loopback interface, unless the user has set it."""
     name = "GLOO_SOCKET_IFNAME"
     return {} if name in os.environ else {name: "lo" if sys.platform == "linux" else "lo0"}
 
 
-def run_rank(
-    report: Callable[[Exception, bool], None],
-    rank: int,
-    threads: int,
-    environment: Mapping[str, str],
+def train_in_processes(
+    environments: Mapping[int, Mapping[str, str]],
+    hardware: "Hardware",
     train: Train,
     config: dict[str, Any],
     directory: str,
-) -> dict[str, Any]:
-    """Train as one rank, in a process that was started for it, and return the result.
+    *,
+    max_minutes: float | None,
+    failure: Callable[[], BaseException | None] = lambda: None,
+    prefix: str = "",
+) -> None:
+    """Train in a new process for each rank, and wait until all have ended.
 
-    An error is passed to ``report``, together with whether it probably comes from the end of another rank.
+    Args:
+        environments: the environment variables of each rank, by its number.
+        hardware: of the run.
+        train: called in each process.
+        config: its first argument.
+        directory: its second.
+        max_minutes: time limit.
+        failure: returns what has ended a rank that was started elsewhere; None while all is well.
+        prefix: of the message of a failed rank, in which ``{}`` stands for its number.
+
+    Raises:
+        UserError: a rank found something the user can fix, or training took too long.
+        RankFailed: a rank raised anything else, or was killed.
+        Interrupted: this process, or a rank, was told to stop; all ranks have stopped.
     """
+    from torch.multiprocessing.spawn import start_processes  # torch is not imported before there is something to train
+
+    # Forked processes keep what this one has imported and start in half a second; CUDA cannot be forked. Nor can a process
+    # that has computed: its child waits forever for threads that were not copied. So this one never trains itself.
+    method = "fork" if hardware.accelerator == "cpu" and sys.platform == "linux" else "spawn"
+    until = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+    answers, replies = zip(*(get_context(method).Pipe(duplex=False) for _ in environments), strict=True)
+    arguments = (list(environments.items()), replies, hardware.threads, train, config, directory)
+    started = start_processes(_train, arguments, len(environments), join=False, start_method=method)
+    children = dict(zip(environments, started.processes, strict=True))
+    for reply in replies:
+        reply.close()
+    errors: dict[int, tuple[UserError | RankFailed, bool]] = {}
+    pending = dict(zip(answers, environments, strict=True))
+    try:
+        while running := [child.sentinel for child in children.values() if child.exitcode is None]:
+            if until is not None and time.monotonic() > until:
+                _stop(children.values(), signal.SIGTERM)
+                raise UserError(f"the run took longer than trainer.max_minutes={max_minutes:g}: resume it with more.")
+            _receive(pending, errors, connection.wait([*running, *pending], _LOOK_EVERY_S))
+            if failed := [rank for rank, child in children.items() if child.exitcode]:
+                _stop(children.values(), signal.SIGTERM)
+                _receive(pending, errors, connection.wait(pending, 0))
+                raise _cause(failed[0], children[failed[0]], errors, failure, prefix)
+            # All ranks agree on a signal and save before they end: this one's own end, a moment later, is then the same.
+            if (elsewhere := failure()) and not connection.wait(running, CAUSE_S):
+                raise elsewhere
+    except Interrupted as stop:
+        _stop(children.values(), stop.signum)
+        raise
+    finally:
+        for child in children.values():
+            child.kill()
+            child.join()
+
+
+def _receive(
+    pending: dict[connection.Connection, int],
+    errors: dict[int, tuple[UserError | RankFailed, bool]],
+    ready: Sequence[object],
+) -> None:
+    """Receive the error of each rank that has reported one, and whether it comes from another rank."""
+    for answer in [answer for answer in pending if answer in ready]:
+        rank = pending.pop(answer)
+        with suppress(EOFError):
+            errors[rank] = answer.recv()
+
+
+def _cause(
+    rank: int,
+    child: BaseProcess,
+    errors: Mapping[int, tuple[UserError | RankFailed, bool]],
+    failure: Callable[[], BaseException | None],
+    prefix: str,
+) -> BaseException:
+    """What has ended the training, of which this rank was the first to fail."""
+    error, comes_from_another = errors.get(rank, (None, False))
+    if comes_from_another and (elsewhere := failure()):
+        return elsewhere
+    for reported, _ in errors.values():
+        if isinstance(reported, UserError):
+            return reported  # of the same class, for the record
+    if isinstance(error, RankFailed):
+        return RankFailed(prefix.format(rank) + error.message, error.details)
+    status = child.exitcode or 0
+    for signum in STOP:
+        if status in (128 + signum, -signum):
+            return Interrupted(signum)
+    name = f" ({signal.Signals(-status).name})" if status < 0 else ""
+    process = f"{prefix.format(rank)}the training process (pid {child.pid})"
+    return RankFailed(f"{process} ended with status {status}{name} and left no message")
+
+
+def _stop(children: Collection[BaseProcess], signum: int) -> None:
+    """Have the processes save and end."""
+    for child in children:
+        if child.is_alive() and child.pid:
+            os.kill(child.pid, signum)
+    until = time.monotonic() + GRACE_S
+    for child in children:
+        child.join(max(0, until - time.monotonic()))
+
+
+def _train(
+    index: int,
+    environments: Sequence[tuple[int, Mapping[str, str]]],
+    replies: Sequence[connection.Connection],
+    threads: int,
+    train: Train,
+    config: dict[str, Any],
+    directory: str,
+) -> None:
+    """What each process runs; it sends an error, and whether that probably comes from the end of another rank."""
     import torch
 
     # A forked process has inherited handlers. While there is nothing to save a signal ends it at once, even where it waits,
     # deep in torch, for a rank that will not come.
     end_on_stop()
+    rank, environment = environments[index]
     os.environ.update(environment)
     torch.set_num_threads(threads)
     log_to(Path(directory), rank, alone=True)
+    comes_from_another = False
     try:
-        return train(config, directory)
+        train(config, directory)
+        return
     except Interrupted as stop:
         raise SystemExit(stop.exit_status) from None
     except UserError as error:
-        report(error, False)
-        raise
+        failure: Exception = error
     except Exception as error:
-        failure: Exception = RankFailed(f"{type(error).__name__}: {error}", traceback.format_exc())
+        failure = RankFailed(f"{type(error).__name__}: {error}", traceback.format_exc())
         if "connectFullMesh" in str(error):
             failure = UserError(
                 f"this rank cannot connect to the others through GLOO_SOCKET_IFNAME={os.environ.get('GLOO_SOCKET_IFNAME')}: "
                 "set it, on each machine, to the network interface that reaches the other machines."
             )
-        report(failure, isinstance(error, torch.distributed.DistError) or "gloo" in str(error).lower())
-        raise
-
-
-def cause_of_end(status: int, process: str) -> BaseException:
-    """Why a process has ended that left no message.
-
-    Args:
-        status: its exit code, negative for a signal.
-        process: what to call it.
-    """
-    for signum in STOP:
-        if status in (128 + signum, -signum):
-            return Interrupted(signum)
-    name = f" ({signal.Signals(-status).name})" if status < 0 else ""
-    return RankFailed(f"{process} ended with status {status}{name} and left no message")
-
-
-def out_of_time(max_minutes: float | None) -> UserError:
-    """The error of a run that has reached its limit."""
-    return UserError(f"the run took longer than trainer.max_minutes={max_minutes:g}: resume it with more.")
+        comes_from_another = isinstance(error, torch.distributed.DistError) or "gloo" in str(error).lower()
+    replies[index].send((failure, comes_from_another))
+    if comes_from_another:
+        time.sleep(CAUSE_S)  # so that the rank at fault is seen to end first
+    raise SystemExit(1)

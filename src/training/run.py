@@ -185,7 +185,7 @@ def run_worker(
         Interrupted: this rank was told to stop.
     """
     from src.launching.hardware import choose
-    from src.launching.started_rank import StartedRank
+    from src.launching.launchers import StartedRank
     from src.training.fit import fit
 
     check_machine(configs, store.ranks)
