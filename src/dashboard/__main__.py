@@ -61,7 +61,7 @@ def _port(word: str) -> int:
 
 def _serve(args: argparse.Namespace) -> None:
     from src.dashboard.view import View
-    from src.records.find import read_all
+    from src.records.find import all_runs, read_all
     from src.records.record import Record
     from src.records.sweep import find_sweep
     from src.views.listing import choose
@@ -70,10 +70,7 @@ def _serve(args: argparse.Namespace) -> None:
     sweep = find_sweep(args.sweep) if args.sweep else None
 
     def chosen() -> Sequence[Record]:
-        if sweep:
-            return choose(sweep.records(), text)
-        records, _ = read_all()
-        return choose(records, text)
+        return choose(sweep.records() if sweep else all_runs(), text)
 
     if sweep is None:
         for problem in read_all()[1]:

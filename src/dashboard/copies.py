@@ -6,9 +6,7 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 Change = Callable[[Event], None]
@@ -73,11 +71,3 @@ def by_samples(points: list[tuple[int, float]], batch_size: int) -> Change:
         event.step = samples(event.step)
 
     return change
-
-
-def write_events(folder: Path, suffix: str, *summaries: Summary) -> None:
-    """Write summaries into an event file of their own."""
-    writer = EventFileWriter(str(folder), filename_suffix=suffix)
-    for summary in summaries:
-        writer.add_event(Event(step=0, summary=summary))
-    writer.close()

@@ -31,7 +31,11 @@ def readable_names(records: Sequence[Record]) -> list[str]:
             pairs = zip(short_names(varied), words, strict=True)
             labels[id(record)] = _as_folder(" ".join(f"{name}={word}" for name, word in pairs if word))
     first = _family if len(families) > 1 else lambda _: ""
-    numbers = [_number(record, known_as) for record, known_as in zip(records, find.labels(records), strict=True)]
+    # A job's number within its sweep, where that is enough, else the id.
+    numbers = [
+        record.directory.name if record.values["sweep"] and label == record.values["id"] else label
+        for record, label in zip(records, find.labels(records), strict=True)
+    ]
     return [
         "/".join(filter(None, (first(record), labels[id(record)], _leaf(record, number))))
         for record, number in zip(records, numbers, strict=True)
@@ -41,11 +45,6 @@ def readable_names(records: Sequence[Record]) -> list[str]:
 def _family(record: Record) -> str:
     name, sweep = record.values["name"], record.values["sweep"]
     return _as_folder(" ".join(filter(None, (name, sweep))))
-
-
-def _number(record: Record, known_as: str) -> str:
-    """The job's number within its sweep, where that is enough, else what the run is known as."""
-    return record.directory.name if record.values["sweep"] and known_as == record.values["id"] else known_as
 
 
 def _leaf(record: Record, number: str) -> str:

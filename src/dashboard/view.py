@@ -12,9 +12,9 @@ import psutil
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from src.config.schemas import default_of
-from src.dashboard.copies import Change, Copy, by_samples, in_group, write_events
+from src.dashboard.copies import Change, Copy, by_samples, in_group
 from src.dashboard.names import readable_names
-from src.loggers.event_files import EVENTS, in_order
+from src.loggers.event_files import EVENTS, in_order, write_events
 from src.loggers.hparams import END_SUFFIX, START_SUFFIX, columns, hparams, session_end, session_start
 from src.records.record import Record
 from src.records.summary import metric_names, summary

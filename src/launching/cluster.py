@@ -116,15 +116,13 @@ def _of_srun(slurm: Mapping[str, str]) -> dict[str, str]:
         "GROUP_RANK": slurm["SLURM_NODEID"],
         "MASTER_PORT": slurm.get("MASTER_PORT", str(20_000 + step % 12_000)),
     }
-    if "MASTER_ADDR" not in slurm:
-        variables["MASTER_ADDR"] = "127.0.0.1" if tasks == world_size else _first_node(slurm["SLURM_STEP_NODELIST"])
+    if "MASTER_ADDR" not in slurm and tasks == world_size:
+        variables["MASTER_ADDR"] = "127.0.0.1"
+    elif "MASTER_ADDR" not in slurm:
+        from lightning.fabric.plugins.environments.slurm import SLURMEnvironment  # takes long to import
+
+        variables["MASTER_ADDR"] = SLURMEnvironment.resolve_root_node_address(slurm["SLURM_STEP_NODELIST"])
     return variables
-
-
-def _first_node(nodes: str) -> str:
-    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment  # takes long to import
-
-    return SLURMEnvironment.resolve_root_node_address(nodes)
 
 
 def requeued_job() -> str | None:

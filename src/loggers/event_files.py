@@ -11,6 +11,7 @@ from pathlib import Path
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 from tensorboard.compat import tf
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter, _AsyncWriter
 from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -46,6 +47,14 @@ class OrderedEventFileWriter(EventFileWriter):
         )
         self.add_event(Event(wall_time=begun, file_version="brain.Event:2"))
         self.flush()
+
+
+def write_events(directory: Path, suffix: str, *summaries: Summary) -> None:
+    """Write summaries into an event file of their own."""
+    writer = OrderedEventFileWriter(str(directory), filename_suffix=suffix)
+    for summary in summaries:
+        writer.add_event(Event(wall_time=time.time(), step=0, summary=summary))
+    writer.close()
 
 
 def in_order(directory: Path) -> dict[str, Path]:

@@ -40,10 +40,9 @@ def hparams(config: Mapping[str, Any]) -> dict[str, Value]:
     return flat
 
 
-def session_start(config: Mapping[str, Any], group: str = "", started: float | None = None) -> Summary:
-    """A run begins, with these settings; runs of one ``group`` share a row. Times are seconds since 1970."""
-    start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time() if started is None else started)
-    start.group_name = group
+def session_start(config: Mapping[str, Any], group: str = "") -> Summary:
+    """A run begins, with these settings; runs of one ``group`` share a row."""
+    start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time(), group_name=group)
     for name, value in hparams(config).items():
         if isinstance(value, bool):
             start.hparams[name].bool_value = value

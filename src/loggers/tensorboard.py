@@ -3,7 +3,6 @@
 import json
 import re
 import tempfile
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import writer
 from torch.utils.tensorboard.summary import custom_scalars, image, text
 
 from src.loggers.csv import OnOptimizerStep
-from src.loggers.event_files import EVENTS, OrderedEventFileWriter
+from src.loggers.event_files import EVENTS, OrderedEventFileWriter, write_events
 from src.loggers.hparams import END_SUFFIX, START_SUFFIX, session_end, session_start
 from src.records.git import PATCH
 from src.records.record import Record
@@ -135,10 +133,7 @@ def add_pictures(record: Record, kind: str, pictures: "Mapping[str, npt.NDArray[
 def _replace(directory: Path, suffix: str, *summaries: Summary) -> None:
     """Write summaries into an event file of their own, in place of those with the same suffix."""
     _remove(directory, suffix)
-    events = OrderedEventFileWriter(str(directory), filename_suffix=suffix)
-    for one in summaries:
-        events.add_event(Event(wall_time=time.time(), step=0, summary=one))
-    events.close()
+    write_events(directory, suffix, *summaries)
 
 
 def _remove(directory: Path, suffix: str) -> None:

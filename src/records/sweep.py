@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shlex
-from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -152,25 +151,18 @@ def find_sweep(word: str) -> Sweep:
     names = {path.parent.name for path in sweeps_dir().glob(f"*/{SWEEP}")}
     if not names:
         raise RunNotFound(f"{word}: there is no sweep yet; python -m src.train -m makes one.")
-    if word in names:
-        return _load(sweeps_dir() / word)
-    begun = [name for name in names if name.startswith(word)]
-    if word != "latest" and len(begun) == 1:
-        return _load(sweeps_dir() / begun[0])
-    sweeps = _oldest_first(names)
+    found = [word] if word in names else [name for name in names if name.startswith(word)]
+    if word != "latest" and len(found) == 1:
+        return _load(sweeps_dir() / found[0])
+    sweeps = []
+    for name in names:
+        with contextlib.suppress(OSError, ValueError):  # one whose record cannot be read is left out
+            sweeps.append(Sweep.load(sweeps_dir() / name))
+    sweeps.sort(key=lambda sweep: (sweep.started, sweep.directory.name))
     if word == "latest" and sweeps:
         return sweeps[-1]
     latest = ", ".join(sweep.directory.name for sweep in sweeps[-3:])
-    raise RunNotFound(f"{word}: {len(begun) or 'no'} sweeps go by that; the latest are {latest}.")
-
-
-def _oldest_first(names: Collection[str]) -> list[Sweep]:
-    """The sweeps with a readable record."""
-    sweeps = []
-    for name in names:
-        with contextlib.suppress(OSError, ValueError):
-            sweeps.append(Sweep.load(sweeps_dir() / name))
-    return sorted(sweeps, key=lambda sweep: (sweep.started, sweep.directory.name))
+    raise RunNotFound(f"{word}: {len(found) or 'no'} sweeps go by that; the latest are {latest}.")
 
 
 def _load(directory: Path) -> Sweep:

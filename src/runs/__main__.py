@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import filesize
 from rich.console import Console
 
 from src.bounds import WORD
@@ -129,10 +130,6 @@ def _read() -> list[Record]:
     return records
 
 
-def _chosen(args: argparse.Namespace) -> list[Record]:
-    return listing.choose(_read(), " ".join(args.filter) or None)
-
-
 def _print(form: str | None, rows: Rows, say: Callable[[Console], None], plain: Any = None) -> None:
     """Print rows for programs, as JSON ``plain`` where it is given; or call ``say``, which prints for a person."""
     if form == "json":
@@ -210,7 +207,7 @@ def _diff(args: argparse.Namespace) -> None:
 
 
 def _best(args: argparse.Namespace) -> None:
-    chosen = _chosen(args)
+    chosen = listing.choose(_read(), " ".join(args.filter) or None)
     record = find_best(chosen, args.metric)
     _print_runs(args.form, [record])
     if args.form:
@@ -298,8 +295,9 @@ def _gc(args: argparse.Namespace) -> int:
 
     def say(console: Console) -> None:
         for item in items:
-            console.print(f"{showing.size(item.size):>10}  {item.what}", markup=False, soft_wrap=True)
-        total = f"{showing.size(sum(item.size for item in items))} in {len(items)} {'entry' if len(items) == 1 else 'entries'}"
+            console.print(f"{filesize.decimal(item.size):>10}  {item.what}", markup=False, soft_wrap=True)
+        total = filesize.decimal(sum(item.size for item in items))
+        total += f" in {len(items)} {'entry' if len(items) == 1 else 'entries'}"
         if not items and not kept:
             console.print("there is nothing to free.")
         else:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich import filesize
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -46,11 +47,15 @@ def show(record: Record, console: Console) -> None:
             "directory": shown(record.directory),
         },
     )
-    _print_section(console, "metrics", {name: _figure(value) for name, value in run.metrics.items()} | run.best_line)
+    metrics = {name: "NaN or Inf" if value is None else f"{value:.6g}" for name, value in run.metrics.items()}
+    _print_section(console, "metrics", metrics | run.best_line)
     _print_curves(console, record.directory)
     _print_section(console, "settings", {name: as_word(value) for name, value in settings_of(record).items()})
     _print_section(console, "environment", environment_of(record))
-    files = {str(path.relative_to(record.directory)): size(path.stat().st_size) for path in _files(record.directory)}
+    files = {
+        str(path.relative_to(record.directory)): filesize.decimal(path.stat().st_size)
+        for path in _files(record.directory)
+    }
     _print_section(console, "files", files)
 
 
@@ -103,19 +108,6 @@ def _print_curves(console: Console, directory: Path) -> None:
             line = plot(values, max(10, min(60, console.width - 50)), console.options.ascii_only)
             entries[tag] = f"{line}  {values[0]:.4g} to {values[-1]:.4g}"
     _print_section(console, "curves", entries)
-
-
-def size(count: float) -> str:
-    """So many bytes, in the largest unit."""
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
-
-
-def _figure(value: float | None) -> str:
-    return "NaN or Inf" if value is None else f"{value:.6g}"
 
 
 def differences(one: Record, other: Record) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from src.analysis.export.compare import BATCH_SIZES, Comparison, compare
-from src.analysis.export.latency import BATCHES, Latency, latencies
+from src.analysis.export.compare import BATCH_SIZES, BATCHES, Comparison, Latency, compare, latencies
 from src.analysis.export.programs import Predictor, onnx_file, onnx_of, open_onnx, open_original, open_pt2, pt2_file
 from src.data.module import TensorData
 from src.errors import UserError
