@@ -25,8 +25,8 @@ def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> 
         typed: values as they were typed, by dotted key, where that is known: 12e4567 is read as infinity.
 
     Returns:
-        The same settings, each in its own type (an integer where a float is meant becomes one). Of the trainer and of the
-        settings outside the groups those that are left out have their defaults.
+        The same settings, each in its own type (an integer where a float is meant becomes one). Defaults are filled in for
+        the trainer and the settings outside the groups only.
 
     Raises:
         ConfigError: one line for each thing that is wrong.
@@ -102,68 +102,72 @@ def _package_hint(key: str) -> str:
 
 def _clashes(config: Mapping[str, Any]) -> Iterator[str]:
     """Settings of several objects that are right each by itself and wrong together."""
-    monitor, val_size = config["monitor"], schemas.default_of(config["data"], "data", "val_size")
-    if monitor and monitor.startswith("val/") and val_size == 0:
-        yield (
-            f"monitor={monitor} needs validation data, and data.val_size=0 holds none out: "
-            "set data.val_size=5000, or leave monitor out."
-        )
-    if monitor and (config["mode"] == "min") != monitor.endswith("/loss"):
-        yield f"mode={config['mode']} would keep the worst {monitor}: leave mode out, or set it the other way."
-    if not monitor and config["mode"] == "min":
+    monitor, mode, trainer = config["monitor"], config["mode"], config["trainer"]
+    val_size = schemas.default_of(config["data"], "data", "val_size")
+    if monitor and _is_wrong(monitor, mode):
+        yield f"mode={mode} would keep the worst {monitor}: leave mode out, or set it the other way."
+    if not monitor and mode == "min":
         yield "mode=min says which way monitor is better, and there is no monitor: leave mode out."
-    yield from _checkpoint_clashes(config["callbacks"])
-    monitored = config["schedule"].get("monitor")
-    if isinstance(monitored, str) and monitored.startswith("val/") and val_size == 0:
-        yield (
-            f"schedule.monitor={monitored} needs validation data, and data.val_size=0 holds none out: set "
-            "schedule.monitor=train/loss."
-        )
-    devices, batch_size = config["trainer"]["devices"], schemas.default_of(config["data"], "data", "batch_size")
-    if devices != "auto" and batch_size is not None and batch_size < devices * config["trainer"]["num_nodes"]:
-        yield (
-            f"data.batch_size={batch_size} is shared by all devices and must be at least their number, "
-            f"trainer.devices={devices}."
-        )
-    epochs = config["trainer"]["max_epochs"]
+    monitors = {"monitor": monitor, "schedule.monitor": config["schedule"].get("monitor")}
     for name, node in config["callbacks"].items():
-        if (end := node.get("end_epoch", 0)) > epochs:
-            yield f"callbacks.{name}.end_epoch={end:g} must be at most trainer.max_epochs={epochs}."
+        monitored, direction = (schemas.default_of(node, "callbacks", key) for key in ("monitor", "mode"))
+        if monitored != monitor:
+            monitors[f"callbacks.{name}.monitor"] = monitored
+        if (monitored, direction) != (monitor, mode) and isinstance(monitored, str) and _is_wrong(monitored, direction):
+            other = "max" if direction == "min" else "min"
+            yield (
+                f"callbacks.{name}.mode={direction} would take the worst {monitored} for the best: set "
+                f"callbacks.{name}.mode={other}."
+            )
+    for key, metric in monitors.items():
+        if val_size == 0 and isinstance(metric, str) and metric.startswith("val/"):
+            yield (
+                f"{key}={metric} needs validation data, and data.val_size=0 holds none out: set data.val_size=5000, or "
+                f"{key}=train/{metric.removeprefix('val/')}."
+            )
+    yield from _checkpoint_clashes(config["callbacks"])
+    batch_size = schemas.default_of(config["data"], "data", "batch_size")
+    if trainer["devices"] != "auto" and batch_size is not None:
+        devices = trainer["devices"] * trainer["num_nodes"]
+        if batch_size < devices:
+            yield (
+                f"data.batch_size={batch_size} is shared by all devices and must be at least their number, {devices} "
+                f"(trainer.devices={trainer['devices']}, trainer.num_nodes={trainer['num_nodes']})."
+            )
+
+
+def _is_wrong(metric: str, mode: object) -> bool:
+    """Whether a mode takes the worst value of a metric for the best."""
+    return mode in ("min", "max") and (mode == "min") != metric.endswith("/loss")
 
 
 def _checkpoint_clashes(callbacks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Settings with which best.ckpt and last.ckpt would not be what other commands take them for."""
-
-    def value(name: str, key: str) -> Any:
-        return schemas.default_of(callbacks[name], "callbacks", key)
-
-    for name in callbacks:
-        monitor, mode = value(name, "monitor"), value(name, "mode")
-        if isinstance(monitor, str) and mode in ("min", "max") and (mode == "min") != monitor.endswith("/loss"):
-            yield (
-                f"callbacks.{name}.mode={mode} would take the worst {monitor} for the best: set callbacks.{name}.mode="
-                f"{'max' if mode == 'min' else 'min'}."
-            )
-        if value(name, "save_last"):
+    checkpoints = {
+        name: {key: node.get(key, one.get("default")) for key, one in properties.items()}
+        for name, node in callbacks.items()
+        if "save_top_k" in (properties := schemas.schema_of(node["_target_"], "callbacks")["properties"])
+    }
+    for name, settings in checkpoints.items():
+        kept = settings["save_top_k"]
+        if settings["save_last"]:
             yield f"callbacks.{name}.save_last: last.ckpt is written by callbacks.last; leave it out."
-        if value(name, "save_top_k") == 0:
+        if kept == 0:
             yield f"callbacks.{name}.save_top_k=0 saves nothing: leave the callback out, by ~callbacks.{name}."
-    for name in ("best", "last"):
-        if name not in callbacks or not value(name, "save_top_k"):
+        if name not in ("best", "last"):
             continue
-        if (filename := value(name, "filename")) != name:
+        if (filename := settings["filename"]) != name:
             yield f"callbacks.{name}.filename={filename!r} must stay {name!r}, the name by which other commands find it."
         for key, (allowed, reason) in _OF_CHECKPOINTS.items():
-            if (one := value(name, key)) != allowed:
-                yield f"callbacks.{name}.{key}={as_yaml(one)} must be {as_yaml(allowed)}: {reason}."
-        kept = value(name, "save_top_k")
-        if kept != 1 and name == "last":
+            if settings[key] != allowed:
+                yield f"callbacks.{name}.{key}={as_yaml(settings[key])} must be {as_yaml(allowed)}: {reason}."
+        if kept not in (0, 1) and name == "last":
             yield f"callbacks.last.save_top_k={kept} must be 1: last.ckpt is one file."
-        elif kept != 1 and not value(name, "enable_version_counter"):
+        elif kept not in (0, 1) and not settings["enable_version_counter"]:
             yield (
                 f"callbacks.{name}.save_top_k={kept} would write all checkpoints into one file: set "
                 f"callbacks.{name}.enable_version_counter=true."
             )
-    names = [filename for name in callbacks if (filename := value(name, "filename"))]
+    names = [settings["filename"] for settings in checkpoints.values() if settings["filename"]]
     if doubled := {name for name in names if names.count(name) > 1}:
         yield f"callbacks: {', '.join(sorted(doubled))}.ckpt would be written by two of them; give each its own filename."

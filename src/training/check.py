@@ -74,7 +74,7 @@ def _check_callbacks(config: Mapping[str, Any]) -> None:
         prefix = f"callbacks.{name}"
         check_callback(resolve(node["_target_"], "callbacks"), prefix)  # type: ignore[arg-type]
         callbacks.append(_named(prefix, build, node, "callbacks"))
-    check_callbacks(callbacks)
+    check_callbacks(callbacks, config["trainer"]["max_epochs"])
 
 
 def _check_loggers(config: Mapping[str, Any]) -> None:

@@ -31,6 +31,7 @@ from src.training.recorder import KEY as RECORDER
 from src.training.recorder import RunRecorder
 from src.training.seeding import SeedSteps
 from src.training.signals import StopOnSignal
+from src.training.unsupported import check_callback
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,8 @@ def _fit(
     loggers = [
         build(node, "logger", directory=str(directory), resumed_at=resumed_at) for node in config["logger"].values()
     ]
+    for callback in extra:  # check_targets has checked those of the configuration
+        check_callback(type(callback), type(callback).__name__)
     callbacks = [build(node, "callbacks") for node in config["callbacks"].values()]
     stop = StopOnSignal(str(directory / FOLDER / LAST) if _saves(callbacks) else None)
     fast = _selects_fast_path(config, data, [*callbacks, *extra], state)  # the program's own callbacks do for both

@@ -84,15 +84,20 @@ def check_callback(callback: type[pl.Callback], name: str) -> None:
             raise ConfigError(f"{name} is a {base.__name__} of Lightning's, which {problem}.")
 
 
-def check_callbacks(callbacks: Sequence[pl.Callback]) -> None:
-    """Refuse callbacks that undo each other's work.
+def check_callbacks(callbacks: Sequence[pl.Callback], max_epochs: int) -> None:
+    """Refuse callbacks that undo each other's work, or do theirs after the training.
 
     Raises:
-        ConfigError: weights are set to zero and averaged.
+        ConfigError: weights are pruned and averaged, or pruned after the last epoch.
     """
-    if any(isinstance(one, Pruning) for one in callbacks) and any(
-        isinstance(one, of_lightning.WeightAveraging) for one in callbacks
-    ):
-        raise ConfigError(
-            "callbacks: pruning sets weights to zero, and an average of them is not: leave one of the two out."
-        )
+    for callback in callbacks:
+        if not isinstance(callback, Pruning):
+            continue
+        if any(isinstance(other, of_lightning.WeightAveraging) for other in callbacks):
+            raise ConfigError(
+                "callbacks: pruning sets weights to zero, and an average of them is not: leave one of the two out."
+            )
+        if callback.end_epoch > max_epochs:
+            raise ConfigError(
+                f"callbacks.pruning.end_epoch={callback.end_epoch:g} must be at most trainer.max_epochs={max_epochs}."
+            )
