@@ -22,7 +22,9 @@ from torchvision.utils import make_grid
 
 from src.data.mnist import MNIST
 from src.paths import ROOT
-from src.training.weights import load_model
+from src.records.record import Record
+from src.training.checkpoints import load
+from src.training.weights import load_model, trained
 from tests.conftest import SMALL, Command
 
 
@@ -286,3 +288,19 @@ def test_a_training_that_gets_nowhere_and_a_full_disk_are_said(train_here: Comma
 def test_one_thing_to_see_can_be_added(compose):
     names = set(compose("callbacks=[default,histograms,watch]")["callbacks"])
     assert names == {*compose()["callbacks"], "histograms"}
+
+
+def test_of_several_checkpoints_the_best_is_recorded_tested_and_rebuilt(train_here: Command):
+    done = train_here("+callbacks.best.save_top_k=2", "trainer.max_epochs=4", "optimizer.lr=0.02")
+    assert done.status == 0, done.stderr
+    [directory], [run] = done.directories, done.runs
+    names = {path.name for path in (directory / "checkpoints").iterdir()}
+    assert names == {"best.ckpt", "best-v1.ckpt", "last.ckpt", "previous.ckpt"}
+    best = load(directory / run["best"]["checkpoint"])
+    assert best["epoch"] == run["best"]["epoch"]
+    [scores] = [state["best_k_models"] for name, state in best["callbacks"].items() if "'monitor': 'val/acc'" in name]
+    assert max(scores.values()).item() == run["best"]["value"]
+    model, _ = trained(Record.load(directory))
+    assert all(torch.equal(value, best["state_dict"][name]) for name, value in model.state_dict().items())
+    last = load(directory / "checkpoints" / "last.ckpt")
+    assert last["epoch"] == 3
