@@ -4,8 +4,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -78,6 +79,14 @@ def test_the_committed_schemas_are_up_to_date():
     assert (done.returncode, done.stdout) == (0, "")
 
 
+class Supports(Protocol):
+    def __call__(self) -> None: ...
+
+
+class Colour(Enum):
+    RED = 1
+
+
 class Base:
     def __init__(self, depth: int = 1, *, kept: "NotImported" = None, **rest: float) -> None:  # type: ignore[name-defined]  # noqa: F821
         pass
@@ -135,6 +144,11 @@ def test_an_overlay_applies_to_parameters_of_the_same_type_and_leaves_null_allow
         (Mapping[str, Any], [{"a": object}], [1]),
         (float | Base, [1.0], ["x"]),
         (Base, [1, "x", None], []),
+        (None, [None], [0, ""]),
+        (Path, ["a/b"], [1]),
+        (Annotated[int, {"unhashable": 1}], [1], ["x"]),
+        (Supports, [1, "x", None], []),
+        (float | Literal[Colour.RED], [1.0], ["red"]),
         (Any, [1, "x", None], []),
     ],
 )

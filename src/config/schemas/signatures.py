@@ -1,15 +1,24 @@
 """JSON schemas of the arguments of classes and functions, from their signatures. Imports neither torch nor jsonschema."""
 
 import inspect
+import json
 import types
 import typing
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from src.bounds import Bounds
 
-_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", Path: "string", type(None): "null"}
+_TYPES = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    Path: "string",
+    types.NoneType: "null",
+    None: "null",
+}
 _KEYWORDS = {
     "gt": "exclusiveMinimum",
     "ge": "minimum",
@@ -82,7 +91,7 @@ def of_type(annotation: Any) -> dict[str, Any] | None:
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is Any:
         return {}
-    if annotation in _TYPES:
+    if isinstance(annotation, type | None) and annotation in _TYPES:
         return {"type": _TYPES[annotation]}
     if typing.is_typeddict(annotation):
         hints = typing.get_type_hints(annotation, include_extras=True)
@@ -91,7 +100,7 @@ def of_type(annotation: Any) -> dict[str, Any] | None:
     if origin is typing.Annotated:
         return _annotated(args[0], args[1:])
     if origin is typing.Literal:
-        return {"enum": list(args)}
+        return {"enum": list(args)} if _is_plain(args) else None
     if origin in (typing.Union, types.UnionType):
         options = [schema for schema in map(of_type, args) if schema is not None]
         return _any_of(options) if options else None
@@ -107,7 +116,7 @@ def of_type(annotation: Any) -> dict[str, Any] | None:
     plain = list if origin is tuple else origin or annotation
     if isinstance(plain, type) and issubclass(plain, Mapping):
         return {"type": "object", **({"additionalProperties": of_type(args[1]) or {}} if args else {})}
-    if isinstance(plain, type) and issubclass(list, plain) and issubclass(plain, Sequence | typing.Iterable):
+    if isinstance(plain, type) and issubclass(plain, Iterable) and issubclass(list, plain):
         return {"type": "array", **({"items": of_type(args[0]) or {}} if args else {})}
     return None
 
@@ -157,5 +166,13 @@ def _with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
     if default is None and types_of(schema):
         schema = _any_of([schema, {"type": "null"}])
     default = list(default) if isinstance(default, tuple) else default
-    plain = default is None or isinstance(default, bool | int | float | str | list)
-    return {**schema, "default": default} if plain else schema
+    return {**schema, "default": default} if _is_plain(default) else schema
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON can express a value."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
