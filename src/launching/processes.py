@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from multiprocessing import connection, get_context
+from multiprocessing import active_children, connection, get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,13 +91,13 @@ def train_in_processes(
     until = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     answers, replies = zip(*(get_context(method).Pipe(duplex=False) for _ in environments), strict=True)
     arguments = (list(environments.items()), replies, hardware.threads, train, config, directory)
-    started = start_processes(_train, arguments, len(environments), join=False, start_method=method)
-    children = dict(zip(environments, started.processes, strict=True))
-    for reply in replies:
-        reply.close()
-    errors: dict[int, tuple[UserError | RankFailed, bool]] = {}
-    pending = dict(zip(answers, environments, strict=True))
     try:
+        started = start_processes(_train, arguments, len(environments), join=False, start_method=method)
+        children = dict(zip(environments, started.processes, strict=True))
+        for reply in replies:
+            reply.close()
+        errors: dict[int, tuple[UserError | RankFailed, bool]] = {}
+        pending = dict(zip(answers, environments, strict=True))
         while running := [child.sentinel for child in children.values() if child.exitcode is None]:
             if until is not None and time.monotonic() > until:
                 _stop(children.values(), signal.SIGTERM)
@@ -111,10 +111,10 @@ def train_in_processes(
             if (elsewhere := failure()) and not connection.wait(running, CAUSE_S):
                 raise elsewhere
     except Interrupted as stop:
-        _stop(children.values(), stop.signum)
+        _stop(active_children(), stop.signum)  # it may be that not all were started
         raise
     finally:
-        for child in children.values():
+        for child in active_children():
             child.kill()
             child.join()
 
