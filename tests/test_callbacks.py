@@ -301,6 +301,6 @@ def test_of_several_checkpoints_the_best_is_recorded_tested_and_rebuilt(train_he
     [scores] = [state["best_k_models"] for name, state in best["callbacks"].items() if "'monitor': 'val/acc'" in name]
     assert max(scores.values()).item() == run["best"]["value"]
     model, _ = trained(Record.load(directory))
-    assert all(torch.equal(value, best["state_dict"][name]) for name, value in model.state_dict().items())
+    assert all(torch.equal(value, best["state_dict"][name]) for name, value in model.classifier.state_dict().items())
     last = load(directory / "checkpoints" / "last.ckpt")
     assert last["epoch"] == 3

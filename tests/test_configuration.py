@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.config.command_line import parse, points, quoted_override
-from src.config.compose import make_plan, preflight
+from src.config.compose import help_text, make_plan, preflight
 from src.config.targets import GROUPS
 from src.errors import ConfigError
 from src.paths import CONF, ROOT
@@ -176,6 +176,25 @@ def test_settings_with_a_default_may_be_left_out_and_are_recorded_as_configured(
     assert not set(node) & {name.rpartition(".")[2] for name in left_out}
     if group == "data":  # the class holds nothing out by default
         assert (config["monitor"], config["mode"]) == (None, "max")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["+optimizer.foreach=true"], "optimizer: `fused` and `foreach` cannot be"),
+        (["callbacks=pruning", "callbacks.pruning.end_epoch=11"], "end_epoch=11 must be at most trainer.max_epochs=10"),
+        (["optimizer=muon", "model=linear"], "optimizer: Muon needs a hidden layer"),
+    ],
+)
+def test_what_an_object_says_of_its_settings_ends_the_command_before_a_run_begins(words: list[str], message: str):
+    [config] = preflight(parse(words))
+    with pytest.raises(ConfigError, match=message):
+        check_targets(config)
+
+
+@pytest.mark.parametrize("word", ["~callbacks", "~optimizer._target_", "callbacks.best=null"])
+def test_help_describes_what_is_left_of_a_configuration(word: str):
+    assert "trainer.max_epochs=10" in help_text(parse(["--help", word]))
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,16 @@ def test_what_sees_single_steps_needs_lightnings_loop():
     assert obstacle(Classifier, data, [ModelCheckpoint(every_n_epochs=1), StopEarly(), pl.Callback()]) is None
     by_steps = ModelCheckpoint(every_n_train_steps=3)
     listening = pl.callbacks.LambdaCallback(on_after_backward=lambda *_: None)
-    for callback in (by_steps, listening, StepHook(), LearningRateMonitor(), pl.callbacks.TQDMProgressBar()):
+    chunks_and_steps = StepHook()
+    chunks_and_steps.accepts_chunks = True  # type: ignore[attr-defined]
+    for callback in (
+        by_steps,
+        listening,
+        StepHook(),
+        chunks_and_steps,
+        LearningRateMonitor(),
+        pl.callbacks.TQDMProgressBar(),
+    ):
         assert type(callback).__name__ in str(obstacle(Classifier, data, [callback]))
 
     class Mine(Classifier):
@@ -94,6 +103,25 @@ def test_both_train_the_same(fit_here: Fit, words: list[str]):
     points = [curves(one["directory"]) for one in (fast, plain)]
     for tag in ("lr", "train/loss", "samples"):
         assert dict(points[0][tag]) == pytest.approx(dict(points[1][tag])), tag
+
+
+class HookOnTask(pl.Callback):
+    """Counts the calls of the LightningModule in training."""
+
+    calls = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        def count(module: torch.nn.Module, *_: Any) -> None:
+            self.calls += module.training
+
+        pl_module.register_forward_hook(count)
+
+
+def test_a_hook_on_the_task_is_called_at_every_step(fit_here: Fit):
+    hook = HookOnTask()
+    fast = fit_here(extra=[hook])
+    assert fast["fast_path"] is True
+    assert hook.calls == 16
 
 
 class PlainCut(Cut):
@@ -146,8 +174,8 @@ def test_a_scaled_loss_gives_the_same_steps(optimizer: Callable[..., torch.optim
         precision = MixedPrecision("16-mixed", "cpu", scaler) if scaler else Precision()
         steps = []
         context = StepContext(
+            task=net,
             net=net,
-            forward=net,
             loss=make_loss("cross_entropy"),
             optimizer=optimizer(net.parameters(), lr=0.1),
             schedule=None,

@@ -132,3 +132,19 @@ def test_a_best_checkpoint_outlives_worse_epochs_after_a_resume(fit_here: Fit, t
     assert (directory / "checkpoints" / "best.ckpt").read_bytes() == before
     assert result["best"]["epoch"] == 0
     assert torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 2
+
+
+class Unfreeze(pl.Callback):
+    """Trains the first layer from the second epoch on, so that its parameters take fewer steps than the others."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        pl_module.net.layers[0].requires_grad_(trainer.current_epoch > 0)
+
+
+def test_parameters_that_have_taken_different_numbers_of_steps_keep_them(fit_here: Fit, tmp_path: Path):
+    words = [word for word in SHORT if "dropout" not in word]
+    directory = tmp_path / "cut"
+    with pytest.raises(Interrupted):
+        fit_here(*words, extra=[Unfreeze(), Cut(7, "told")], small=False, into=directory)
+    resumed = fit_here(*words, extra=[Unfreeze()], small=False, into=directory)
+    assert_same_run(resumed, fit_here(*words, extra=[Unfreeze()], small=False))

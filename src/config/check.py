@@ -14,6 +14,7 @@ _OF_CHECKPOINTS: dict[str, tuple[Any, str]] = {
     "save_weights_only": (False, "a run is resumed from its whole state"),
     "save_on_train_epoch_end": (True, "a run is resumed from the end of an epoch"),
     "save_on_exception": (False, "a checkpoint within an epoch would take the place of the one at its end"),
+    "every_n_train_steps": (None, "a checkpoint within an epoch would take the place of the one at its end"),
 }
 
 

@@ -26,13 +26,13 @@ def describe_settings(config: Mapping[str, Any]) -> str:
     """
     run = {key: value for key, value in config.items() if key not in GROUPS}
     lines = [*_settings(of_group("config")["run"], run, "")]
-    nodes = [(group, group, config[group]) for group in ONE]
-    nodes += [(group, f"{group}.{name}", node) for group in MANY for name, node in config[group].items()]
+    nodes = [(group, group, config.get(group)) for group in ONE]
+    nodes += [(group, f"{group}.{name}", node) for group in MANY for name, node in (config.get(group) or {}).items()]
     for group, prefix, node in nodes:
-        lines += ["", f"{prefix}: {node['_target_']}"]
-        lines += _settings(schema_of(node["_target_"], group), node, f"{prefix}.")
-        if group == ONE[-1]:
-            lines += ["", "trainer", *_settings(of_group("trainer")["trainer"], config["trainer"], "trainer.")]
+        if isinstance(node, Mapping) and "_target_" in node:
+            lines += ["", f"{prefix}: {node['_target_']}"]
+            lines += _settings(schema_of(node["_target_"], group), node, f"{prefix}.")
+    lines += ["", "trainer", *_settings(of_group("trainer")["trainer"], config.get("trainer") or {}, "trainer.")]
     return "\n".join([*lines, ""])
 
 

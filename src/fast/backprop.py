@@ -134,8 +134,13 @@ def _is_plain(net: nn.Module) -> bool:
     own = _same(parameters, [parameter for layer in linear for parameter in (layer.weight, layer.bias)])
     called = [net, net.layers, *modules]
     replaced = any("forward" in vars(module) for module in called)
-    hooked = _has_any_global_hook() or any(getattr(module, name) for module in called for name in _HOOKS)
+    hooked = _has_any_global_hook() or any(map(has_hooks, called))
     return own and all(map(_is_trained, parameters)) and not replaced and not hooked
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether a call of a module also calls hooks."""
+    return any(getattr(module, name) for name in _HOOKS)
 
 
 def _is_known(activation: nn.Module) -> bool:

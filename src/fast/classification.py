@@ -76,8 +76,8 @@ class ChunkedClassifier(Classifier):
         if not isinstance(schedule, LRScheduler) or isinstance(schedule, ReduceLROnPlateau):
             schedule = None  # that of a plateau is stepped at the end of an epoch
         return StepContext(
+            task=self,
             net=self.net,
-            forward=self.forward,
             loss=self.loss,
             optimizer=optimizer,
             schedule=schedule,

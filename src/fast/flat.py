@@ -62,6 +62,12 @@ class FlatAdam:
         other = any(group[name] for name in ("amsgrad", "maximize", "capturable", "differentiable"))
         return same and alike and bool(group["fused"]) and not other and _steps_by_itself(optimizer)
 
+    @staticmethod
+    def has_one_count(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> bool:
+        """Whether all parameters have taken the same number of steps, as far as the optimizer's state tells."""
+        states = (optimizer.state.get(parameter, {}) for parameter in parameters)
+        return len({float(state["step"]) if "step" in state else 0.0 for state in states}) == 1
+
     def _parts(self, vector: Tensor) -> list[Tensor]:
         parts = vector.split([parameter.numel() for parameter in self._parameters])
         return [part.view_as(parameter) for part, parameter in zip(parts, self._parameters, strict=True)]

@@ -13,7 +13,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
 from src.data.chunks import Chunk
-from src.fast.backprop import Backprop
+from src.fast.backprop import Backprop, has_hooks
 from src.fast.flat import FlatAdam
 from src.fast.graph import ChunkGraph
 from src.fast.shared_memory import SharedSum
@@ -39,8 +39,8 @@ class StepContext:
     """Everything that the optimizer steps of a training need to know about it.
 
     Attributes:
+        task: the module around the network, which checks the shape of its outputs.
         net: the network.
-        forward: calls it and checks the shape of its outputs.
         loss: one of ``src.tasks.losses``.
         optimizer: over all parameters of the network.
         schedule: stepped after every optimizer step; None if there is none.
@@ -58,8 +58,8 @@ class StepContext:
         varies_threads: whether each epoch selects its number of CPU threads, if results do not depend on it.
     """
 
+    task: nn.Module
     net: nn.Module
-    forward: Callable[[Tensor], Tensor]
     loss: Loss
     optimizer: Optimizer
     schedule: LRScheduler | None
@@ -102,7 +102,8 @@ class Steps:
         self._context, self._scaler = context, getattr(context.precision, "scaler", None)
         self._parameters = list(context.net.parameters())
         unmixed = type(context.precision) in (Precision, DoublePrecision)
-        self._backprop = Backprop.of(context.net, context.loss) if unmixed and not torch.is_anomaly_enabled() else None
+        needs_autograd = not unmixed or torch.is_anomaly_enabled() or has_hooks(context.task)
+        self._backprop = None if needs_autograd else Backprop.of(context.net, context.loss)
         self._flat = self._flatten()
         self._graph = self._make_graph()
         self._captured = self._constants()
@@ -111,6 +112,7 @@ class Steps:
         """Whether network, loss and optimizer are still as ``_prepare`` found them."""
         return (
             (self._backprop is None or self._backprop.is_valid(self._context.net, self._context.loss))
+            and not (self._backprop and has_hooks(self._context.task))
             and (self._flat is None or self._flat.is_valid)
             and (self._graph is None or self._captured == self._constants())
         )
@@ -123,7 +125,8 @@ class Steps:
     def _flatten(self) -> FlatAdam | None:
         optimizer, backprop = self._context.optimizer, self._backprop
         parameters = backprop.parameters if backprop else self._parameters
-        if self._scaler is not None or not FlatAdam.supports(optimizer, parameters):
+        supported = self._scaler is None and FlatAdam.supports(optimizer, parameters)
+        if not supported or not FlatAdam.has_one_count(optimizer, parameters):
             return None
         return FlatAdam(cast(torch.optim.Adam, optimizer), parameters, backprop.gradient if backprop else None)
 
@@ -221,7 +224,7 @@ class Steps:
         losses, outs = [], []
         for step, (x, y, total) in enumerate(batches, chunk.first_step):
             seed_step(seeds[step], device)
-            outs.append(logits := context.forward(x))
+            outs.append(logits := context.task(x))
             losses.append(loss := context.loss(logits, y) / total)
             self._backward(loss * world if world > 1 else loss)  # DDP averages gradients, hence times the ranks
             self._step()

@@ -15,7 +15,7 @@ from src.records.lock import alone, is_alive, is_locked
 
 RECORD = "run.json"
 # Of what a record's configuration names; records without a format are of format 1.
-FORMAT = 2
+FORMAT = 3
 _LOCK = ".run.json.lock"
 # What the entry ``status`` may be; see ``Record.status``.
 STATUSES = ("done", "failed", "interrupted", "running")

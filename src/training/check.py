@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from src.config.targets import build, check_accepts, resolve
@@ -91,5 +92,5 @@ def _named(prefix: str, function: Callable[..., Any], *args: Any, **kwargs: Any)
     """Call a function; what it says of its arguments is an error in the settings below ``prefix``."""
     try:
         return function(*args, **kwargs)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
         raise ConfigError(f"{prefix}: {' '.join(str(error).split())}") from error

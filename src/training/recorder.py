@@ -111,8 +111,9 @@ class RunRecorder(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write what the epoch before gave, once its checkpoints are saved; at most once a second."""
-        if trainer.current_epoch and time.monotonic() - self._written > 1:
+        if trainer.current_epoch:
             self.metrics |= _logged(trainer)
+        if trainer.current_epoch and time.monotonic() - self._written > 1:
             self._write(trainer)
             self._written = time.monotonic()
         self._since = time.perf_counter()

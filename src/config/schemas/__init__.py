@@ -87,7 +87,8 @@ def default_of(node: Mapping[str, Any], group: str, key: str) -> Any:
 def _kept(target: str) -> dict[str, Any] | None:
     with contextlib.suppress(OSError, ValueError):
         kept = json.loads((_CACHE / f"{target}.json").read_text(encoding="utf-8"))
-        return kept if _is_current(kept) else None
+        if isinstance(kept, dict) and "properties" in kept and _is_current(kept):
+            return kept
     return None
 
 
@@ -120,19 +121,40 @@ def generate(target: str, group: str) -> dict[str, Any]:
 
 
 def _sources(found: Callable[..., Any]) -> dict[str, str]:
-    sources = {name: _fingerprint(name) for name in ("src/bounds.py", "src/config/schemas/overlay.py")}
+    files, packages = {"src/bounds.py", "src/config/schemas/overlay.py"}, set[str]()
     for one in found.__mro__[:-1] if isinstance(found, type) else [found]:
         package, file = one.__module__.partition(".")[0], getattr(sys.modules[one.__module__], "__file__", None)
         if file and Path(file).is_relative_to(ROOT / "src"):
             name = str(Path(file).relative_to(ROOT))
-            sources[name] = _fingerprint(name)
+            files |= {name, *_annotated_from(name)}
         elif package not in sys.stdlib_module_names:
-            sources[package] = _version(package)
-    return sources
+            packages.add(package)
+    sources = {name: _fingerprint(name) for name in sorted(files)}
+    return sources | {package: _version(package) for package in sorted(packages)}
+
+
+def _annotated_from(name: str) -> set[str]:
+    """The source files from which the annotations of a source file's constructors and functions import names."""
+    tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and _is_constructor(node, tree))
+    annotations = (one.annotation for node in functions for one in (*node.args.args, *node.args.kwonlyargs))
+    used = {part.id for one in annotations if one for part in ast.walk(one) if isinstance(part, ast.Name)}
+    imports = (
+        node for node in tree.body if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("src.")
+    )
+    modules = (node.module or "" for node in imports if used & {alias.asname or alias.name for alias in node.names})
+    return {f"{module.replace('.', '/')}.py" for module in modules}
+
+
+def _is_constructor(node: ast.FunctionDef, tree: ast.Module) -> bool:
+    """Whether a function may be what a target calls: a constructor, or a public function of the module."""
+    return node.name == "__init__" or (node in tree.body and node.name[0] != "_")
 
 
 def _is_current(schema: Mapping[str, Any]) -> bool:
-    return all((_fingerprint if "/" in name else _version)(name) == of for name, of in schema[SOURCES].items())
+    return all(
+        (_fingerprint if "/" in name else _version)(name) == of for name, of in schema.get(SOURCES, {"/": None}).items()
+    )
 
 
 def _version(package: str) -> str:
@@ -158,8 +180,6 @@ def _fingerprint(name: str) -> str:
                 parts.append(f"{node.name}({', '.join(map(ast.unparse, node.bases))})")
             elif isinstance(node, ast.Assign | ast.AnnAssign):
                 parts.append(ast.unparse(node))
-            elif isinstance(node, ast.FunctionDef) and (
-                node.name == "__init__" or (scope is tree and node.name[0] != "_")
-            ):
+            elif isinstance(node, ast.FunctionDef) and _is_constructor(node, tree):
                 parts.append(f"{node.name}({ast.unparse(node.args)})")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
