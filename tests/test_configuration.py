@@ -183,7 +183,7 @@ def test_settings_with_a_default_may_be_left_out_and_are_recorded_as_configured(
     [
         (["+optimizer.foreach=true"], "optimizer: `fused` and `foreach` cannot be"),
         (["callbacks=pruning", "callbacks.pruning.end_epoch=11"], "end_epoch=11 must be at most trainer.max_epochs=10"),
-        (["optimizer=muon", "model=linear"], "optimizer: Muon needs a hidden layer"),
+        (["optimizer=muon", "model=linear"], "optimizer: Muon optimizes hidden layers"),
     ],
 )
 def test_what_an_object_says_of_its_settings_ends_the_command_before_a_run_begins(words: list[str], message: str):

@@ -98,15 +98,17 @@ def train_in_processes(
             reply.close()
         errors: dict[int, tuple[UserError | RankFailed, bool]] = {}
         pending = dict(zip(answers, environments, strict=True))
-        while running := [child.sentinel for child in children.values() if child.exitcode is None]:
-            if until is not None and time.monotonic() > until:
-                _stop(children.values(), signal.SIGTERM)
-                raise UserError(f"the run took longer than trainer.max_minutes={max_minutes:g}: resume it with more.")
-            _receive(pending, errors, connection.wait([*running, *pending], _LOOK_EVERY_S))
-            if failed := [rank for rank, child in children.items() if child.exitcode]:
+        # Each status is read once: a rank that ends meanwhile is seen in the next round.
+        while set(statuses := [child.exitcode for child in children.values()]) != {0}:
+            if failed := [rank for rank, status in zip(children, statuses, strict=True) if status]:
                 _stop(children.values(), signal.SIGTERM)
                 _receive(pending, errors, connection.wait(pending, 0))
                 raise _cause(failed[0], children[failed[0]], errors, failure, prefix)
+            if until is not None and time.monotonic() > until:
+                _stop(children.values(), signal.SIGTERM)
+                raise UserError(f"the run took longer than trainer.max_minutes={max_minutes:g}: resume it with more.")
+            running = [one.sentinel for one, status in zip(children.values(), statuses, strict=True) if status is None]
+            _receive(pending, errors, connection.wait([*running, *pending], _LOOK_EVERY_S))
             # All ranks agree on a signal and save before they end: this one's own end, a moment later, is then the same.
             if (elsewhere := failure()) and not connection.wait(running, CAUSE_S):
                 raise elsewhere
