@@ -154,6 +154,8 @@ class Steps:
             self._prepare(context)
         if epoch != self._epoch:
             self._epoch = epoch
+            if not (self._backprop and self._flat):  # what was unsupported may be supported now, as in a resumed run
+                self._prepare(context)
             self._begin_epoch()
         with torch.no_grad():
             losses, logits = self._by_backprop(chunk) if self._backprop else self._by_autograd(chunk, epoch)
