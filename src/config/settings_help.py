@@ -48,7 +48,7 @@ def _settings(schema: Mapping[str, Any], values: Mapping[str, Any], prefix: str)
             continue
         setting = f"  {'' if key in values else '+'}{prefix}{key}={as_word(value)}"
         limits = " | ".join(_limits(one))
-        text = " ".join([one.get("description", ""), f"({limits})" if limits else ""])
+        text = f"{one.get('description', '')}{f' ({limits})' if limits else ''}".strip()
         lines = textwrap.wrap(text, _WIDTH - _COLUMN) or [""]
         if len(setting) >= _COLUMN:
             yield setting
