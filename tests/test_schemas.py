@@ -195,7 +195,7 @@ def test_a_class_that_is_not_in_the_schemas_is_imported_once_and_again_when_its_
     assert check("+model.width=4") == ("", True)
     assert check("+model.width=4") == ("", False)
     assert check("+model.width=x") == ("model.width='x' must be an integer.", False)
-    model.write_text(source.replace("super()", "# a comment\n        super()"))
+    model.write_text(f"{source}        self.width = width  # read by nobody\n")
     assert check("+model.width=4") == ("", False)
     model.write_text(source.replace("width: int", "width: str"))
     assert check("+model.width=x") == ("", True)

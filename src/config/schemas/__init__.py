@@ -169,17 +169,16 @@ def _fingerprint(name: str) -> str:
     import hashlib
 
     try:
-        tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        tree = ast.parse("\n".join(lines))
     except (OSError, SyntaxError):
         return ""
-    parts = []
+    parts: list[str] = []
     scopes: list[ast.Module | ast.ClassDef] = [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))]
     for scope in scopes:
         for node in scope.body:
-            if isinstance(node, ast.ClassDef):
-                parts.append(f"{node.name}({', '.join(map(ast.unparse, node.bases))})")
-            elif isinstance(node, ast.Assign | ast.AnnAssign):
-                parts.append(ast.unparse(node))
-            elif isinstance(node, ast.FunctionDef) and _is_constructor(node, tree):
-                parts.append(f"{node.name}({ast.unparse(node.args)})")
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                parts += lines[node.lineno - 1 : node.end_lineno]
+            elif isinstance(node, ast.ClassDef) or (isinstance(node, ast.FunctionDef) and _is_constructor(node, tree)):
+                parts += lines[node.lineno - 1 : max(node.lineno, node.body[0].lineno - 1)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
