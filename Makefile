@@ -66,7 +66,7 @@ bench: $(READY) ## Measure what this project means to reach: epochs beside the s
 
 .PHONY: soak
 soak: $(READY) ## Kill, starve and interrupt runs for half an hour, and see what is left
-	$(BIN)/python -m tests.soak --table docs/soak.md $(ARGS)
+	$(BIN)/python -m tests.helpers.soak --table docs/soak.md $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what can be made again; runs and data stay

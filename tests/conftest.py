@@ -81,6 +81,7 @@ class Finished:
 
 Command = Callable[..., Finished]
 MakeRun = Callable[..., Record]
+Fit = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="session", autouse=True)

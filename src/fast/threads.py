@@ -15,7 +15,7 @@ from src.tasks.losses import CrossEntropy, Loss
 # Steps timed with each number of threads, and warm-up steps before them.
 _TIMED, _SETTLING = 8, 2
 _HALF = _TIMED + _SETTLING
-# Modules and optimizers tested to be bit-identical across thread counts (tests/test_numerics.py). Normalisation and
+# Modules and optimizers tested to be bit-identical across thread counts (tests/slow/test_numerics.py). Normalisation and
 # convolutions are not: they reduce per thread.
 _MODULES = (MLP, nn.Linear, nn.Sequential, nn.Flatten, nn.Identity, nn.Dropout, *ACTIVATIONS.values())
 _SIGMOIDS = (nn.Sigmoid, nn.SiLU)

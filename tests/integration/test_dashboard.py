@@ -1,0 +1,302 @@
+"""TensorBoard over the runs: under readable names, telling the truth, and leaving the runs as they are."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from src.dashboard.view import View
+from src.paths import ROOT
+from src.records.lock import owned
+from src.records.summary import summary
+from src.views.scalars import curves
+from tests.conftest import Command, MakeRun
+from tests.helpers.boards import FAILURE, SUCCESS, dashboard, eventually, records, trained, wait_for
+
+__all__ = ["trained"]
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
+    return {str(path): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in folder.rglob("*")}
+
+
+# -- the view
+
+
+def status(folder: Path) -> int | None:
+    seen = EventAccumulator(str(folder)).Reload()
+    try:
+        content = seen.SummaryMetadata("_hparams_/session_end_info").plugin_data.content
+    except KeyError:
+        return None
+    return plugin_data_pb2.HParamsPluginData.FromString(content).session_end_info.status
+
+
+def test_a_view_follows_its_runs_and_goes_without_a_trace(make_run: MakeRun, outputs: Path):
+    runs = [make_run(f"seed={seed}", events=True) for seed in range(3)]
+    going = make_run("seed=9", status="running")
+    make_run("seed=10", status="running", killed=True)
+    before = contents(outputs)
+    with View(lambda: records(outputs)) as view:
+        folders = {path.name: path for path in view.directory.glob("seed*")}
+        by_seed = {int(name.split()[1]): folder for name, folder in folders.items()}
+        assert sorted(by_seed) == [0, 1, 2, 9, 10]
+        assert by_seed[9].name.endswith("(running)")
+        assert by_seed[10].name.endswith("(interrupted)")
+        assert [status(by_seed[seed]) for seed in (0, 9, 10)] == [1, None, 2]
+        assert contents(outputs) == before
+        going.update(status="failed")
+        make_run("seed=11", events=True)
+        (runs[0].directory / "run.json").rename(runs[0].directory / "gone")
+        view.refresh()
+        left = sorted(path.name for path in view.directory.glob("seed*"))
+        assert [name.split()[1] for name in left] == ["1", "10", "11", "2", "9"]
+        assert left[-1].endswith("(failed)")
+        assert status(view.directory / left[-1]) == 2
+        kept = view.directory
+    assert not kept.exists()
+    assert all(run.directory.exists() for run in runs)
+
+
+def test_views_of_killed_dashboards_are_cleared_away(make_run: MakeRun, tmp_path: Path):
+    make_run("seed=1", events=True)
+    stale = Path(tempfile.mkdtemp(prefix=f"runs-dashboard-{2**22 + 1}-"))  # no process has a number above 2**22
+    with tempfile.TemporaryDirectory(prefix=f"runs-dashboard-{os.getpid()}-") as alive:
+        for folder in (stale, Path(alive)):
+            (folder / "run").symlink_to(tmp_path / "outputs")
+        with View(lambda: []):
+            assert not stale.exists()
+            assert Path(alive).exists()
+    assert (tmp_path / "outputs/runs").exists()
+
+
+def test_one_run_that_goes_on_is_running_again(make_run: MakeRun, outputs: Path):
+    record = make_run("seed=1", status="failed", events=True)
+    with View(lambda: records(outputs)) as view:
+        assert status(next(view.directory.glob("seed*"))) == 2
+        record.update(status="running")
+        with owned(record.directory):
+            view.refresh()
+        assert status(next(view.directory.glob("seed*"))) is None
+
+
+def write(folder: Path, points: dict[str, list[tuple[int, float]]]) -> EventFileWriter:
+    writer = EventFileWriter(str(folder))
+    for tag, curve in points.items():
+        for step, value in curve:
+            summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+            writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+    writer.flush()
+    return writer
+
+
+def test_curves_of_different_batch_sizes_align_over_the_samples(make_run: MakeRun, outputs: Path):
+    record = make_run("data.batch_size=32", status="running")
+    # Two epochs of 100 samples: batches of 32, 32, 32 and 4.
+    writer = write(
+        record.directory,
+        {"samples": [(2, 64), (4, 100), (8, 200)], "train/loss": [(1, 0.9), (3, 0.8), (4, 0.7), (8, 0.5)]},
+    )
+    with View(lambda: records(outputs), samples_axis=True) as view:
+        [folder] = view.directory.glob("seed*")
+
+        def steps(tag: str) -> list[int]:
+            return [point.step for point in EventAccumulator(str(folder)).Reload().Scalars(tag)]
+
+        assert steps("samples") == [64, 100, 200]
+        assert steps("train/loss") == [32, 96, 100, 200]
+        for step, value in ((9, 0.4), (12, 0.3)):
+            summary = Summary(value=[Summary.Value(tag="train/loss", simple_value=value)])
+            writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+        writer.flush()
+        view.refresh()
+        assert steps("train/loss")[4:] == [232, 328]  # not known better yet
+    writer.close()
+
+
+def test_to_look_costs_no_import_of_torch():
+    code = "import sys, src.dashboard.__main__, src.dashboard.view; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+# -- what TensorBoard answers
+
+
+LOADERS = pytest.mark.parametrize("loader", [[], ["--slow-loader"]])
+
+
+@LOADERS
+def test_a_sweep_with_a_failed_job_is_shown_as_it_is(trained: Path, loader: list[str]):
+    before = contents(trained)
+    with dashboard(trained, "--sweep", "latest", *loader) as board:
+        assert board.count == 4
+        runs = [record for record in records(trained) if record.values["sweep"]]
+        assert [record.values["status"] for record in runs] == ["done", "done", "done", "failed"]
+
+        def check() -> None:
+            rows = board.hparams()
+            assert len(rows) == 4
+            assert board.columns == ["optimizer.lr"]
+            assert board.metrics == [
+                "best/val/acc",
+                *("val/acc", "test/acc", "val/loss", "test/loss", "train/acc", "train/loss"),
+            ]
+            for record in runs:
+                run = record.values
+                [(name, row)] = [item for item in rows.items() if re.search(rf" {record.directory.name}( |$)", item[0])]
+                assert ("(failed)" in name) == (run["status"] == "failed")
+                [session] = row["sessions"]
+                assert session["status"] == (SUCCESS if run["status"] == "done" else FAILURE)
+                assert row["hparams"]["optimizer.lr"] == run["config"]["optimizer"]["lr"]
+                shown = {value["name"]["tag"]: value["value"] for value in session["metricValues"]}
+                assert shown == {tag: pytest.approx(value, rel=1e-6) for tag, value in summary(record).metrics.items()}
+                if run["status"] == "done":
+                    curve = board.scalars(name, "val/acc")
+                    assert curve[-1][1] == pytest.approx(run["metrics"]["val/acc"], rel=1e-6)
+
+        eventually(check)
+        wait_for(lambda: all(board.ask("plugins_listing")[name]["enabled"] for name in PLUGINS))
+        port = board.address.rpartition(":")[2]
+        sockets = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True).stdout.splitlines()
+        assert {line.split()[3] for line in sockets if line.split()[3].endswith(f":{port}")} == {f"127.0.0.1:{port}"}
+        board.process.send_signal(signal.SIGTERM)
+        assert board.process.wait(timeout=20) == 143
+        assert not list(board.temp.glob("runs-dashboard-*"))
+    assert contents(trained) == before
+
+
+PLUGINS = ("scalars", "images", "histograms", "graphs", "text", "hparams", "custom_scalars", "pr_curves", "projector")
+
+
+@LOADERS
+def test_a_resumed_run_is_one_curve(trained: Path, loader: list[str]):
+    [record] = [record for record in records(trained) if not record.values["sweep"]]
+    assert record.values["resumed"]
+    python = EventAccumulator(str(record.directory), size_guidance={"scalars": 0}).Reload()
+    epochs = [(point.step, point.value) for point in python.Scalars("val/loss")]
+    assert [step for step, _ in epochs] == list(range(8, 801, 8))
+    with dashboard(trained, "sweep==null", *loader) as board:
+        [name] = wait_for(board.runs)
+        shown = wait_for(lambda: found if len(found := board.scalars(name, "val/loss")) == 100 else None)
+        assert shown == [(step, pytest.approx(value, rel=1e-6)) for step, value in epochs]
+
+        def check() -> None:
+            [row] = board.hparams().values()
+            assert row["sessions"][0]["status"] == SUCCESS
+
+        eventually(check)
+
+
+@LOADERS
+def test_event_files_of_one_second_are_read_in_the_order_in_which_they_were_begun(
+    make_run: MakeRun, outputs: Path, loader: list[str]
+):
+    """Of runs whose files tensorboard has named: by their names the first attempt's would be read last."""
+    directory = make_run("seed=1").directory
+    for count, start, tag, steps in (
+        (9, 1, "val/acc", (8, 16)),
+        (10, 9, "val/acc", (16, 24)),
+        (11, None, "test/acc", (24,)),
+    ):
+        writer = EventFileWriter(str(directory), filename_suffix=".new")
+        if start:
+            log = SessionLog(status=SessionLog.START)
+            writer.add_event(Event(wall_time=time.time(), step=start, file_version="brain.Event:2"))
+            writer.add_event(Event(wall_time=time.time(), step=start, session_log=log))
+        for step in steps:
+            summary = Summary(value=[Summary.Value(tag=tag, simple_value=count)])
+            writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+        writer.close()
+        [path] = directory.glob("*.new")
+        path.rename(directory / f"events.out.tfevents.1795622371.host.1.{count}")
+    expected = {"val/acc": [(8, 9), (16, 10), (24, 10)], "test/acc": [(24, 11)]}
+    found = curves(directory)
+    assert {tag: [(point.step, point.value) for point in points] for tag, points in found.items()} == expected
+    with dashboard(outputs, *loader) as board:
+        [name] = wait_for(board.runs)
+
+        def check() -> None:
+            assert {tag: board.scalars(name, tag) for tag in expected} == expected
+
+        eventually(check)
+
+
+def test_seeds_of_one_configuration_share_a_row(make_run: MakeRun, outputs: Path):
+    for seed, value in ((1, 0.25), (2, 0.75)):
+        record = make_run(f"seed={seed}", "name=a", events=True)
+        write(record.directory, {"val/acc": [(1, value)]}).close()
+    write(make_run("seed=1", "name=b", events=True).directory, {"val/acc": [(1, 0.1)]}).close()
+    with dashboard(outputs, "--mean-over-seeds") as board:
+
+        def check() -> None:
+            rows = board.hparams()
+            assert {name: len(row["sessions"]) for name, row in rows.items()} == {"a": 2, "b": 1}
+            mean = [value["value"] for value in rows["a"]["metricValues"] if value["name"]["tag"] == "val/acc"]
+            assert mean == [0.5]
+
+        eventually(check)
+
+
+@LOADERS
+def test_two_hundred_runs_are_all_shown(make_run: MakeRun, outputs: Path, loader: list[str]):
+    for seed in range(200):
+        record = make_run(f"optimizer.lr={(seed % 4 + 1) / 100}", accuracy=seed / 200, events=True)
+        record.update(config={**record.values["config"], "seed": seed}, seed=seed)
+        write(record.directory, {"val/acc": [(1, seed / 200)]}).close()
+    with dashboard(outputs, *loader) as board:
+        assert board.count == 200
+        wait_for(lambda: len(board.runs()) == 200)
+
+        def check() -> None:
+            shown = [
+                (row["hparams"]["seed"], value["value"])
+                for row in board.hparams().values()
+                for value in row["sessions"][0]["metricValues"]
+                if value["name"]["tag"] == "val/acc"
+            ]
+            assert sorted(shown) == [(seed, pytest.approx(seed / 200, rel=1e-6)) for seed in range(200)]
+
+        eventually(check)
+
+
+def test_a_new_run_appears_by_itself(make_run: MakeRun, outputs: Path):
+    make_run("seed=1", events=True)
+    with dashboard(outputs) as board:
+        wait_for(lambda: len(board.runs()) == 1)
+        make_run("seed=2", events=True)
+        wait_for(lambda: len(board.runs()) == 2)
+
+
+# -- what is typed wrongly
+
+
+def test_mistakes_are_said_in_a_line(command: Command, make_run: MakeRun):
+    def said(*words: str) -> tuple[int, str]:
+        done = command("dashboard", "--no-browser", *words)
+        assert "Traceback" not in done.stderr
+        return done.status, done.stderr.strip()
+
+    assert said() == (1, "error: there is no run yet; python -m src.train makes one.")
+    make_run("seed=1", events=True)
+    assert said("seed>5") == (1, "error: no run matches that.")
+    assert said("seed>>5")[0] == 2
+    assert said("--sweep", "nothing")[0] == 1
+    assert said("--port", "0")[0] == 2
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        code, text = said("--port", str(taken.getsockname()[1]))
+    assert code == 1
+    assert "is in use" in text or "already" in text

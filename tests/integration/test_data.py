@@ -1,0 +1,55 @@
+"""The data set: whole, split by the seed, shuffled by (seed, epoch), each sample once an epoch on any number of ranks."""
+
+import gzip
+import subprocess
+import sys
+from pathlib import Path
+
+from src.paths import ROOT
+from tests.conftest import Command, copy_of_the_project
+from tests.helpers.data import archives
+
+
+def test_many_processes_may_unpack_at_once_and_one_be_killed(tmp_path: Path):
+    raw = archives(tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from src.data.archives import unpack\n"
+        "names = ['train-images-idx3-ubyte.gz', 't10k-images-idx3-ubyte.gz']\n"
+        "unpack(Path(sys.argv[1]), [(n, m) for n, m in zip(names, sys.argv[2:])])"
+    )
+    md5s = ["f68b3c2dcbeaaa9fbdd348bbdeb94873", "9fb629c4189551a2d022fa330f9573f3"]
+    starts = [subprocess.Popen([sys.executable, "-c", code, str(raw), *md5s], cwd=ROOT) for _ in range(6)]
+    starts[0].kill()
+    assert [start.wait(60) for start in starts[1:]] == [0] * 5
+    starts[0].wait(60)
+    for name in ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte"):
+        assert (raw / name).read_bytes() == gzip.decompress((raw / f"{name}.gz").read_bytes())
+
+
+# -- what a data set may load
+
+
+def test_the_commands_name_what_is_wrong_with_a_data_set(command: Command, tmp_path: Path):
+    project = copy_of_the_project(tmp_path / "project")
+    (project / "src/data/tiny.py").write_text(
+        "import os\nimport torch\nfrom src.data.module import TensorData\n\n\nclass Tiny(TensorData):\n"
+        "    input_shape, classes = (2,), 3\n\n    def load(self, train):\n"
+        "        labels = torch.arange(90, dtype=torch.uint8) % int(os.environ.get('CLASSES', 3))\n"
+        "        return torch.rand(90, 2), labels\n"
+    )
+    (project / "conf/data/tiny.yaml").write_text("_target_: src.data.tiny.Tiny\nval_size: 30\n")
+
+    def fails(status: int, message: str, module: str, *words: str, **env: str) -> None:
+        done = command(module, *words, cwd=project, **env)
+        assert done.status == status
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr + done.stdout
+        assert "lower optimizer.lr" not in done.stderr
+
+    fails(2, "data.val_size=-1 must be at least 0", "train", "data=tiny", "data.val_size=-1")
+    fails(1, "error: data.val_size=90 leaves nothing to train on", "train", "data=tiny", "data.val_size=90")
+    trained = command("train", "data=tiny", "trainer.max_epochs=1", cwd=project)
+    assert trained.status == 0, trained.stderr
+    wrong = "set: the label of sample 3 is 3, and labels are whole numbers from 0 to 2"
+    fails(1, f"Tiny, test {wrong}", "evaluate", "latest", CLASSES="4")
+    assert [run["status"] for run in trained.runs] == ["failed", "done"]

@@ -1,0 +1,74 @@
+"""Only what stands on the list is called, whatever a configuration or a checkpoint names."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pytest
+from lightning.pytorch import callbacks
+
+from src.errors import ConfigError
+from src.paths import ROOT
+from tests.conftest import SMALL, Command, copy_of_the_project
+
+
+def test_a_name_is_refused_without_importing_its_module():
+    code = (
+        "import sys\nfrom src.config.targets import check_name\nfrom src.errors import ConfigError\n"
+        "try:\n    check_name('antigravity.fly', 'model')\nexcept ConfigError:\n    sys.exit('antigravity' in sys.modules)\n"
+        "sys.exit('accepted')"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).returncode == 0
+
+
+# -- what would be accepted and then ignored
+
+
+def test_callbacks_from_python_are_checked_before_training(fit_here):
+    class Never(pl.Callback):
+        def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+            raise AssertionError
+
+    with pytest.raises(ConfigError, match="BatchSizeFinder"):
+        fit_here(extra=[Never(), callbacks.BatchSizeFinder()])
+
+
+def test_callbacks_of_lightning_that_work_are_accepted(fit_here):
+    working = [callbacks.LearningRateMonitor(), callbacks.Timer(), callbacks.DeviceStatsMonitor()]
+    fit_here("trainer.max_epochs=1", extra=working)
+
+
+def test_what_would_be_ignored_is_refused_by_the_command(command: Command, tmp_path: Path):
+    project = copy_of_the_project(tmp_path / "project")
+    files = {
+        "src/models/mine.py": "import lightning.pytorch as pl\n\n\nclass Mine(pl.LightningModule):\n"
+        "    def __init__(self, *, input_shape, outputs):\n        super().__init__()\n",
+        "conf/model/mine.yaml": "_target_: src.models.mine.Mine\n",
+        "src/callbacks/largest.py": "from lightning.pytorch.callbacks import BatchSizeFinder\n\n\n"
+        "class Largest(BatchSizeFinder):\n    pass\n",
+        "conf/callbacks/largest.yaml": "largest:\n  _target_: src.callbacks.largest.Largest\n",
+        "src/loggers/mine.py": "from lightning.pytorch.loggers import CSVLogger\n\n\nclass Mine(CSVLogger):\n    pass\n",
+        "conf/logger/mine.yaml": "mine:\n  _target_: src.loggers.mine.Mine\n",
+    }
+    for name, text in files.items():
+        (project / name).write_text(text)
+    for word, message in (
+        ("model=mine", "error: model._target_='src.models.mine.Mine' has a method training_step"),
+        ("callbacks=largest", "error: callbacks.largest is a BatchSizeFinder of Lightning's"),
+        ("logger=mine", "derived from src.loggers.csv.OnOptimizerStep"),
+    ):
+        done = command("train", word, cwd=project)
+        assert done.status == 2
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert not done.outputs.exists()
+
+    with (project / "src/optim/schedules.py").open("a") as file:
+        file.write(
+            "\n\ndef mine(optimizer, *, steps_per_epoch, max_epochs):\n    return {'scheduler': StepLR(optimizer, 1)}\n"
+        )
+    (project / "conf/schedule/mine.yaml").write_text("_target_: src.optim.schedules.mine\n")
+    done = command("train", *SMALL, "schedule=mine", cwd=project)
+    assert done.status == 1
+    assert "error: the schedule returned a dict: it must return one scheduler" in done.stderr

@@ -1,0 +1,294 @@
+"""What a person sees: every tab of TensorBoard in a real browser, compared with what the runs recorded.
+
+With SCREENSHOTS set to a folder, the pictures of the documentation are put there.
+"""
+
+import base64
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Frame, Page, sync_playwright
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from src.records.record import Record
+from src.records.summary import summary
+from tests.helpers.boards import FAILURE, SUCCESS, Dashboard, dashboard, eventually, records, trained, wait_for
+
+__all__ = ["trained"]
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="there is no Chromium on this machine"),
+]
+
+
+QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
+
+
+# Where the older tabs show what their filter finds.
+FOUND = "tf-category-paginated-view >> nth=0 >> "
+
+
+# The text of an element with all its shadow roots, a line a piece.
+TEXT = """
+    element => {
+        const found = []
+        const walk = node => {
+            if (node.nodeType === Node.TEXT_NODE && node.textContent.trim()) found.push(node.textContent.trim())
+            if (['STYLE', 'SCRIPT', 'TEMPLATE'].includes(node.tagName)) return
+            if (node.shadowRoot) walk(node.shadowRoot)
+            node.childNodes.forEach(walk)
+        }
+        walk(element)
+        return found
+    }
+"""
+
+
+class Browser:
+    """A page that shows a dashboard."""
+
+    def __init__(self, page: Page, board: Dashboard) -> None:
+        self.page, self.board = page, board
+        self.errors: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def open(self, tab: str, tags: str | None = None) -> None:
+        self.page.goto("about:blank")
+        self.page.goto(f"{self.board.address}/?smoothing=0#{tab}")
+        if tags:
+            self.page.locator("tf-tag-filterer input").fill(tags)
+
+    def texts(self, selector: str, root: Page | Frame | None = None) -> list[list[str]]:
+        return [element.evaluate(TEXT) for element in (root or self.page).locator(selector).all()]
+
+    def until(self, selector: str, count: int, root: Page | Frame | None = None) -> list[list[str]]:
+        """The texts of so many elements, once there are so many and each says something."""
+        return wait_for(lambda: found if len(found := self.texts(selector, root)) == count and all(found) else None, 40)
+
+    def keep(self, name: str) -> None:
+        if folder := os.environ.get("SCREENSHOTS"):
+            self.page.wait_for_timeout(1500)  # until what moves has come to rest
+            self.page.screenshot(path=Path(folder, f"{name}.png"))
+
+
+@pytest.fixture(scope="module")
+def jobs(trained: Path) -> list[Record]:
+    return [record for record in records(trained) if record.values["sweep"]]
+
+
+@pytest.fixture(scope="module")
+def names(jobs: list[Record]) -> list[str]:
+    rates = ("0.001", "0.003", "0.01", "1e+30")
+    return [f"lr={rate}/seed 1 {n:03d}{' (failed)' if n == 3 else ''}" for n, rate in enumerate(rates)]
+
+
+@pytest.fixture(scope="module")
+def board(trained: Path) -> Iterator[Dashboard]:
+    with dashboard(trained, "--sweep", "latest") as board:
+        wait_for(lambda: len(board.runs()) == 4 and board.ask("plugins_listing")["projector"]["enabled"])
+
+        def check() -> None:  # all has been read
+            [*sessions] = (row["sessions"][0] for row in board.hparams().values())
+            assert sorted(session["status"] for session in sessions) == [FAILURE, *[SUCCESS] * 3]
+            assert sorted(len(session["metricValues"]) for session in sessions) == [0, 7, 7, 7]
+
+        eventually(check)
+        yield board
+
+
+@pytest.fixture
+def browser(board: Dashboard) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
+        page = chromium.new_page(viewport={"width": 1440, "height": 900})
+        seen = Browser(page, board)
+        yield seen
+        chromium.close()
+        assert not seen.errors
+
+
+def events(record: Record) -> EventAccumulator:
+    return EventAccumulator(str(record.directory), size_guidance={"images": 0, "tensors": 0}).Reload()
+
+
+def five_digits(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def rows(browser: Browser) -> list[list[str]]:
+    """The cells of HParams' table, as far as they are shown, a list a row; the heading comes first."""
+    grids = browser.page.locator("tf-hparams-table-view vaadin-grid")
+    if not grids.count():
+        return []
+    found = grids.first.evaluate(
+        "grid => Array.from(grid.shadowRoot.querySelectorAll('thead tr, #items tr'), row => row.checkVisibility() ?"
+        " Array.from(row.querySelectorAll('th slot, td slot'), slot =>"
+        " slot.assignedNodes().map(node => node.textContent.trim()).join(' ')) : [])"
+    )
+    return [row for row in found if any(row)]
+
+
+def test_hparams_has_a_row_for_each_run_with_its_settings_and_final_metrics(
+    browser: Browser, jobs: list[Record], names: list[str]
+):
+    browser.open("hparams")
+    heading, *table = wait_for(lambda: found if len(found := rows(browser)) == 5 else None)
+    shown = {row[0]: dict(zip(heading, row, strict=False)) for row in table}  # the last cell is for dragging
+    assert heading[2:] == ["optimizer.lr", "best/val/acc", "val/acc", "test/acc", "val/loss", "test/loss"]
+    assert sorted(shown) == names
+    for record, name in zip(jobs, names, strict=True):
+        row, metrics = shown[name], summary(record).metrics
+        assert float(row["optimizer.lr"]) == five_digits(record.values["config"]["optimizer"]["lr"])
+        for tag in heading[3:]:
+            assert (float(row[tag]) if row[tag] else None) == (five_digits(metrics[tag]) if tag in metrics else None)
+    browser.keep("hparams")
+    browser.page.locator("paper-checkbox", has_text="Success").click()
+    wait_for(lambda: [row[0] for row in rows(browser)[1:]] == names[3:])
+    browser.page.locator("paper-checkbox", has_text="Success").click()
+    browser.page.locator("paper-checkbox", has_text="Failure").click()
+    wait_for(lambda: sorted(row[0] for row in rows(browser)[1:]) == names[:3])
+
+
+def test_curves_end_at_the_recorded_metrics(browser: Browser, jobs: list[Record], names: list[str]):
+    browser.open("timeseries")
+    browser.page.get_by_role("combobox", name="Filter tags (regex)").fill("^val/acc$")
+    [card] = wait_for(lambda: [c for c in browser.texts("scalar-card") if c[:2] == ["val", "/acc"] and names[2] in c])
+    for record, name in zip(jobs[:3], names, strict=False):
+        value, step = card[card.index(name) + 1 :][:2]
+        assert float(value) == pytest.approx(record.values["metrics"]["val/acc"], abs=1e-4)
+        assert step == "1,252"
+    assert names[3] not in card  # it failed before there was anything to validate
+    browser.open("scalars", "gradient|^lr|^samples")
+    tags = ["gradient_norm", "lr", "samples", "samples_per_s"]
+    assert wait_for(lambda: [text[0] for text in browser.texts(f"{FOUND}tf-scalar-card") if text] == tags)
+
+
+def test_training_and_validation_share_a_chart(browser: Browser, names: list[str]):
+    browser.open("custom_scalars")
+    cards = browser.until("tf-custom-scalar-multi-line-chart-card", 8)
+    assert [card[0] for card in cards][:2] == ["loss", "accuracy"]
+    expected = {f"{stage}/loss ({name})" for stage in ("train", "val") for name in names[:3]}
+    assert expected == {text for text in cards[0] if text.startswith(("train/", "val/"))}
+    browser.keep("custom-scalars")
+
+
+@pytest.mark.parametrize("tag", ["mistakes", "confusion_matrix", "reliability", "first_layer", "inputs"])
+def test_pictures_are_those_of_the_runs(browser: Browser, jobs: list[Record], names: list[str], tag: str):
+    browser.open("images", f"^{tag}$")
+    shown = jobs if tag in ("first_layer", "inputs") else jobs[:3]  # what failed was never tested
+    loaders = browser.until(f"{FOUND}tf-image-loader", len(shown))
+    pictures = browser.page.locator(f"{FOUND}tf-image-loader img")
+    wait_for(lambda: pictures.count() == len(shown))
+    found = {}
+    for text, image in zip(loaders, pictures.all(), strict=True):
+        assert text[0] == tag
+        wait_for(lambda image=image: image.evaluate("image => image.complete && image.naturalWidth"))
+        data = image.evaluate(
+            "async image => { const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());"
+            " return btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join('')) }"
+        )
+        found[text[1]] = base64.b64decode(data)
+    for record, name in zip(shown, names, strict=False):
+        assert found[name] == events(record).Images(tag)[-1].encoded_image_string
+    if tag == "mistakes":
+        browser.keep("mistakes")
+
+
+def test_weights_and_gradients_have_histograms(browser: Browser, names: list[str]):
+    browser.open("histograms")
+    wait_for(lambda: "gradients/layers.0.weight" in {text[0] for text in browser.texts("tf-histogram-loader") if text})
+    shown = {(text[0], text[1]) for text in browser.texts("tf-histogram-loader") if text}
+    assert {name for tag, name in shown if tag == "gradients/layers.0.weight"} == set(names[:3])
+    assert browser.page.locator("tf-histogram-loader svg path").count() >= 3
+
+
+def test_the_graph_shows_the_network_between_input_and_output(browser: Browser):
+    browser.open("graphs")
+    wait_for(lambda: any({"input", "MLP", "output"} <= set(text) for text in browser.texts("tf-graph-scene")))
+
+
+def test_texts_tell_of_configuration_environment_and_result(browser: Browser, jobs: list[Record], names: list[str]):
+    browser.open("text", "^(result|environment)")
+    cards = browser.until(f"{FOUND}tf-text-loader", 8)
+    results = {card[1]: card for card in cards if card[0] == "result/text_summary"}
+    environments = {card[1]: card for card in cards if card[0] == "environment/text_summary"}
+    for record, name in zip(jobs, names, strict=True):
+        run = record.values
+        assert results[name][results[name].index("status") + 1] == run["status"]
+        assert (run["error"] is None) or run["error"] in results[name]
+        for tag, value in run["metrics"].items():
+            assert results[name][results[name].index(tag) + 1] == f"{value:.4f}"
+        torch = environments[name].index("torch")
+        assert environments[name][torch + 1] == run["environment"]["packages"]["torch"]
+
+
+def test_each_class_has_a_curve_of_precision_over_recall(browser: Browser, names: list[str]):
+    browser.open("pr_curves")
+    cards = browser.until("tf-pr-curve-card", 10)
+    assert [card[0] for card in cards] == [f"pr/{number}" for number in range(10)]
+    for card in cards:
+        assert {text.removesuffix(" is at") for text in card if text.endswith(" is at")} == set(names[:3])
+
+
+def test_the_projector_shows_a_thousand_points(browser: Browser, jobs: list[Record], names: list[str]):
+    browser.open("projector")
+
+    def inner() -> Frame | None:
+        browser.page.wait_for_timeout(200)  # frames come to be known only while the page is asked something
+        return next((frame for frame in browser.page.frames if frame.url.endswith("projector_binary.html")), None)
+
+    frame = wait_for(inner)
+
+    def status() -> list[str]:
+        [text] = browser.texts("vz-projector", frame) or [[]]
+        return [text[text.index(word) + 1] for word in ("Points:", "Dimension:") if word in text]
+
+    wait_for(lambda: status() == ["1000", "64"])
+    [said] = browser.texts("vz-projector", frame)
+    assert {name for name in names if name in said} == set(names[:3])
+    # What the points are labelled by comes from the first run's file.
+    labels = (jobs[0].directory / "01252/penultimate/metadata.tsv").read_text().splitlines()[1:]
+    assert len(labels) == 1000
+    browser.keep("projector")
+
+
+def test_plain_tensorboard_over_the_outputs_tells_the_truth_too(trained: Path, jobs: list[Record]):
+    """Without src.dashboard the names are paths and the columns are all settings, but the values are the same."""
+    import subprocess
+    import sys
+
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tensorboard.main", "--logdir", str(trained), "--port", "0", "--host", "127.0.0.1"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stderr is not None
+        line = next(line for line in server.stderr if "http://" in line)
+        board = Dashboard.__new__(Dashboard)
+        board.address = line[line.index("http://") :].split("/ ")[0]
+
+        def check() -> None:
+            groups = board.hparams()
+            assert len(groups) == 5
+            for record in jobs:
+                run = str(record.directory.relative_to(trained))
+                [session] = groups[run]["sessions"]
+                assert session["status"] == (SUCCESS if record.values["status"] == "done" else FAILURE)
+                if record.values["status"] == "done":
+                    shown = board.scalars(run, "val/acc")[-1][1]
+                    assert shown == pytest.approx(record.values["metrics"]["val/acc"], rel=1e-6)
+                    [found] = board.ask("plugin/projector/info", run=run)["embeddings"]
+                    assert found["tensorName"] == "penultimate:01252"
+
+        eventually(check)
+    finally:
+        server.kill()
+        server.wait()

@@ -1,0 +1,1 @@
+"""Tests of single packages, in this process and without a training."""

@@ -1,0 +1,173 @@
+"""Searches, their storage, and sweeps that are resumed."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.config.command_line import parse
+from src.config.compose import make_plan
+from src.config.space import split_space
+from src.errors import ConfigError, UserError
+from src.paths import ROOT
+from src.records.record import Record
+from src.records.sweep import Sweep
+from src.sweeps.resume import check_unchanged
+from src.sweeps.storage import check_storage
+from src.sweeps.study import open_study, search, trial_of
+from tests.helpers.sweeps import a_sweep, answer
+
+# -- the search itself, with jobs that only write their record
+
+
+_, SPACE = split_space({"optimizer.lr": "tag(log,interval(1e-4,1e-1))", "model.width": "range(8,33,8)"}, ["seed=1,2"])
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes"])
+def test_every_sampler_proposes_what_is_in_the_space(tmp_path: Path, sampler: str):
+    sweep = a_sweep(tmp_path / "s1", 6, sampler=sampler)
+    search(sweep, SPACE, ["x=1"], answer(sweep.directory, lambda n: {"value": n / 10}), at_once=2, max_epochs=3)
+    assert len(sweep.records()) == 6
+    for record in sweep.records():
+        said = dict(word.split("=") for word in record.values["overrides"])
+        assert said["x"] == "1"
+        assert 1e-4 <= float(said["optimizer.lr"]) <= 1e-1
+        assert said["model.width"] in ("8", "16", "24", "32")
+        assert said["seed"] in ("1", "2")
+    assert open_study(sweep).best_value == 0.5
+
+
+EPOCHS = 4
+
+
+_, POINTS = split_space({}, ["optimizer.lr=1e-2,1e-3", "model.width=32,8", "seed=1,2,3"])
+
+
+class Cut(Exception):
+    """The search is killed."""
+
+
+def learn(sweep: Sweep, cut: tuple[int, str] | None = None) -> Callable[[Sequence[Sequence[str]], int], None]:
+    """Jobs that report to their trial after each epoch and end when it is pruned; one of them may be killed."""
+
+    def work(number: int) -> dict[str, Any]:
+        words = dict(word.split("=") for word in Record.load(sweep.directory / f"{number:03d}").values["overrides"])
+        rate = abs(math.log10(float(words["optimizer.lr"])) + 2)
+        final = 1 / (1 + rate + 1 / float(words["model.width"]))
+        trial = trial_of(open_study(sweep, EPOCHS), number)
+        assert trial is not None
+        for epoch in range(EPOCHS):
+            value = final * (1 - 0.7 ** (epoch + 1))
+            if epoch not in trial.study.trials[trial.number].intermediate_values:
+                trial.report(value, epoch)
+            if cut == (number, "mid-training") and epoch == 1:
+                Record.load(sweep.directory / f"{number:03d}").update(status="interrupted")
+                raise Cut
+            if trial.should_prune() and epoch + 1 < EPOCHS:
+                return {"value": value, "pruned_in_epoch": epoch + 1}
+        return {"value": final}
+
+    run = answer(sweep.directory, work)
+
+    def launch(jobs: Sequence[Sequence[str]], first: int) -> None:
+        if cut == (first, "before it began"):
+            raise Cut
+        run(jobs, first)
+
+    return launch
+
+
+def trials_of(sweep: Sweep) -> list[tuple[list[str], int | None, float]]:
+    """What each job was set to, in which epoch it was pruned, and what it reached."""
+    runs = [record.values for record in sweep.records()]
+    return [(run["overrides"], run.get("pruned_in_epoch"), run["best"]["value"]) for run in runs]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "grid"])
+def test_a_search_is_reproducible_and_continues_as_if_it_had_not_been_cut_off(tmp_path: Path, sampler: str):
+    def run(name: str, *cuts: tuple[int, str], **settings: Any) -> list[Any]:
+        sweep = a_sweep(tmp_path / name, 9, sampler=sampler, pruner="hyperband", **settings)
+        space = POINTS if sampler == "grid" else SPACE
+        for cut in cuts:
+            with pytest.raises(Cut):
+                search(sweep, space, [], learn(sweep, cut), at_once=1, max_epochs=EPOCHS)
+        search(sweep, space, [], learn(sweep), at_once=1, max_epochs=EPOCHS)
+        return trials_of(sweep)
+
+    whole = run("whole")
+    assert len({tuple(words) for words, _, _ in whole}) == 9
+    assert any(pruned for _, pruned, _ in whole)
+    assert run("cut", (4, "before it began"), (6, "mid-training"), storage=f"sqlite:///{tmp_path}/shared.db") == whole
+
+
+def test_trials_proposed_at_the_same_time_differ(tmp_path: Path):
+    found = []
+    for name in ("a", "b"):
+        sweep = a_sweep(tmp_path / name, 8)
+        search(sweep, SPACE, [], answer(sweep.directory, lambda n: {"value": n / 10}), at_once=4, max_epochs=3)
+        found.append([record.values["overrides"] for record in sweep.records()])
+    assert found[0] == found[1]
+    assert len(set(map(tuple, found[0]))) == 8
+
+
+def test_failed_and_interrupted_trials_are_taken_up_again_once(tmp_path: Path):
+    sweep, asked = a_sweep(tmp_path / "s1", 4), []
+
+    def first(number: int) -> dict[str, Any]:
+        asked.append(number)
+        return [{"value": 0.1}, {"status": "failed"}, {"status": "interrupted"}, {"value": None}][number]
+
+    search(sweep, SPACE, [], answer(sweep.directory, first), at_once=1, max_epochs=3)
+    assert asked == [0, 1, 2, 3]
+    asked.clear()
+
+    def second(number: int) -> dict[str, Any]:
+        asked.append(number)
+        assert trial_of(open_study(sweep), number)  # a pruner can judge it
+        return {"value": 0.5 + number}
+
+    sweep.values["trials"] = 5
+    search(sweep, SPACE, [], answer(sweep.directory, second), at_once=1, max_epochs=3)
+    assert asked == [1, 2, 3, 4]
+    assert open_study(sweep).best_value == 4.5
+    asked.clear()
+    search(sweep, SPACE, [], answer(sweep.directory, second), at_once=1, max_epochs=3)
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("redis://u:secret@host/x", "there is no database 'redis'"),
+        ("postgresql://u:se/cret@host:port/x", "postgresql://... cannot be read"),
+        ("mysql+pymysql://u:secret@host/x", "mysql+pymysql://u:***@host/x needs a driver that is not installed"),
+        ("sqlite://", "in memory"),
+        ("sqlite:///study.db", f"write sqlite:///{ROOT}/study.db"),
+        ("sqlite:////nowhere/study.db", "there is no directory /nowhere"),
+        (f"sqlite:///{ROOT}/src", "is a directory"),
+        (f"sqlite:///{ROOT}/README.md", "file is not a database"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_refused_without_showing_its_password(address: str, said: str):
+    with pytest.raises(ConfigError) as refused:
+        check_storage(address)
+    assert said in str(refused.value)
+    assert "cret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("sweeper", ["basic", "optuna"])
+def test_a_sweep_resumes_only_with_the_jobs_it_began_with(tmp_path: Path, sweeper: str):
+    line = parse(["-m", f"hydra/sweeper={sweeper}", "optimizer=glob(ada*)", "hydra/launcher=joblib"])
+    plan = make_plan(line)
+    sweep = Sweep.start(
+        tmp_path, line.flags, line.overrides, jobs=plan.jobs, trials=2, mode="max", search=plan.search, git=None
+    )
+    check_unchanged(sweep, make_plan(parse(["-m", f"hydra/sweeper={sweeper}", "optimizer=glob(ada*)"])))
+    if plan.search:
+        search(sweep, plan.space, [], answer(tmp_path, lambda n: {"value": 0.5}), at_once=2, max_epochs=3)
+    check_unchanged(sweep, plan)
+    with pytest.raises(UserError, match="files in conf/ have changed"):
+        check_unchanged(sweep, make_plan(parse(["-m", f"hydra/sweeper={sweeper}", "optimizer=glob(adam*)"])))
