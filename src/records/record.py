@@ -248,7 +248,7 @@ class Record:
         self.change(lambda _: values)
 
     def change(self, edit: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
-        """Change entries by what they are now, while no one else does.
+        """Change entries by what they are now, while no one else does. Every change of run.json is made here.
 
         Args:
             edit: gets the entries as they stand in the file, and returns those that change.
