@@ -143,7 +143,7 @@ def _single(plan: Plan, store: RankStore | None) -> int:
     directory = claim(runs_dir(), "r")
     plan.save(directory)
     source = source_of(plan.composed.hydra)
-    return _train(directory, partial(begin, directory, plan.configs[0], **source, code=git(), store=store))
+    return _train_and_report(directory, partial(begin, directory, plan.configs[0], **source, code=git(), store=store))
 
 
 def _resume(record: Record, changes: list[str], store: RankStore | None) -> int:
@@ -156,10 +156,12 @@ def _resume(record: Record, changes: list[str], store: RankStore | None) -> int:
     check_machine([config], store.ranks if store else None)
     if store:
         store.register()
-    return _train(directory, partial(go_on, directory, config, changes, callbacks_of_trial(directory, config), store))
+    return _train_and_report(
+        directory, partial(go_on, directory, config, changes, callbacks_of_trial(directory, config), store)
+    )
 
 
-def _train(directory: Path, run: Callable[[], Record]) -> int:
+def _train_and_report(directory: Path, run: Callable[[], Record]) -> int:
     """Train, print how the run has ended, if it began at all, and return the exit status."""
     status, stop = 1, None
     try:

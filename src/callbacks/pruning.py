@@ -56,14 +56,15 @@ class Pruning(pl.Callback):
         self.structured = structured
         # Of each parameter of the network by its name: 1 where it is kept, 0 where it is pruned.
         self._masks: dict[str, Tensor] = {}
+        self._reached = False
 
     def state_dict(self) -> dict[str, Any]:
-        """The masks."""
-        return {"masks": self._masks}
+        """The masks, and whether ``amount`` is reached."""
+        return {"masks": self._masks, "reached": self._reached}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with them."""
-        self._masks = dict(state_dict["masks"])
+        """Restore both."""
+        self._masks, self._reached = dict(state_dict["masks"]), state_dict["reached"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
         """Listen to the optimizer.
@@ -84,10 +85,12 @@ class Pruning(pl.Callback):
 
         def after(optimizer: torch.optim.Optimizer, *_: Any) -> None:
             step = trainer.global_step + 1  # Lightning counts it when the optimizer is done
-            if step == last or (first < step < last and step % _EVERY_STEPS == 0):
-                share = self.amount * (1 - (1 - (step - first) / (last - first)) ** 3) if step < last else self.amount
+            ends = step >= last and not self._reached  # mixed precision may have skipped the last step
+            if ends or (first < step < last and step % _EVERY_STEPS == 0):
+                share = self.amount if ends else self.amount * (1 - (1 - (step - first) / (last - first)) ** 3)
                 self._masks = _units(net, share) if self.structured else _weights(net, share)
-            if step == last:
+            if ends:
+                self._reached = True
                 _judge_anew(trainer)
             self._keep(net)
 

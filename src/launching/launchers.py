@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # not in its __all__
@@ -21,10 +21,10 @@ _HOST = "127.0.0.1"
 
 
 class Launcher(Protocol):
-    """Has one configuration trained."""
+    """Has a run trained."""
 
-    def launch(self, train: Train, config: dict[str, Any], directory: str) -> None:
-        """Call ``train`` in every rank, with the same arguments.
+    def launch(self, train: Train, directory: str) -> None:
+        """Call ``train`` in every rank; the run is kept in ``directory``.
 
         Raises:
             UserError: a rank found something the user can fix, or training took too long.
@@ -39,10 +39,10 @@ class InProcess:
 
     threads: int
 
-    def launch(self, train: Train, config: dict[str, Any], directory: str) -> None:
+    def launch(self, train: Train, directory: str) -> None:
         """See ``Launcher``; every error is that of ``train`` itself."""
         torch.set_num_threads(self.threads)
-        train(config, directory)
+        train()
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class LocalProcesses:
     hardware: Hardware
     max_minutes: float | None = None
 
-    def launch(self, train: Train, config: dict[str, Any], directory: str) -> None:
+    def launch(self, train: Train, directory: str) -> None:
         """See ``Launcher``."""
         count = self.hardware.devices
         with _serve_store() as port:
@@ -60,9 +60,7 @@ class LocalProcesses:
             common = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "GROUP_RANK": "0", "MASTER_ADDR": _HOST}
             common |= {"MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True", **loopback()}
             ranks = {rank: {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)}
-            train_in_processes(
-                ranks, self.hardware, train, config, directory, max_minutes=self.max_minutes, prefix="rank {}: "
-            )
+            train_in_processes(ranks, self.hardware, train, directory, max_minutes=self.max_minutes, prefix="rank {}: ")
 
 
 @contextmanager
@@ -85,14 +83,14 @@ class StartedRank:
     hardware: Hardware
     max_minutes: float | None = None
 
-    def launch(self, train: Train, config: dict[str, Any], directory: str) -> None:
+    def launch(self, train: Train, directory: str) -> None:
         """See ``Launcher``."""
         ranks, failure = self.store.ranks, self.store.failure
         # The last is torch's name for a store that another process serves.
         environment = {**ranks.environment, **self.store.interface(), "TORCHELASTIC_USE_AGENT_STORE": "True"}
         own, limit = {ranks.rank: environment}, self.max_minutes
         try:
-            train_in_processes(own, self.hardware, train, config, directory, max_minutes=limit, failure=failure)
+            train_in_processes(own, self.hardware, train, directory, max_minutes=limit, failure=failure)
         except BaseException as error:
             self.store.fail(error)
             raise

@@ -14,7 +14,7 @@ from contextlib import suppress
 from multiprocessing import active_children, connection, get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from src.errors import Interrupted, UserError
 from src.launching.logs import log_to
@@ -23,8 +23,8 @@ from src.launching.stop import STOP, end_on_stop
 if TYPE_CHECKING:
     from src.launching.hardware import Hardware
 
-# Trains a configuration in a directory; every rank calls it with the same arguments.
-Train = Callable[[dict[str, Any], str], object]
+# Trains a run; every rank calls it.
+Train = Callable[[], object]
 
 # A process that outlives the order to stop is killed after so many seconds.
 GRACE_S = 20
@@ -59,7 +59,6 @@ def train_in_processes(
     environments: Mapping[int, Mapping[str, str]],
     hardware: "Hardware",
     train: Train,
-    config: dict[str, Any],
     directory: str,
     *,
     max_minutes: float | None,
@@ -72,8 +71,7 @@ def train_in_processes(
         environments: the environment variables of each rank, by its number.
         hardware: of the run.
         train: called in each process.
-        config: its first argument.
-        directory: its second.
+        directory: of the run, for its log.
         max_minutes: time limit.
         failure: returns what has ended a rank that was started elsewhere; None while all is well.
         prefix: of the message of a failed rank, in which ``{}`` stands for its number.
@@ -90,7 +88,7 @@ def train_in_processes(
     method = "fork" if hardware.accelerator == "cpu" and sys.platform == "linux" else "spawn"
     until = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     answers, replies = zip(*(get_context(method).Pipe(duplex=False) for _ in environments), strict=True)
-    arguments = (list(environments.items()), replies, hardware.threads, train, config, directory)
+    arguments = (list(environments.items()), replies, hardware.threads, train, directory)
     try:
         started = start_processes(_train, arguments, len(environments), join=False, start_method=method)
         children = dict(zip(environments, started.processes, strict=True))
@@ -174,7 +172,6 @@ def _train(
     replies: Sequence[connection.Connection],
     threads: int,
     train: Train,
-    config: dict[str, Any],
     directory: str,
 ) -> None:
     """What each process runs; it sends an error, and whether that probably comes from the end of another rank."""
@@ -189,7 +186,7 @@ def _train(
     log_to(Path(directory), rank, alone=True)
     comes_from_another = False
     try:
-        train(config, directory)
+        train()
         return
     except Interrupted as stop:
         raise SystemExit(stop.exit_status) from None

@@ -198,8 +198,8 @@ def run_worker(
     log_to(Path(directory), store.ranks.rank, alone=True)
     try:
         callbacks = callbacks_for(Path(directory), config)
-        train = partial(fit, extra=callbacks, checkpoint=message["checkpoint"])
-        StartedRank(store, choose(config["trainer"])).launch(train, config, directory)
+        train = partial(fit, config, directory, callbacks, message["checkpoint"])
+        StartedRank(store, choose(config["trainer"])).launch(train, directory)
     except Exception as error:  # rank 0 learns of it, and prints and records it
         log.error("rank %d failed: %s\n%s", store.ranks.rank, error, getattr(error, "details", ""))
         return 1
@@ -226,7 +226,7 @@ def _carry_out(
 ) -> None:
     started = time.monotonic()
     try:
-        _train(record, checkpoint, callbacks, store)
+        _launch(record, checkpoint, callbacks, store)
     except Interrupted:
         _close(record, "interrupted", started)
         raise
@@ -248,7 +248,7 @@ def _carry_out(
         _close(record, "done", started)
 
 
-def _train(
+def _launch(
     record: Record, checkpoint: Path | None, callbacks: "Sequence[pl.Callback]", store: RankStore | None
 ) -> None:
     from src.launching.hardware import choose, visible_gpus
@@ -263,7 +263,7 @@ def _train(
         hardware, store, config["trainer"]["max_minutes"], in_sweep=record.values["sweep"] is not None
     )
     with gpus_of_a_job(record.directory.parent, visible_gpus(hardware), hardware.devices):
-        launcher.launch(partial(fit, extra=callbacks, checkpoint=start), config, directory)
+        launcher.launch(partial(fit, config, directory, callbacks, start), directory)
 
 
 def _close(record: Record, status: str, started: float, **values: Any) -> None:

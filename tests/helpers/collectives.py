@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,4 +63,4 @@ if __name__ == "__main__":
     folder, words = Path(sys.argv[1]), sys.argv[2:]
     [config] = preflight(parse(words))
     Record.start(folder, sweep=None, config=config, overrides=[], command="", git=None, environment={})
-    LocalProcesses(choose(config["trainer"])).launch(fit_counting, config, str(folder))
+    LocalProcesses(choose(config["trainer"])).launch(partial(fit_counting, config, str(folder)), str(folder))

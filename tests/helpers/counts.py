@@ -5,6 +5,7 @@ python -m tests.helpers.counts <ranks> <folder for data>
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,5 +50,5 @@ if __name__ == "__main__":
     [config] = preflight(parse([f"trainer.devices={sys.argv[1]}"]))
     directory = Path(sys.argv[2]) / f"ranks-{sys.argv[1]}"
     directory.mkdir()
-    LocalProcesses(choose(config["trainer"])).launch(count, config, str(directory))
+    LocalProcesses(choose(config["trainer"])).launch(partial(count, config, str(directory)), str(directory))
     print("\n" + (directory / "count.json").read_text())

@@ -42,8 +42,8 @@ def fit_with_losses(config: dict[str, Any], directory: str, accepts_chunks: bool
 
 if __name__ == "__main__":
     directory, words = Path(sys.argv[1]), sys.argv[2:]
-    train = partial(fit_with_losses, accepts_chunks="--plain" not in words)
     [config] = preflight(parse([word for word in words if word != "--plain"]))
     Record.start(directory, sweep=None, config=config, overrides=[], command="", git=None, environment={})
-    LocalProcesses(choose(config["trainer"])).launch(train, config, str(directory))
+    train = partial(fit_with_losses, config, str(directory), accepts_chunks="--plain" not in words)
+    LocalProcesses(choose(config["trainer"])).launch(train, str(directory))
     print("\n" + (directory / "losses.json").read_text())

@@ -240,6 +240,7 @@ def test_what_torchrun_decides_cannot_be_asked_for(
 def test_failed_ranks_leave_nothing_for_a_later_rank_to_collect(tmp_path: Path):
     code = """
 import gc
+from functools import partial
 import psutil
 from src.errors import UserError
 from src.launching.hardware import Hardware
@@ -252,7 +253,7 @@ def fail(config, directory):
 gc.disable()
 for error in 5 * (UserError("no"), ValueError("no")):
     try:
-        LocalProcesses(Hardware("cpu", 1, 1, 1)).launch(fail, {"error": error}, FOLDER)
+        LocalProcesses(Hardware("cpu", 1, 1, 1)).launch(partial(fail, {"error": error}, FOLDER), FOLDER)
     except (UserError, RankFailed) as failure:
         print(type(failure).__name__, failure)
         listening = [one.laddr for one in psutil.Process().net_connections() if one.status == "LISTEN"]
