@@ -177,7 +177,6 @@ class Steps:
 
     def _by_backprop(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
         backprop = cast(Backprop, self._backprop)
-        all_reduce = self._shared_sum or torch.distributed.all_reduce
         backprop.attach()
         inputs, targets = chunk.inputs.flatten(1), backprop.targets(chunk.labels)
         if self._graph and self._graph.supports(inputs, len(chunk.totals)):
@@ -189,7 +188,7 @@ class Steps:
                     backprop.attach()  # the optimizer's own step may have set the gradients to None
                 outs.append(backprop(x, y, total))
                 if self._context.world_size > 1:
-                    all_reduce(backprop.gradient)
+                    (self._shared_sum or torch.distributed.all_reduce)(backprop.gradient)
                 self._step()
             logits = torch.cat(outs)
         # Of the logits before each step: one call for the whole chunk, which the gradients do not need.
