@@ -12,7 +12,6 @@ from src.config.targets import build, check_accepts, resolve
 from src.data.module import TensorData
 from src.errors import ConfigError
 from src.tasks.losses import DEFAULT, outputs_for
-from src.training.fit import make_task
 from src.training.unsupported import check_callback, check_callbacks, check_network, check_optimizer
 
 log = logging.getLogger(__name__)
@@ -50,8 +49,7 @@ def _check_training(config: Mapping[str, Any]) -> None:
     outputs = outputs_for(config["task"].get("loss", DEFAULT), data.classes)
     check_network(resolve(config["model"]["_target_"], "model"), config["model"]["_target_"])  # type: ignore[arg-type]
     net = _network(config["model"], input_shape=list(data.input_shape), outputs=outputs)
-    with torch.device("meta"):
-        _named("task", make_task, config, data)
+    _built(config["task"], "task", net=net, classes=data.classes)
     check_optimizer(resolve(config["optimizer"]["_target_"], "optimizer"), config["optimizer"]["_target_"])  # type: ignore[arg-type]
     optimizer = _built(config["optimizer"], "optimizer", net.parameters())
     lengths = {"steps_per_epoch": _STEPS_PER_EPOCH, "max_epochs": config["trainer"]["max_epochs"]}

@@ -72,3 +72,17 @@ def test_what_would_be_ignored_is_refused_by_the_command(command: Command, tmp_p
     done = command("train", *SMALL, "schedule=mine", cwd=project)
     assert done.status == 1
     assert "error: the schedule returned a dict: it must return one scheduler" in done.stderr
+
+
+def test_a_network_whose_constructor_reads_its_weights_is_trained(command: Command, tmp_path: Path):
+    project = copy_of_the_project(tmp_path / "project")
+    (project / "src/models/mine.py").write_text(
+        "from torch import nn\n\n\nclass Mine(nn.Module):\n    def __init__(self, *, input_shape, outputs):\n"
+        "        super().__init__()\n        self.layer = nn.Linear(784, outputs)\n"
+        "        self.scale = float(self.layer.weight.std())\n\n"
+        "    def forward(self, x):\n        return self.layer(x.flatten(1)) * self.scale\n"
+    )
+    (project / "conf/model/mine.yaml").write_text("_target_: src.models.mine.Mine\n")
+    words = [word for word in SMALL if not word.startswith("model.")]
+    done = command("train", *words, "model=mine", cwd=project)
+    assert done.status == 0, done.stderr
