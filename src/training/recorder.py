@@ -113,9 +113,9 @@ class RunRecorder(pl.Callback):
         """Write what the epoch before gave, once its checkpoints are saved; at most once a second."""
         if trainer.current_epoch:
             self.metrics |= _logged(trainer)
-        if trainer.current_epoch and time.monotonic() - self._written > 1:
-            self._write(trainer)
-            self._written = time.monotonic()
+            if time.monotonic() - self._written > 1:
+                self._write(trainer)
+                self._written = time.monotonic()
         self._since = time.perf_counter()
 
     def on_train_batch_end(

@@ -60,13 +60,11 @@ def trained(record: Record, checkpoint: str = "best") -> "tuple[Pipeline, dict[s
         raise UserError(f"{record.values['id']} was configured for another version of this project: {error}") from error
     if record.status == "running":
         raise UserError(f"{record.values['id']} is still running: its weights can be used when it has ended.")
-    path = record.directory / FOLDER / f"{checkpoint}.ckpt"
-    if checkpoint == "best" and (
-        best := record.values["best"]["checkpoint"]
-    ):  # one of several, where save_top_k keeps them
-        path = record.directory / best
+    best = (
+        record.values["best"]["checkpoint"] if checkpoint == "best" else None
+    )  # one of several, if save_top_k keeps them
     flush_subnormals()
-    return load_model(path), config
+    return load_model(record.directory / (best or f"{FOLDER}/{checkpoint}.ckpt")), config
 
 
 def data_of(config: dict[str, Any], *stages: str) -> "TensorData":
