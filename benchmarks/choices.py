@@ -23,7 +23,8 @@ from src.config.command_line import parse
 from src.config.compose import preflight
 from src.config.targets import build
 from src.data.mnist import MNIST
-from src.training.fit import make_task
+from src.tasks.classification import Classifier
+from src.training.build import make_task
 
 CHOICES = (
     "optimizer=adam",
@@ -48,6 +49,7 @@ def by_hand(epochs: int, choice: str) -> list[float]:
     [config] = preflight(parse(["experiment=article", "trainer=cpu", f"trainer.max_epochs={epochs}", choice]))
     images, digits = scaled(datasets.MNIST(DATA, train=True))
     model = make_task(config, MNIST(dir=str(DATA)))
+    assert isinstance(model, Classifier)
     net, loss, batch_size = model.net, model.loss, config["data"]["batch_size"]
     optimizer = build(config["optimizer"], "optimizer", net.parameters())
     steps = -(-len(digits) // batch_size)

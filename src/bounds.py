@@ -36,5 +36,6 @@ OpenFraction = Annotated[float, Bounds(gt=0, lt=1)]
 WORD = r"^[A-Za-z0-9._-]+$"
 Word = Annotated[str, Bounds(pattern=WORD, max_length=64)]
 
-Metric = Literal["val/acc", "val/loss", "train/acc", "train/loss"]
+# As a task logs it.
+Metric = Annotated[str, Bounds(pattern=r"^\S+$", max_length=128)]
 Mode = Literal["min", "max"]

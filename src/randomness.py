@@ -30,9 +30,13 @@ def epoch_order(seed: int, epoch: int, size: int) -> Tensor:
 
 
 @lru_cache(maxsize=8)  # asked for once a chunk, and the same for a whole epoch
-def step_seeds(purpose: int, seed: int, epoch: int, rank: int, steps: int) -> tuple[int, ...]:
-    """One generator seed for each optimizer step of an epoch on one rank; ``purpose`` is one of those above."""
-    states = np.random.SeedSequence((seed, purpose, epoch, rank)).generate_state(steps, np.uint64)
+def step_seeds(purpose: int, seed: int, epoch: int, rank: int, steps: int, block: int = 0) -> tuple[int, ...]:
+    """One generator seed for each optimizer step of an epoch on one rank; ``purpose`` is one of those above.
+
+    An epoch of unknown length has its steps in blocks.
+    """
+    entropy = (seed, purpose, epoch, rank, *([block] if block else []))
+    states = np.random.SeedSequence(entropy).generate_state(steps, np.uint64)
     return tuple(int(state >> 1) for state in states)  # 63 bits: torch takes signed seeds
 
 

@@ -142,7 +142,7 @@ def _single(plan: Plan, store: RankStore | None) -> int:
         store.register()
     directory = claim(runs_dir(), "r")
     plan.save(directory)
-    source = source_of(plan.composed.hydra)
+    source = source_of(plan.composed.hydra, plan.configs[0])
     return _train_and_report(directory, partial(begin, directory, plan.configs[0], **source, code=git(), store=store))
 
 

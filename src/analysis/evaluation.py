@@ -3,11 +3,17 @@
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import lightning.pytorch as pl
+from lightning.pytorch.utilities.model_helpers import is_overridden
+
 from src.analysis import robustness as changed_images
+from src.data.module import TensorData
 from src.errors import UserError
 from src.records.record import Record
+from src.training.build import make_data
 from src.training.fit import make_trainer
-from src.training.weights import data_of, trained
+from src.training.seeding import SeedSteps
+from src.training.weights import trained, trained_task
 
 
 class Evaluation(NamedTuple):
@@ -15,7 +21,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
         split: test or val.
-        entry: for the record: ``at``, ``checkpoint``, ``metrics`` (``test/loss`` and ``test/acc``, or the ``val`` metrics)
+        entry: for the record: ``at``, ``checkpoint``, ``metrics`` (what the task logs, such as ``test/loss``)
             and, if measured, ``robustness``.
     """
 
@@ -52,19 +58,39 @@ def measure(record: Record, checkpoint: str = "best", split: str = "test", robus
         UserError: the run has no such checkpoint or no held-out samples, or its samples are not grey images and
             ``robustness`` is set.
     """
-    model, config = trained(record, checkpoint)
-    data = data_of(config)
-    if split == "val" and not data.val_size:
-        raise UserError(
-            f"{record.values['id']} held no samples out (data.val_size=0): there is nothing to validate on."
-        )
-    one_device = {**config, "trainer": {**config["trainer"], "accelerator": "auto", "devices": 1, "num_nodes": 1}}
-    trainer = make_trainer(one_device, callbacks=[], logger=False)
-    run = trainer.test if split == "test" else trainer.validate
-    [metrics] = run(model.classifier, datamodule=data, verbose=False)
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    entry: dict[str, Any] = {"at": at, "checkpoint": checkpoint, "metrics": dict(metrics)}
+    pipeline = None
     if robustness:
+        pipeline, config = trained(record, checkpoint)
+        task: pl.LightningModule = pipeline.classifier
+    else:
+        task, config = trained_task(record, checkpoint)
+    pl.seed_everything(config["seed"], verbose=False)  # for data and evaluations that draw random numbers
+    data = make_data(config)
+    _check_split(task, data, split, record)
+    one_device = {**config, "trainer": {**config["trainer"], "accelerator": "auto", "devices": 1, "num_nodes": 1}}
+    trainer = make_trainer(one_device, callbacks=[SeedSteps(config["seed"])], logger=False)
+    run = trainer.test if split == "test" else trainer.validate
+    metrics = {name: value for part in run(task, datamodule=data, verbose=False) for name, value in part.items()}
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    entry: dict[str, Any] = {"at": at, "checkpoint": checkpoint, "metrics": metrics}
+    if pipeline:
+        assert isinstance(data, TensorData)
         loader = data.test_dataloader() if split == "test" else data.val_dataloader()
-        entry["robustness"] = changed_images.measure(model, loader, trainer, config["seed"])
+        entry["robustness"] = changed_images.measure(pipeline, loader, trainer, config["seed"])
     return Evaluation(split, entry)
+
+
+def _check_split(task: pl.LightningModule, data: pl.LightningDataModule, split: str, record: Record) -> None:
+    """Refuse to measure on samples that do not exist.
+
+    Raises:
+        UserError: there are none of this split, or the task has no step for it.
+    """
+    id = record.values["id"]
+    if isinstance(data, TensorData) and split == "val" and not data.val_size:
+        raise UserError(f"{id} held no samples out (data.val_size=0): there is nothing to validate on.")
+    step, loader = ("test_step", "test_dataloader") if split == "test" else ("validation_step", "val_dataloader")
+    if not is_overridden(step, task):
+        raise UserError(f"{id} was trained with {type(task).__name__}, which has no {step}.")
+    if not is_overridden(loader, data) and not is_overridden(loader, task):
+        raise UserError(f"{id} was trained on {type(data).__name__}, which has no {loader}.")

@@ -1,5 +1,6 @@
 """What the callbacks that look at the test's outcome have in common."""
 
+import logging
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
@@ -10,7 +11,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from src.data.chunks import ChunkLoader
 from src.data.module import TensorData
+from src.tasks.classification import Classifier
 from src.tasks.losses import probabilities
+
+log = logging.getLogger(__name__)
 
 
 class Outcome(NamedTuple):
@@ -53,8 +57,11 @@ class AfterTest(pl.Callback):
         raise NotImplementedError
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin anew."""
+        """Begin anew; with another task than classification, or other data than tensors, there is nothing to do."""
         self._parts: list[tuple[Tensor, Tensor]] = []
+        self._applies = classifies_tensors(trainer, pl_module)
+        if not self._applies:
+            log.info("%s is for task=classification on data in memory: nothing is shown.", type(self).__name__)
 
     def on_test_batch_end(  # type: ignore[override]
         self,
@@ -66,7 +73,7 @@ class AfterTest(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the logits, and which samples they are of."""
-        if outputs is None:  # the last batch was too small for this rank
+        if outputs is None or not self._applies:  # the last batch was too small for this rank
             return
         loader: ChunkLoader = trainer.test_dataloaders  # type: ignore[assignment]
         first = batch_idx * loader.batch_size
@@ -75,6 +82,8 @@ class AfterTest(pl.Callback):
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Bring the ranks' shares together."""
+        if not self._applies:
+            return
         shares: list[Any] = [self._parts]
         if trainer.world_size > 1:
             shares = [None] * trainer.world_size
@@ -87,6 +96,11 @@ class AfterTest(pl.Callback):
         data: TensorData = trainer.datamodule  # type: ignore[attr-defined]
         inputs, labels = (tensor.cpu() for tensor in data.test_set)
         self.show(trainer, pl_module, Outcome(probabilities(logits), labels, inputs, list(data.class_names)))
+
+
+def classifies_tensors(trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
+    """Whether a training is a classification of data in memory."""
+    return isinstance(pl_module, Classifier) and isinstance(trainer.datamodule, TensorData)  # type: ignore[attr-defined]
 
 
 def writers(trainer: pl.Trainer) -> list[SummaryWriter]:

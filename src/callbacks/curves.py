@@ -1,11 +1,19 @@
 """What happens within an epoch, as curves."""
 
 import time
-from typing import Any, ClassVar, cast
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
+from torch import Tensor
 
-from src.data.chunks import ChunkLoader, as_chunk
+from src.data.chunks import samples_in
+
+
+def epoch_metrics(trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
+    """What has been logged at the end of an epoch, with the training's means of a task that logs them only afterwards."""
+    metrics: dict[str, Any] = {**trainer.callback_metrics, **getattr(pl_module, "epoch_means", dict)()}
+    return {name: float(value) for name, value in metrics.items()}
 
 
 def point_is_due(trainer: pl.Trainer, batch_idx: int) -> bool:
@@ -16,13 +24,17 @@ def point_is_due(trainer: pl.Trainer, batch_idx: int) -> bool:
 class Curves(pl.Callback):
     """Logs, whenever a point is due:
 
-    ``train/loss_step`` and ``train/acc_step``, means over the last batch or chunk (those of an epoch are ``train/loss`` and
-    ``train/acc``); ``lr``, the learning rate of the last step, one name for every optimizer so that all runs share a chart,
-    and that of further parameter groups as ``lr/pg2``, ...; ``samples``, the training samples seen, the axis on which runs of
-    different batch sizes compare; ``samples_per_s`` since the point before, over all ranks.
+    ``train/loss_step`` and, in classification, ``train/acc_step``, of the last batch or chunk (those of an epoch are
+    ``train/loss`` and ``train/acc``); ``lr``, the learning rate of the last step, one name for every optimizer so that all
+    runs share a chart, that of further parameter groups as ``lr/pg2``, ..., and those of a second optimizer as
+    ``lr/optimizer2``, ...; ``samples``, the training samples seen, the axis on which runs of different batch sizes compare;
+    ``samples_per_s`` since the point before, over all ranks.
     """
 
     accepts_chunks: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._seen = 0  # samples since the beginning of the training
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock, also for a run that is resumed within an epoch."""
@@ -36,32 +48,44 @@ class Curves(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
     ) -> None:
         """Note the learning rates of the step, which a schedule has changed by its end."""
-        self._lr = [group["lr"] for group in trainer.optimizers[0].param_groups]
+        self._lr = dict(_learning_rates(trainer))
 
-    def on_train_batch_end(  # type: ignore[override]
+    def on_train_batch_end(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: dict[str, Any],
+        outputs: Tensor | Mapping[str, Any] | None,
         batch: Any,
         batch_idx: int,
     ) -> None:
         """Log a point when one is due."""
-        loader = cast(ChunkLoader, trainer.train_dataloader)
-        chunk = as_chunk(batch, batch_idx, loader)
-        samples = sum(chunk.totals)
+        samples = samples_in(batch, batch_idx, trainer)
         self._samples += samples
+        self._seen += samples
         if not point_is_due(trainer, batch_idx):
             return
-        earlier = trainer.current_epoch * len(loader.labels) + chunk.first_step * loader.batch_size
-        point = {
-            "train/loss_step": outputs["train/loss"],
-            "train/acc_step": outputs["train/acc"],
-            **{"lr" if n == 1 else f"lr/pg{n}": lr for n, lr in enumerate(outputs.get("lr", self._lr), 1)},
-            "samples": earlier + samples,
-        }
+        found = outputs if isinstance(outputs, Mapping) else {}
+        point = {f"{name}_step": found[name] for name in ("train/loss", "train/acc") if name in found}
+        if not point and isinstance(loss := found.get("loss", outputs), Tensor) and loss.numel() == 1:
+            point = {"train/loss_step": float(loss)}
         now = time.perf_counter()
+        point |= {**self._lr, **found.get("lr", {}), "samples": self._seen}
         point["samples_per_s"] = self._samples / (now - self._since)
         self._since, self._samples = now, 0
         for logger in trainer.loggers:
             logger.log_metrics(point, trainer.global_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know."""
+        return {"samples": self._seen}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with it."""
+        self._seen = state_dict["samples"]
+
+
+def _learning_rates(trainer: pl.Trainer) -> Iterator[tuple[str, float]]:
+    for number, optimizer in enumerate(trainer.optimizers, 1):
+        name = "lr" if number == 1 else f"lr/optimizer{number}"
+        for group, settings in enumerate(optimizer.param_groups, 1):
+            yield (name if group == 1 else f"{name}/pg{group}"), float(settings["lr"])

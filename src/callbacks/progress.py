@@ -1,23 +1,28 @@
-"""The progress bar: one line an epoch, in optimizer steps, with loss and accuracy."""
+"""The progress bar: one line an epoch, in optimizer steps, with the metrics."""
 
 import logging
 import math
 import time
-from typing import Any, ClassVar, cast
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
+from torch import Tensor
 
+from src.callbacks.curves import epoch_metrics
 from src.data.chunks import ChunkLoader, as_chunk
-from src.tasks.classification import Classifier
 
 log = logging.getLogger(__name__)
 
 # A training of a thousand epochs does not need a thousand lines.
 _LINES = 50
+# The metrics of an epoch's line: these, or those that the task logs, but no more than fit.
+_FIRST = ("train/loss", "train/acc", "val/loss", "val/acc")
+_METRICS = 6
 
 
 class Progress(ProgressBar):
@@ -66,15 +71,17 @@ class Progress(ProgressBar):
             auto_refresh=False,
             transient=True,
         )
-        self._task = self._bar.add_task("", total=cast(ChunkLoader, trainer.train_dataloader).steps)
+        loader, batches = trainer.train_dataloader, trainer.num_training_batches
+        steps = loader.steps if isinstance(loader, ChunkLoader) else None if batches == math.inf else int(batches)
+        self._task = self._bar.add_task("", total=steps)
         self._bar.start()
         self._drawn = self._started
 
-    def on_train_batch_end(  # type: ignore[override]
+    def on_train_batch_end(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: dict[str, float],
+        outputs: Tensor | Mapping[str, Any] | None,
         batch: Any,
         batch_idx: int,
     ) -> None:
@@ -83,11 +90,18 @@ class Progress(ProgressBar):
         if self._bar is None or now - self._drawn < 0.1:
             return
         self._drawn = now
-        text = f"train/loss {outputs['train/loss']:.4f}  train/acc {outputs['train/acc']:.4f}"
-        chunk = as_chunk(batch, batch_idx, cast(ChunkLoader, trainer.train_dataloader))
-        self._bar.update(self._task, completed=chunk.first_step + len(chunk.totals), description=text, refresh=True)
+        found: Mapping[str, Any] = outputs if isinstance(outputs, Mapping) else {"loss": outputs}
+        values = {name: found[name] for name in ("train/loss", "train/acc") if name in found} or {
+            **({"loss": found["loss"]} if isinstance(found.get("loss"), Tensor) else {}),
+            **trainer.progress_bar_metrics,
+        }
+        text = "  ".join(f"{name} {float(value):.4f}" for name, value in values.items())
+        loader = trainer.train_dataloader
+        chunk = as_chunk(batch, batch_idx, loader) if isinstance(loader, ChunkLoader) else None
+        completed = chunk.first_step + len(chunk.totals) if chunk else batch_idx + 1
+        self._bar.update(self._task, completed=completed, description=text, refresh=True)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace the bar by the epoch's line."""
         if self._started is None:  # the epoch was over when the run was cut off
             return
@@ -95,11 +109,11 @@ class Progress(ProgressBar):
         self._close()
         epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or 1
         if self._enabled and (epoch % math.ceil(epochs / _LINES) == 0 or epoch == epochs):
-            values = {**trainer.callback_metrics, "train/loss": pl_module.train_loss.compute()}
-            values["train/acc"] = pl_module.train_acc.compute()
-            shown = [
-                f"{n} {float(values[n]):.4f}" for n in ("train/loss", "train/acc", "val/loss", "val/acc") if n in values
+            values = epoch_metrics(trainer, pl_module)
+            names = [name for name in _FIRST if name in values] or [
+                name for name in values if not name.endswith("_step")
             ]
+            shown = [f"{name} {values[name]:.4f}" for name in names[:_METRICS]]
             log.info("epoch %3d/%d  %s  %.1f s", epoch, epochs, "  ".join(shown), seconds)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import lightning.pytorch as pl
-from torch import Tensor
 
 from src.bounds import Count, Metric, Mode, NotNegative
+from src.callbacks.curves import epoch_metrics
 from src.records.record import Record
-from src.tasks.classification import Classifier
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +34,16 @@ class Watch(pl.Callback):
         self._best_epoch = 0
         self._stalled = self._full = False
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the metric and at the disk."""
-        # The model logs its training's means only after this.
-        means = {"train/loss": pl_module.train_loss.compute(), "train/acc": pl_module.train_acc.compute()}
-        self._look_at_metric(trainer, {**trainer.callback_metrics, **means})
+        self._look_at_metric(trainer, epoch_metrics(trainer, pl_module))
         if trainer.is_global_zero:
             self._look_at_disk(trainer)
 
-    def _look_at_metric(self, trainer: pl.Trainer, metrics: Mapping[str, Tensor]) -> None:
+    def _look_at_metric(self, trainer: pl.Trainer, metrics: Mapping[str, float]) -> None:
         if self.monitor is None or self.monitor not in metrics:
             return
-        value, epoch = float(metrics[self.monitor]), trainer.current_epoch
+        value, epoch = metrics[self.monitor], trainer.current_epoch
         better = self._best is None or (value > self._best if self.mode == "max" else value < self._best)
         if better:
             self._best, self._best_epoch, self._stalled = value, epoch, False

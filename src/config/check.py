@@ -1,13 +1,17 @@
 """Check a whole configuration before anything starts, with one message for each thing that is wrong."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from src.config import schemas
-from src.config.targets import GROUPS, MANY, ONE, SUPPLIED
+from src.config.targets import GROUPS, MANY, MAY_BE_SET, NESTED, ONE, OWNED_BY_TRAINING, PARTIAL, TAKEN_BY
 from src.config.validate import as_yaml, converted, problems
 from src.errors import ConfigError, suggest_key
+from src.records.metrics import mode_of
 
+_EARLY_STOPPING = "lightning.pytorch.callbacks.EarlyStopping"
+# Settings of the trainer group that are always recorded, besides those that the files of conf/trainer/ set.
+_OWN_OF_TRAINER = ("threads", "max_minutes")
 # What other commands, and a resumed run, require of the checkpoint callbacks named best and last.
 _OF_CHECKPOINTS: dict[str, tuple[Any, str]] = {
     "dirpath": (None, "other commands look for checkpoints in the run's directory"),
@@ -43,36 +47,56 @@ def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> 
             return values
         try:
             schema = schemas.schema_of(target := values["_target_"], group)
-            settings = {name: value for name, value in values.items() if name not in SUPPLIED[group]}
+            decided = [name for name in schema[schemas.SUPPLIED] if name in values and group not in MAY_BE_SET]
+            omitted = [*schema[schemas.SUPPLIED], *([PARTIAL] if group == NESTED else [])]
+            settings = {name: value for name, value in values.items() if name not in omitted}
             wrong = problems(schema, settings, prefix, everywhere, typed)
             if wrong and (current := schemas.renewed(target, group, schema)):
                 schema, wrong = current, problems(current, settings, prefix, everywhere, typed)
         except ConfigError as error:
             found.append(str(error).replace(f"{group}.", f"{prefix}.", 1))
             return values
-        found.extend(
-            f"{prefix}.{name} cannot be set: the program decides it." for name in values if name not in settings
-        )
+        found.extend(f"{prefix}.{name} cannot be set: the program decides it." for name in decided)
         found.extend(wrong)
-        return values if wrong else converted(settings, schema)
+        checked = {name: nested(value, f"{prefix}.{name}") for name, value in values.items()}
+        return checked if wrong else converted(checked, schema)
 
-    def plain(values: object, schema: Mapping[str, Any], prefix: str) -> Any:
+    def nested(value: Any, prefix: str) -> Any:
+        """A value with the objects in it checked like those of the groups."""
+        if isinstance(value, Mapping):
+            if "_target_" in value:
+                return node(value, NESTED, prefix)
+            return {name: nested(one, f"{prefix}.{name}") for name, one in value.items()}
+        return [nested(one, f"{prefix}[{at}]") for at, one in enumerate(value)] if isinstance(value, list) else value
+
+    def plain(values: object, schema: Mapping[str, Any], prefix: str, filled: Collection[str]) -> Any:
         if not isinstance(values, Mapping):
             found.append(f"{prefix}={as_yaml(values)} must be a group of settings.")
             return values
         found.extend(wrong := problems(schema, values, prefix, everywhere, typed))
-        defaults = {key: one["default"] for key, one in schema["properties"].items() if "default" in one}
+        defaults = {name: schema["properties"][name]["default"] for name in filled}
         return values if wrong else converted({**defaults, **values}, schema)
 
+    trainer = config.get("trainer")
+    if isinstance(trainer, Mapping):
+        found += [
+            f"trainer.{name} cannot be set: {OWNED_BY_TRAINING[name]}." for name in trainer if name in OWNED_BY_TRAINING
+        ]
+        trainer = {name: value for name, value in trainer.items() if name not in OWNED_BY_TRAINING}
     found += [
         f"{key}: there is no such setting or group{_package_hint(key) or suggest_key(key, everywhere)}"
         for key in config
         if key not in known
     ]
-    checked = dict(plain({key: value for key, value in config.items() if key in run["properties"]}, run, ""))
+    defaults = [name for name, schema in run["properties"].items() if "default" in schema]
+    checked = dict(plain({key: value for key, value in config.items() if key in run["properties"]}, run, "", defaults))
+    task = checked["task"] = node(config.get("task"), "task", "task")
     for group in ONE:
-        checked[group] = node(config.get(group), group, group)
-    checked["trainer"] = plain(config.get("trainer"), schemas.of_group("trainer")["trainer"], "trainer")
+        if group != "task":
+            is_left_out = group in TAKEN_BY and config.get(group) is None and not found and not takes(task, group)
+            checked[group] = None if is_left_out else node(config.get(group), group, group)
+    schema = schemas.of_group("trainer")["trainer"]
+    checked["trainer"] = plain(trainer, schema, "trainer", _OWN_OF_TRAINER)
     for group in MANY:
         members = config.get(group) or {}
         if not isinstance(members, Mapping):
@@ -84,6 +108,16 @@ def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> 
     if found:
         raise ConfigError("\n".join(found))
     return checked
+
+
+def takes(task: Mapping[str, Any], group: str) -> bool:
+    """Whether a task takes what a group describes: a network, an optimizer or a schedule.
+
+    Raises:
+        ConfigError: see ``schemas.schema_of``.
+    """
+    supplied = schemas.schema_of(task["_target_"], "task")[schemas.SUPPLIED]
+    return group not in TAKEN_BY or any(name in supplied for name in TAKEN_BY[group])
 
 
 def _dotted(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -104,31 +138,16 @@ def _package_hint(key: str) -> str:
 def _clashes(config: Mapping[str, Any]) -> Iterator[str]:
     """Settings of several objects that are right each by itself and wrong together."""
     monitor, mode, trainer = config["monitor"], config["mode"], config["trainer"]
-    val_size = schemas.default_of(config["data"], "data", "val_size")
-    if monitor and _is_wrong(monitor, mode):
-        yield f"mode={mode} would keep the worst {monitor}: leave mode out, or set it the other way."
+    if monitor and mode is None:
+        yield f"monitor={monitor}: its name does not say whether it should fall or rise: set mode=min or mode=max."
+        return
+    yield from _monitor_clashes(config)
     if not monitor and mode == "min":
         yield "mode=min says which way monitor is better, and there is no monitor: leave mode out."
-    monitors = {"monitor": monitor, "schedule.monitor": config["schedule"].get("monitor")}
-    for name, node in config["callbacks"].items():
-        monitored, direction = (schemas.default_of(node, "callbacks", key) for key in ("monitor", "mode"))
-        if monitored != monitor:
-            monitors[f"callbacks.{name}.monitor"] = monitored
-        if (monitored, direction) != (monitor, mode) and isinstance(monitored, str) and _is_wrong(monitored, direction):
-            other = "max" if direction == "min" else "min"
-            yield (
-                f"callbacks.{name}.mode={direction} would take the worst {monitored} for the best: set "
-                f"callbacks.{name}.mode={other}."
-            )
-    for key, metric in monitors.items():
-        if val_size == 0 and isinstance(metric, str) and metric.startswith("val/"):
-            yield (
-                f"{key}={metric} needs validation data, and data.val_size=0 holds none out: set data.val_size=5000, or "
-                f"{key}=train/{metric.removeprefix('val/')}."
-            )
     yield from _checkpoint_clashes(config["callbacks"])
     batch_size = schemas.default_of(config["data"], "data", "batch_size")
-    if trainer["devices"] != "auto" and batch_size is not None:
+    is_global = schemas.default_of(config["data"], "data", "steps_per_execution") is not None  # of a TensorData
+    if is_global and trainer["devices"] != "auto":
         devices = trainer["devices"] * trainer["num_nodes"]
         if batch_size < devices:
             yield (
@@ -137,9 +156,48 @@ def _clashes(config: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _is_wrong(metric: str, mode: object) -> bool:
-    """Whether a mode takes the worst value of a metric for the best."""
-    return mode in ("min", "max") and (mode == "min") != metric.endswith("/loss")
+def _monitor_clashes(config: Mapping[str, Any]) -> Iterator[str]:
+    """Metrics that are monitored and that the task does not log, or with the mode that takes the worst for the best.
+
+    Of a task that does not declare its metrics nothing is known before it logs them.
+    """
+    schema = schemas.schema_of(config["task"]["_target_"], "task")
+    if (modes := schema.get(schemas.METRICS)) is None:
+        return
+    chosen = schemas.default_of(config["task"], "task", "metrics")
+    logged = [*modes] if chosen is None else ["loss", *chosen]
+    known = [
+        f"{stage}/{name}" for stage, names in (("val", logged), ("train", {"loss", "acc"} & {*modes})) for name in names
+    ]
+    val_size = schemas.default_of(config["data"], "data", "val_size")
+    uses = [("monitor", config["monitor"], config["mode"], "mode")]
+    if config["schedule"]:
+        uses.append(("schedule.monitor", config["schedule"].get("monitor"), None, ""))
+    for name, node in config["callbacks"].items():
+        monitored, mode = (schemas.default_of(node, "callbacks", key) for key in ("monitor", "mode"))
+        if node["_target_"] == _EARLY_STOPPING and monitored in known and monitored.startswith("train/"):
+            yield f"callbacks.{name}.monitor={monitored} is logged after the callback has looked at it: set one of val/."
+        elif (monitored, mode) != (config["monitor"], config["mode"]):
+            uses.append((f"callbacks.{name}.monitor", monitored, mode, f"callbacks.{name}.mode"))
+    for key, metric, mode, key_of_mode in uses:
+        if not isinstance(metric, str):
+            continue
+        name = metric.rpartition("/")[2]
+        if metric not in known:
+            remedy = f"set task.metrics to include {name}, or" if name in modes and metric.startswith("val/") else "set"
+            yield f"{key}={metric}: the task logs {', '.join(known)}: {remedy} {key} to one of these."
+        elif val_size == 0 and not _has_folds(config["data"]) and metric.startswith("val/"):
+            other = f"train/{name}" if f"train/{name}" in known else "train/loss"
+            yield (
+                f"{key}={metric} needs validation data, and data.val_size=0 holds none out: set data.val_size=5000, or "
+                f"{key}={other}."
+            )
+        elif mode and mode != (right := modes.get(name) or mode_of(metric)):
+            yield f"{key_of_mode}={mode} would take the worst {metric} for the best: leave it out, or set {key_of_mode}={right}."
+
+
+def _has_folds(data: Mapping[str, Any]) -> bool:
+    return bool(schemas.default_of(data, "data", "folds"))
 
 
 def _checkpoint_clashes(callbacks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

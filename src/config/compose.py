@@ -20,18 +20,19 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
-from src.config.check import check
+from src.config.check import check, takes
 from src.config.command_line import CommandLine, fixed_words, points, typed_values
 from src.config.hydra import EXTRAS, OPTUNA, check_hydra, hydra_node, known_choices
-from src.config.hydra_internals import current_loader
-from src.config.schemas import default_of, schema_of
+from src.config.hydra_internals import current_loader, parse_overrides
+from src.config.schemas import METRICS, MONITOR, schema_of
 from src.config.settings_help import describe_settings
 from src.config.space import Dimension, split_space
-from src.config.targets import GROUPS, MANY, ONE
+from src.config.targets import GROUPS, MANY, ONE, TAKEN_BY
 from src.errors import ConfigError, renamed, suggest, suggest_key
 from src.files import write
 from src.masking import conceal_config, is_secret, mask, reference
 from src.paths import CONF
+from src.records.metrics import mode_of
 
 CONFIG_NAME = "train"
 # Every group of conf/: the choices among them are kept in the record.
@@ -40,12 +41,8 @@ CHOICES = (*GROUPS, "experiment", "sweep", "debug")
 
 def register_resolvers() -> None:
     """Teach OmegaConf the functions that conf/ uses. Safe to call again."""
-    OmegaConf.register_new_resolver(
-        "default_monitor", lambda data: "val/acc" if _has_validation(data) else None, replace=True
-    )
-    OmegaConf.register_new_resolver(
-        "default_mode", lambda name: "min" if str(name).endswith("/loss") else "max", replace=True
-    )
+    OmegaConf.register_new_resolver("default_monitor", _default_monitor, replace=True)
+    OmegaConf.register_new_resolver("default_mode", _default_mode, replace=True)
     OmegaConf.register_new_resolver(
         "default_watch", lambda data: "val/loss" if _has_validation(data) else "train/loss", replace=True
     )
@@ -54,12 +51,33 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("oc.env", _environment_variable, replace=True)
 
 
+def _default_monitor(data: Any, task: Any) -> str | None:
+    """The metric that a task declares to be monitored; null if it declares none, or there is no validation."""
+    name = _schema(task, "task").get(MONITOR)
+    return f"val/{name}" if name and _has_validation(data) else None
+
+
+def _default_mode(metric: Any, task: Any) -> str | None:
+    """Whether a metric should fall or rise, as the task declares it, or by its name; null if neither says."""
+    modes = _schema(task, "task").get(METRICS, {})
+    return "max" if metric is None else modes.get(str(metric).rpartition("/")[2]) or mode_of(str(metric))
+
+
 def _has_validation(data: Any) -> bool:
-    """Whether a data set holds samples out, by what is configured or by default."""
-    try:
-        return bool(default_of(data, "data", "val_size"))
-    except (AttributeError, KeyError, ConfigError):  # no group of settings, or no data set: ``check`` reports it
+    """Whether a data set holds samples out, by what is configured or by default; true if its settings do not say."""
+    properties = _schema(data, "data").get("properties", {})
+    if "val_size" not in properties:
         return True
+    value = {name: data.get(name, properties.get(name, {}).get("default")) for name in ("val_size", "folds")}
+    return bool(value["val_size"] or value["folds"])
+
+
+def _schema(node: Any, group: str) -> dict[str, Any]:
+    """The schema of an object; empty if there is no such object, which ``check`` reports."""
+    try:
+        return schema_of(node["_target_"], group)
+    except (ConfigError, OmegaConfBaseException, KeyError, TypeError):
+        return {}
 
 
 def _environment_variable(name: str, *default: Any) -> Any:
@@ -68,10 +86,15 @@ def _environment_variable(name: str, *default: Any) -> Any:
     return reference(name) if is_secret(name) else value
 
 
-def source_of(hydra: DictConfig | HydraConf) -> dict[str, Any]:
-    """The overrides and the choices of a composed configuration, by its hydra node, for the record of a run."""
-    choices = {group: hydra.runtime.choices.get(group) for group in CHOICES}
-    return {"overrides": list(hydra.overrides.task), "choices": choices}
+def source_of(hydra: DictConfig | HydraConf, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The overrides and the choices of a composed configuration, for the record of a run.
+
+    Args:
+        hydra: its hydra node.
+        config: the same, checked; a group that is null has no choice.
+    """
+    chosen = {group: hydra.runtime.choices.get(group) for group in CHOICES if config.get(group, "") is not None}
+    return {"overrides": list(hydra.overrides.task), "choices": {group: chosen.get(group) for group in CHOICES}}
 
 
 @dataclass(frozen=True)
@@ -100,8 +123,17 @@ class Plan:
     @property
     def summary(self) -> str:
         """What it trains, in a line."""
-        choices, epochs = self.composed.hydra.runtime.choices, self.configs[0]["trainer"]["max_epochs"]
-        what = f"{choices['model']} on {choices['data']} with {choices['optimizer']}, {epochs} epochs, trainer={choices['trainer']}"
+        config, choices = self.configs[0], self.composed.hydra.runtime.choices
+        name = {
+            group: str(config[group]["_target_"]).rpartition(".")[2]
+            if choices.get(group) == "custom"
+            else choices.get(group)
+            for group in ONE
+            if config[group] is not None
+        }
+        what = f"{name.get('model', name['task'])} on {name['data']}"
+        what += f" with {name['optimizer']}" if "optimizer" in name else ""
+        what += f", {config['trainer']['max_epochs']} epochs, trainer={choices['trainer']}"
         if self.search:
             return f"{self.search['n_trials']} jobs of a search, such as {what}"
         jobs = len(self.jobs or [])
@@ -157,8 +189,38 @@ def make_plan(line: CommandLine) -> Plan:
         for job in candidates:
             config = composed(*job)
             check_hydra(config, usual)
+            _refuse_unused(config, composed())
             configs.append(checked(_without_hydra(config), typed))
         return Plan(configs, jobs, space, hydra, composed(*candidates[0]))
+
+
+def _unused(config: DictConfig) -> list[str]:
+    """The groups that the task does not take: it builds its own network, or its own optimizers."""
+    try:
+        task = {"_target_": config.task._target_}
+        return [group for group in TAKEN_BY if not takes(task, group)]
+    except (ConfigError, OmegaConfBaseException):  # ``check`` reports it
+        return []
+
+
+def _refuse_unused(config: DictConfig, usual: DictConfig) -> None:
+    """Refuse a choice or a setting of a group that the task does not take.
+
+    Raises:
+        ConfigError: it is on the command line, or in the file of an experiment.
+    """
+    for group in _unused(config):
+        overrides = OmegaConf.to_container(config.hydra.overrides.task)
+        typed = {override.key_or_group for override in parse_overrides(overrides)}  # type: ignore[arg-type]
+        nodes = [OmegaConf.to_container(one[group]) if one.get(group) else None for one in (config, usual)]
+        words = sorted(key for key in typed if key.partition(".")[0] == group)
+        if words or nodes[0] not in (None, nodes[1]):
+            name = str(config.task._target_)
+            parameter = " or ".join(TAKEN_BY[group])
+            raise ConfigError(
+                f"{words[0] if words else group}: {name} has no parameter {parameter}, so the group {group} would be ignored: "
+                "leave it out, or give the constructor this parameter."
+            )
 
 
 def _refuse_sweep(
@@ -244,9 +306,11 @@ def checked(config: DictConfig, typed: Mapping[str, str] | None = None) -> dict[
     Raises:
         ConfigError: what is wrong.
     """
-    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    unused = _unused(config)
+    used = OmegaConf.masked_copy(config, [str(key) for key in config if key not in unused])
+    plain = OmegaConf.to_container(used, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
-    return conceal_config(check({str(key): value for key, value in plain.items()}, typed))
+    return conceal_config(check({**dict.fromkeys(unused), **plain}, typed))  # type: ignore[dict-item]
 
 
 def _known_keys(line: CommandLine) -> set[str]:

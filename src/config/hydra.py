@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.bounds import Count, CountOrZero, Seed
 from src.config.hydra_internals import BASIC_LAUNCHER, BASIC_SWEEPER
-from src.config.schemas.signatures import of_type
+from src.config.signatures import of_type
 from src.config.validate import problems
 from src.errors import ConfigError
 from src.paths import CONF

@@ -1,16 +1,19 @@
-"""What a configuration or a checkpoint may call by name.
+"""What a configuration or a checkpoint may name as ``_target_``, and how the objects are built.
 
-``_target_`` runs what it names, so it may name only what stands here, and the name is checked before anything is
-imported. The object found is then checked again: it must be defined where its name says, which shuts out whatever a
-module merely imports (``src.models.mlp.torch.load``).
+A target is a class or a function of this project, of torch, torchvision, torchmetrics or lightning, or of a package listed
+in pyproject.toml under ``[tool.tracking] trusted``. The name is checked before anything is imported. What it leads to is
+checked before it is called: it must be defined in the package that its name says, and be of the kind that its place
+requires. These libraries also contain functions that load code or start processes; none of them is of such a kind.
 """
 
 import importlib
-import inspect
 import re
+import tomllib
 from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Any
 
+from src.config.signatures import is_plain, parameter_names, returns
 from src.errors import ConfigError, suggest
 from src.masking import reveal
 from src.paths import ROOT
@@ -19,62 +22,114 @@ from src.paths import ROOT
 ONE = ("data", "task", "model", "optimizer", "schedule")
 MANY = ("callbacks", "logger")
 GROUPS = (*ONE, "trainer", *MANY)
-# Parameters that the program sets, which are therefore no settings.
+# The place of an object that is the value of another object's setting.
+NESTED = "nested"
+# Of such a node, as in Hydra: the object is a function that builds it from further arguments.
+PARTIAL = "_partial_"
+# The parameters of each group's objects that the program sets where the object has them; the others are settings. Those of
+# networks and loggers may also be set, which then counts.
 SUPPLIED: dict[str, tuple[str, ...]] = {
     "data": ("seed",),
-    "task": ("net", "classes", "optimizer", "schedule"),
+    "task": ("net", "optimizer", "schedule", "scheduler", "seed"),
     "model": ("input_shape", "outputs"),
     "optimizer": ("params",),
     "schedule": ("optimizer", "steps_per_epoch", "max_epochs"),
     "callbacks": (),
-    "logger": ("directory", "resumed_at"),
+    "logger": ("directory", "resumed_at", "save_dir", "id", "run_id"),
+    NESTED: (),
+}
+MAY_BE_SET = ("model", "logger")
+# Groups that only some tasks take, by the parameters of the task that show it.
+TAKEN_BY = {"model": ("net",), "optimizer": ("optimizer",), "schedule": ("schedule", "scheduler")}
+# Arguments of lightning.pytorch.Trainer that are no settings, and what takes their place.
+OWNED_BY_TRAINING = {
+    "logger": "loggers are chosen by the group logger, as in logger=csv",
+    "callbacks": "callbacks are chosen by the group callbacks, as in callbacks=early_stopping",
+    "plugins": "precision, checkpoint files and the cluster are the program's: see trainer.precision and docs/clusters.md",
+    "default_root_dir": "a run has its own directory; the environment variable OUTPUTS_DIR moves all of them",
+    "enable_checkpointing": "checkpoints are written by callbacks.best and callbacks.last; leave them out by ~callbacks.best",
+    "enable_progress_bar": "the progress bar is callbacks.progress; leave it out by ~callbacks.progress",
+    "fast_dev_run": "it trains without checkpoints and loggers, which a run consists of: use debug=one_batch",
+    "barebones": "it trains without checkpoints and loggers, which a run consists of: use callbacks=none logger=none",
+    "enable_autolog_hparams": "the whole configuration is in the run's record",
+    "model_registry": "a run is uploaded by a logger only, as by logger=mlflow",
+    "limit_predict_batches": "no command calls Trainer.predict",
 }
 
-# Of ours: any public name defined in a module of the package; of others: any public member of the module, or exact names.
-_PACKAGES = {"data": "src.data", "model": "src.models", "callbacks": "src.callbacks", "logger": "src.loggers"}
-_MODULES = {
-    "optimizer": ("torch.optim", "src.optim.optimizers"),
-    "schedule": ("src.optim.schedules",),
-    "task": ("src.tasks.classification",),
-}
-_EXACT = {"callbacks": {f"lightning.pytorch.callbacks.{name}" for name in ("ModelCheckpoint", "EarlyStopping")}}
-# What the object must be a class of, all of them. A schedule is a function.
-_KINDS = {
-    "data": ("src.data.module.TensorData",),
-    "task": ("src.tasks.classification.Classifier",),
+_LIBRARIES = ("torch", "torchvision", "torchmetrics", "lightning")
+_KINDS: dict[str, tuple[str, ...]] = {
+    "data": ("lightning.pytorch.LightningDataModule",),
+    "task": ("lightning.pytorch.LightningModule",),
     "model": ("torch.nn.Module",),
     "optimizer": ("torch.optim.Optimizer",),
+    "schedule": ("torch.optim.lr_scheduler.LRScheduler",),
     "callbacks": ("lightning.pytorch.Callback",),
-    "logger": ("lightning.pytorch.loggers.Logger", "src.loggers.csv.OnOptimizerStep"),
+    "logger": ("lightning.pytorch.loggers.Logger",),
+    NESTED: (
+        "torch.nn.Module",
+        "torch.optim.Optimizer",
+        "torch.optim.lr_scheduler.LRScheduler",
+        "torchmetrics.Metric",
+        "lightning.pytorch.Callback",
+        "lightning.pytorch.loggers.Logger",
+        "lightning.pytorch.profilers.Profiler",
+        "lightning.pytorch.strategies.Strategy",
+        "torch.utils.data.Dataset",
+        "torch.utils.data.Sampler",
+        "torchvision.transforms.v2.Transform",
+    ),
 }
+# Groups that may name a function, and of the libraries' functions only these: torch.hub.load is one, too.
+_FUNCTIONS: dict[str, tuple[str, ...]] = {"model": ("torchvision.models.",), "schedule": ()}
 
-_NAME = re.compile(r"[a-z_]\w*(\.[a-z_]\w*)*\.[A-Za-z]\w*", re.ASCII)
+_NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", re.ASCII)
+
+
+@cache
+def trusted_packages() -> tuple[str, ...]:
+    """The packages beyond the libraries whose objects may be named: this one, and those listed in pyproject.toml.
+
+    Raises:
+        ConfigError: the list cannot be read.
+    """
+    try:
+        table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+        listed = table.get("tool", {}).get("tracking", {}).get("trusted", [])
+    except FileNotFoundError:
+        listed = []
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(f"pyproject.toml cannot be read: {error}.") from error
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise ConfigError('pyproject.toml: trusted must be a list of package names, as in trusted = ["examples"].')
+    return ("src", *listed)
 
 
 def check_name(target: object, group: str) -> str:
-    """Return ``target`` if the group may name it; imports nothing.
+    """Return ``target`` if it is the name of something in a trusted package; imports nothing.
 
     Raises:
-        ConfigError: the name is not on the list.
+        ConfigError: it is not.
     """
-    if isinstance(target, str) and _NAME.fullmatch(target):
-        module = target.rpartition(".")[0]
-        if target in _EXACT.get(group, ()) or module in _MODULES.get(group, ()):
-            return target
-        package = _PACKAGES.get(group)
-        if package and module.startswith(f"{package}.") and (ROOT / f"{module.replace('.', '/')}.py").is_file():
-            return target
-    allowed = [f"a class in a module of {_PACKAGES[group]}"] if group in _PACKAGES else []
-    allowed += [f"a member of {module}" for module in _MODULES.get(group, ())]
-    allowed += sorted(_EXACT.get(group, ()))
-    raise ConfigError(f"{group}._target_={target!r} is not allowed: it must be {', or '.join(allowed)}.")
+    if not isinstance(target, str) or not _NAME.fullmatch(target):
+        raise ConfigError(f"{group}._target_={target!r} must be the full name of a class, as in torch.optim.Adam.")
+    package, own = target.partition(".")[0], trusted_packages()
+    if package not in (*own, *_LIBRARIES):
+        line = f"trusted = [{', '.join(repr(name) for name in (*own[1:], package))}]".replace("'", '"')
+        raise ConfigError(
+            f"{group}._target_={target!r} is not allowed: {package} is not a trusted package; if you trust its code, write "
+            f"{line} below [tool.tracking] in pyproject.toml."
+        )
+    module = ROOT.joinpath(*target.split(".")[:-1])
+    if (ROOT / package).is_dir() and not module.with_suffix(".py").is_file() and not module.is_dir():
+        raise ConfigError(f"{group}._target_={target!r}: there is no module {target.rpartition('.')[0]}.")
+    return target
 
 
 def resolve(target: object, group: str) -> Callable[..., Any]:
     """Import what ``target`` names.
 
     Raises:
-        ConfigError: the name is not on the list, does not exist, or leads to something defined elsewhere.
+        ConfigError: it is not in a trusted package, does not exist, is defined elsewhere, or is not of the group's kind.
     """
     name = check_name(target, group)
     module_name, _, attribute = name.rpartition(".")
@@ -83,36 +138,99 @@ def resolve(target: object, group: str) -> Callable[..., Any]:
     except Exception as error:  # a module of the user's own, which may hold any mistake
         raise ConfigError(f"{group}._target_={name!r}: {module_name} cannot be imported ({error}).") from error
     found = getattr(module, attribute, None)
-    # Libraries re-export their classes (torch.optim.Adam lives in torch.optim.adam); our own modules must define them.
+    # A package may export what its modules define (torch.optim.Adam is defined in torch.optim.adam), and nothing else.
     home = getattr(found, "__module__", "") or ""
-    at_home = home == module_name if name.startswith("src.") else f"{home}.".startswith(f"{module_name}.")
+    at_home = home == module_name or home.startswith(f"{module_name}.")
     if not callable(found) or not at_home or getattr(found, "__qualname__", None) != attribute:
         raise ConfigError(
             f"{group}._target_={name!r}: {module_name} defines no {attribute!r}{suggest(attribute, dir(module))}"
         )
-    for kind in _KINDS.get(group, ()):
-        base = getattr(importlib.import_module(kind.rpartition(".")[0]), kind.rpartition(".")[2])
-        if not (isinstance(found, type) and issubclass(found, base) and (found is not base or group == "task")):
-            raise ConfigError(f"{group}._target_={name!r} must be a class derived from {kind}.")
+    _check_kind(found, name, group)
     return found
 
 
-def check_accepts(target: str, group: str, *names: str) -> None:
-    """Check that an object accepts what the program passes to it by name.
-
-    Raises:
-        ConfigError: it has no such parameter.
-    """
-    parameters = inspect.signature(resolve(target, group)).parameters
-    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+def _check_kind(found: Callable[..., Any], name: str, group: str) -> None:
+    bases = [_imported(kind) for kind in _KINDS[group]]
+    if not isinstance(found, type):
+        if group not in _FUNCTIONS:
+            raise ConfigError(f"{group}._target_={name!r} is a function: it must be a class.")
+        if name.partition(".")[0] not in trusted_packages():
+            if not name.startswith(_FUNCTIONS[group]):
+                allowed = " or ".join(_FUNCTIONS[group]) or "none"
+                raise ConfigError(
+                    f"{group}._target_={name!r} is a function: of the libraries' functions {allowed} is allowed."
+                )
+        elif not returns(found, bases[0]):
+            raise ConfigError(
+                f"{group}._target_={name!r} is a function: annotate that it returns a {_KINDS[group][0]}, as in "
+                f"-> {bases[0].__name__}."
+            )
         return
-    if missing := [name for name in names if name not in parameters]:
+    if not any(issubclass(found, base) and found is not base for base in bases):
+        other = next((base for base in found.__mro__ if base.__module__.startswith("pytorch_lightning.")), None)
+        remedy = f": derive it from lightning.pytorch.{other.__name__} instead of pytorch_lightning's" if other else ""
+        kinds = ", ".join(_KINDS[group])
+        raise ConfigError(f"{group}._target_={name!r} must be a class derived from {kinds}{remedy}.")
+    if group == "model" and issubclass(found, _imported(_KINDS["task"][0])):
         raise ConfigError(
-            f"{group}._target_: {target} must accept an argument {missing[0]!r}, which the program passes."
+            f"model._target_={name!r} is a LightningModule, whose training_step would never be called: name it as "
+            "task._target_, by task=custom."
         )
 
 
-def build(node: Mapping[str, Any], group: str, *args: Any, **given: Any) -> Any:
-    """Call what ``node['_target_']`` names with the node's other entries, secrets revealed, and what the program adds."""
-    arguments = {key: reveal(value, f"{group}.{key}") for key, value in node.items() if key != "_target_"}
-    return resolve(node["_target_"], group)(*args, **arguments, **given)
+def _imported(name: str) -> type:
+    module, _, attribute = name.rpartition(".")
+    kind = getattr(importlib.import_module(module), attribute)
+    assert isinstance(kind, type)
+    return kind
+
+
+def supplied_to(found: Callable[..., Any], group: str) -> list[str]:
+    """The parameters of a class or a function that the program sets: those in ``SUPPLIED``, and a task's ``from_data``.
+
+    A parameter of a task with a plain type or default, as in ``optimizer: str = "adam"``, is a setting of its own.
+    """
+    names, parameters = SUPPLIED[group], parameter_names(found)
+    if group != "task":
+        return [name for name in names if name in parameters]
+    objects = [name for name in names if name in parameters and (name == "seed" or not is_plain(found, name))]
+    return [*objects, *(name for name in getattr(found, "from_data", ()) if name in parameters)]
+
+
+def build(
+    node: Mapping[str, Any],
+    group: str,
+    *args: Any,
+    prefix: str = "",
+    factory: Callable[..., Any] | None = None,
+    **supplied: Any,
+) -> Any:
+    """Call what ``node['_target_']`` names with the node's other entries, secrets revealed, and what the program supplies.
+
+    Args:
+        node: names an object.
+        group: its group.
+        args: positional arguments.
+        prefix: the node's dotted key, if it is not the group's name.
+        factory: called in place of what the node names.
+        supplied: keyword arguments, each passed if the object has a parameter of that name which the node does not set.
+    """
+    found, prefix = resolve(node["_target_"], group), prefix or group
+    settings = {
+        key: _built(value, f"{prefix}.{key}") for key, value in node.items() if key not in ("_target_", PARTIAL)
+    }
+    if node.get(PARTIAL):
+        return partial(found, *args, **settings)
+    accepted = supplied_to(found, group)
+    return (factory or found)(*args, **{name: value for name, value in supplied.items() if name in accepted} | settings)
+
+
+def _built(value: Any, key: str) -> Any:
+    """The value of a setting, with objects in place of the nodes that name them."""
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            return build(value, NESTED, prefix=key)
+        return {name: _built(one, f"{key}.{name}") for name, one in value.items()}
+    if isinstance(value, list):
+        return [_built(one, f"{key}[{number}]") for number, one in enumerate(value)]
+    return reveal(value, key)

@@ -4,8 +4,10 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import lightning.pytorch as pl
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_iter
 
 from src.randomness import epoch_order
 
@@ -34,6 +36,17 @@ def as_chunk(batch: "Chunk | tuple[Tensor, Tensor]", batch_idx: int, loader: "Ch
         return batch
     inputs, labels = batch
     return Chunk(inputs, labels, [len(labels)], [loader.samples_in(batch_idx)], batch_idx)
+
+
+def samples_in(batch: Any, batch_idx: int, trainer: pl.Trainer) -> int:
+    """The number of samples that all ranks together have in a training batch; 0 where it is not to be seen.
+
+    Of a batch of an ordinary loader it is the first dimension of the first tensor in it, for every rank alike.
+    """
+    if isinstance(loader := trainer.train_dataloader, ChunkLoader):
+        return sum(as_chunk(batch, batch_idx, loader).totals)
+    tensors = (one for one in tree_iter(batch) if isinstance(one, Tensor) and one.ndim)
+    return len(next(tensors, ())) * trainer.world_size
 
 
 class ChunkLoader:

@@ -9,11 +9,12 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler
 
 from src.data.chunks import Chunk
 from src.data.module import TensorData
 from src.fast.steps import StepContext, Steps
+from src.optim.schedules import interval_of
 from src.tasks.classification import Classifier
 from src.tasks.losses import predicted
 
@@ -73,8 +74,8 @@ class ChunkedClassifier(Classifier):
         data: TensorData = trainer.datamodule  # type: ignore[attr-defined]
         [optimizer] = trainer.optimizers
         schedule = self.lr_schedulers()
-        if not isinstance(schedule, LRScheduler) or isinstance(schedule, ReduceLROnPlateau):
-            schedule = None  # that of a plateau is stepped at the end of an epoch
+        if not isinstance(schedule, LRScheduler) or interval_of(schedule) != "step":
+            schedule = None  # stepped at the end of an epoch, if there is one
         return StepContext(
             task=self,
             net=self.net,
@@ -106,7 +107,7 @@ class ChunkedClassifier(Classifier):
 
         Returns:
             ``train/loss`` and ``train/acc``, means over the chunk on all ranks, and ``lr``, the learning rate of each parameter
-            group at the last step.
+            group at the last step by its name.
 
         Raises:
             NonFiniteLoss: the loss of a step is NaN or Inf.
@@ -116,5 +117,10 @@ class ChunkedClassifier(Classifier):
         losses, logits = self._steps.take(context, chunk, self.current_epoch)
         correct = (predicted(logits) == chunk.labels).sum()
         *means, all_correct = self.sum_over_ranks(losses, correct)
+        # Lightning counts one batch, and passes this number to loggers as the step.
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped += len(chunk.totals) - 1
         metrics = self.update_train_metrics(first_step, means, chunk.totals, all_correct, reset=chunk.first_step == 0)
-        return {**metrics, "lr": self._steps.learning_rates}
+        rates = {
+            "lr" if number == 1 else f"lr/pg{number}": lr for number, lr in enumerate(self._steps.learning_rates, 1)
+        }
+        return {**metrics, "lr": rates}

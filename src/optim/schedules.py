@@ -4,11 +4,12 @@ Arguments have the names of torch.optim.lr_scheduler. ``lr`` is the learning rat
 """
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
+    CyclicLR,
     ExponentialLR,
     LambdaLR,
     LinearLR,
@@ -20,24 +21,25 @@ from torch.optim.lr_scheduler import (
 )
 
 from src.bounds import Bounds, CountOrZero, Fraction, Metric, NotNegative, OpenFraction, Positive
+from src.records.metrics import mode_of
 
 WarmupEpochs = Annotated[NotNegative, "epochs in which the learning rate increases linearly to optimizer.lr"]
 DivisionFactor = Annotated[float, Bounds(gt=1)]
 
 
 def constant(
-    optimizer: Optimizer, *, steps_per_epoch: int, max_epochs: int, warmup_epochs: WarmupEpochs = 0.0
+    optimizer: Optimizer, *, steps_per_epoch: int, max_epochs: float, warmup_epochs: WarmupEpochs = 0.0
 ) -> LRScheduler | None:
     """A constant learning rate after a linear warm-up over ``warmup_epochs``; None if there is no warm-up."""
     steps = _warmup_steps(warmup_epochs, steps_per_epoch, max_epochs)
-    return _warmup(optimizer, steps) if steps else None
+    return _every_step(_warmup(optimizer, steps)) if steps else None
 
 
 def step(
     optimizer: Optimizer,
     *,
     steps_per_epoch: int,
-    max_epochs: int,
+    max_epochs: float,
     step_size: Annotated[Positive, "epochs between two steps"],
     gamma: Annotated[OpenFraction, "factor of the learning rate at each step"] = 0.1,
     warmup_epochs: WarmupEpochs = 0.0,
@@ -51,7 +53,7 @@ def exponential(
     optimizer: Optimizer,
     *,
     steps_per_epoch: int,
-    max_epochs: int,
+    max_epochs: float,
     gamma: Annotated[OpenFraction, "factor of the learning rate over each epoch"],
     warmup_epochs: WarmupEpochs = 0.0,
 ) -> LRScheduler:
@@ -64,7 +66,7 @@ def cosine(
     optimizer: Optimizer,
     *,
     steps_per_epoch: int,
-    max_epochs: int,
+    max_epochs: float,
     warmup_epochs: WarmupEpochs = 0.0,
     final_ratio: Annotated[Fraction, "final learning rate, as a fraction of optimizer.lr"] = 0.0,
 ) -> LRScheduler:
@@ -83,7 +85,7 @@ def one_cycle(
     optimizer: Optimizer,
     *,
     steps_per_epoch: int,
-    max_epochs: int,
+    max_epochs: float,
     pct_start: Annotated[OpenFraction, "fraction of the training in which the learning rate increases"] = 0.3,
     div_factor: Annotated[DivisionFactor, "the initial learning rate is optimizer.lr / div_factor"] = 25.0,
     final_div_factor: Annotated[DivisionFactor, "the final learning rate is the initial one / final_div_factor"] = 1e4,
@@ -94,22 +96,23 @@ def one_cycle(
     decreases to ``lr / div_factor / final_div_factor``, both along half a cosine. A nonzero momentum (or Adam's beta1) moves
     from 0.95 to 0.85 and back.
     """
-    return _OneCycle(
+    schedule = _OneCycle(
         optimizer,
         max_lr=[group["lr"] for group in optimizer.param_groups],
-        total_steps=max_epochs * steps_per_epoch,
+        total_steps=round(max_epochs * steps_per_epoch),
         pct_start=pct_start,
         div_factor=div_factor,
         final_div_factor=final_div_factor,
         cycle_momentum=False,
     )
+    return _every_step(schedule)
 
 
 def plateau(
     optimizer: Optimizer,
     *,
     steps_per_epoch: int,
-    max_epochs: int,
+    max_epochs: float,
     monitor: Annotated[Metric, "metric that must improve"],
     factor: Annotated[OpenFraction, "factor of the learning rate on a plateau"] = 0.3,
     patience: Annotated[CountOrZero, "epochs without improvement before the learning rate is reduced"] = 2,
@@ -119,7 +122,7 @@ def plateau(
     return _Plateau(
         optimizer,
         monitor=monitor,
-        mode="min" if monitor.endswith("/loss") else "max",
+        mode=mode_of(monitor) or "min",
         factor=factor,
         patience=patience,
         min_lr=[min_ratio * group["lr"] for group in optimizer.param_groups],
@@ -135,7 +138,7 @@ class _Plateau(ReduceLROnPlateau):
         self.monitor = monitor
 
 
-def _warmup_steps(warmup_epochs: float, steps_per_epoch: int, max_epochs: int) -> int:
+def _warmup_steps(warmup_epochs: float, steps_per_epoch: int, max_epochs: float) -> int:
     """The optimizer steps of a warm-up.
 
     Raises:
@@ -147,7 +150,20 @@ def _warmup_steps(warmup_epochs: float, steps_per_epoch: int, max_epochs: int) -
 
 
 def _after_warmup(schedule: LRScheduler, optimizer: Optimizer, warmup: int) -> LRScheduler:
-    return SequentialLR(optimizer, [_warmup(optimizer, warmup), schedule], [warmup]) if warmup else schedule
+    if warmup:
+        schedule = SequentialLR(optimizer, [_warmup(optimizer, warmup), schedule], [warmup])
+    return _every_step(schedule)
+
+
+def _every_step(schedule: LRScheduler) -> LRScheduler:
+    schedule.interval = "step"  # type: ignore[attr-defined]
+    return schedule
+
+
+def interval_of(schedule: object) -> Literal["step", "epoch"]:
+    """Whether a schedule is planned in optimizer steps, as those here and torch's one-cycle policies are, or in epochs."""
+    in_steps = isinstance(schedule, OneCycleLR | CyclicLR) or getattr(schedule, "interval", None) == "step"
+    return "step" if in_steps else "epoch"
 
 
 def _warmup(optimizer: Optimizer, steps: int) -> LRScheduler:

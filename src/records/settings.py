@@ -18,7 +18,9 @@ _NOT_DATA = ("_target_", "batch_size", "steps_per_execution", "train_size", "val
 def settings_of(record: Record) -> dict[str, Any]:
     """Every setting by its dotted name, each group by the name of its choice (``optimizer: adam``)."""
     run = record.values
-    choices = {group: choice for group, choice in run.get("choices", {}).items() if choice is not None}
+    choices = {
+        group: choice for group, choice in run.get("choices", {}).items() if choice not in (None, "custom")
+    }  # of what is named by its class, the class is shown
     lists = [group for group in _LISTS if run["config"].get(group) and group not in choices]
     choices |= {group: record.typed.get(group, list(run["config"][group])) for group in lists}
     return flat_settings(run["config"], choices)

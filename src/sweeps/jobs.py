@@ -48,7 +48,7 @@ def job(cfg: DictConfig) -> float | None:
     try:
         config = checked(cfg)
         _mask_what_hydra_wrote(directory)
-        record = _carry_out(directory, config, **source_of(hydra))
+        record = _carry_out(directory, config, **source_of(hydra, config))
     except OSError as error:
         say(f"{directory} cannot be written: {describe(error)}")
         return None

@@ -1,8 +1,8 @@
 """Classification: an ordinary LightningModule around a network that maps samples to logits."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -15,6 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from src.bounds import FractionBelowOne, Positive
 from src.errors import ConfigError, NonFiniteLoss, UserError
+from src.optim.schedules import interval_of
 from src.tasks.losses import DEFAULT, LossName, make_loss, outputs_for, predicted
 
 _REMEDY = ": lower optimizer.lr, or set task.gradient_clip_norm=1."
@@ -40,8 +41,18 @@ class Classifier(pl.LightningModule):
         classes: number of classes.
         optimizer: builds the optimizer from the parameters; needed only for training.
         schedule: builds the learning rate schedule from the optimizer, or returns None. It is stepped after every optimizer
-            step; ``ReduceLROnPlateau`` after every epoch, with the metric named by its attribute ``monitor``.
+            step or every epoch, see ``interval_of``; ``ReduceLROnPlateau`` with the metric named by its attribute ``monitor``.
     """
+
+    # Every metric, without its stage, and its mode; the one that is monitored; what the data module says.
+    metrics: ClassVar[Mapping[str, str]] = {"loss": "min", "acc": "max"}
+    monitor: ClassVar[str] = "acc"
+    from_data: ClassVar[tuple[str, ...]] = ("classes",)
+
+    @staticmethod
+    def outputs(data: Any, settings: Mapping[str, Any]) -> int:
+        """The number of outputs of a network for a data module, with these settings of the task."""
+        return outputs_for(settings.get("loss", DEFAULT), data.classes)
 
     def __init__(
         self,
@@ -61,7 +72,7 @@ class Classifier(pl.LightningModule):
         super().__init__()
         self.net, self.optimizer, self.schedule = net, optimizer, schedule
         self.loss = make_loss(loss, label_smoothing)  # summed over the samples
-        self.outputs = outputs_for(loss, classes)
+        self._outputs = outputs_for(loss, classes)
         self.gradient_clip_norm = gradient_clip_norm
         # Updated with values of all ranks, so that they must not be synchronised again.
         self.train_loss, self.train_acc = _Mean(sync_on_compute=False), _Mean(sync_on_compute=False)
@@ -81,7 +92,7 @@ class Classifier(pl.LightningModule):
         Raises:
             UserError: the network returned something else, on which a loss might be computed all the same.
         """
-        logits, expected = self.net(inputs), (inputs.shape[0], self.outputs)  # len() would fix the size in an export
+        logits, expected = self.net(inputs), (inputs.shape[0], self._outputs)  # len() would fix the size in an export
         if isinstance(logits, Tensor) and logits.shape == expected:
             return logits
         kind = type(logits).__name__
@@ -99,20 +110,15 @@ class Classifier(pl.LightningModule):
         schedule = self.schedule(optimizer) if self.schedule else None
         if schedule is None:
             return optimizer
-        if not isinstance(schedule, LRScheduler):
-            raise UserError(
-                f"the schedule returned a {type(schedule).__name__}: it must return one scheduler of "
-                "torch.optim.lr_scheduler, which is stepped after every optimizer step, or None."
-            )
         if (
             isinstance(schedule, ReduceLROnPlateau) and self.automatic_optimization
         ):  # for which Lightning requires a monitor
             return [optimizer], [{"scheduler": schedule, "interval": "epoch", "monitor": schedule.monitor}]  # type: ignore[attr-defined]
-        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+        return [optimizer], [{"scheduler": schedule, "interval": interval_of(schedule)}]
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Step a schedule; that of a plateau is stepped by ``on_train_epoch_end``."""
-        if not isinstance(scheduler, ReduceLROnPlateau):
+        """Step a schedule; one that is stepped after every epoch is stepped by ``on_train_epoch_end``."""
+        if interval_of(scheduler) == "step":
             scheduler.step()
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
@@ -208,15 +214,22 @@ class Classifier(pl.LightningModule):
         """
         if not all(bool(parameter.isfinite().all()) for parameter in self.parameters()):
             raise NonFiniteLoss(f"a weight is NaN or Inf after step {self.global_step - 1}{_REMEDY}")
-        means = {"train/loss": self.train_loss.compute().item(), "train/acc": self.train_acc.compute().item()}
+        means = self.epoch_means()
         self.log("train/loss", self.train_loss, logger=False)
         self.log("train/acc", self.train_acc, logger=False)
         # Lightning would write them after the epoch's checkpoint, and a run killed in between would lack the point.
         for logger in self.trainer.loggers:
             logger.log_metrics(means, self.global_step)
-        schedule = self.lr_schedulers()
-        if isinstance(schedule, ReduceLROnPlateau):  # Lightning would step it after the checkpoint
-            schedule.step(float({**self.trainer.callback_metrics, **means}[schedule.monitor]))  # type: ignore[attr-defined]
+        schedule: Any = self.lr_schedulers()  # Lightning would step it after the checkpoint
+        if isinstance(schedule, ReduceLROnPlateau):
+            metrics: dict[str, Any] = {**self.trainer.callback_metrics, **means}
+            schedule.step(float(metrics[schedule.monitor]))  # type: ignore[attr-defined]
+        elif schedule is not None and interval_of(schedule) == "epoch":
+            schedule.step()
+
+    def epoch_means(self) -> dict[str, float]:
+        """``train/loss`` and ``train/acc`` over the epoch so far, for callbacks that come before ``on_train_epoch_end``."""
+        return {"train/loss": self.train_loss.compute().item(), "train/acc": self.train_acc.compute().item()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the epoch's means so far, so that a run resumed within an epoch reports those of the whole epoch."""

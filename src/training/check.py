@@ -1,24 +1,32 @@
 """The objects of a configuration, built once without data, so that what is wrong with them is reported before a run begins."""
 
+import importlib.util
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from src.config.targets import build, check_accepts, resolve
+from src.config.signatures import parameter_names
+from src.config.targets import build, resolve
 from src.data.module import TensorData
 from src.errors import ConfigError
-from src.tasks.losses import DEFAULT, outputs_for
+from src.training.build import build_schedule, make_data, make_network, make_task, outputs_of
 from src.training.unsupported import check_callback, check_callbacks, check_network, check_optimizer
 
 log = logging.getLogger(__name__)
 
 # Enough for every schedule to have several steps in each of its phases.
 _STEPS_PER_EPOCH = 100
-_OF_DATA = ("input_shape", "classes", "load")
+# By which a network may be told how many outputs it has.
+_NAMES_OF_OUTPUTS = ("outputs", "num_classes", "out_features", "classes", "n_classes", "num_outputs")
+# What loggers of Lightning import, by their class.
+_REQUIRED = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow", "CometLogger": "comet_ml", "NeptuneLogger": "neptune"}
+_OF_TENSOR_DATA = ("input_shape", "classes", "load")
 
 
 def check_targets(config: Mapping[str, Any]) -> None:
@@ -40,50 +48,88 @@ def check_targets(config: Mapping[str, Any]) -> None:
 
 
 def _check_training(config: Mapping[str, Any]) -> None:
-    """Data, network, task, optimizer and schedule, each of which needs those before it."""
+    """Data module, network, task, optimizer and schedule, each of which needs those before it."""
     target = config["data"]["_target_"]
     dataset: Any = resolve(target, "data")
-    if missing := [name for name in _OF_DATA if getattr(dataset, name, None) is getattr(TensorData, name, None)]:
-        raise ConfigError(f"data._target_={target}: the class must define {', '.join(missing)}.")
-    data = _built(config["data"], "data", seed=config["seed"])
-    outputs = outputs_for(config["task"].get("loss", DEFAULT), data.classes)
-    check_network(resolve(config["model"]["_target_"], "model"), config["model"]["_target_"])  # type: ignore[arg-type]
-    net = _network(config["model"], input_shape=list(data.input_shape), outputs=outputs)
-    _built(config["task"], "task", net=net, classes=data.classes)
-    check_optimizer(resolve(config["optimizer"]["_target_"], "optimizer"), config["optimizer"]["_target_"])  # type: ignore[arg-type]
-    optimizer = _built(config["optimizer"], "optimizer", net.parameters())
+    if issubclass(dataset, TensorData):
+        missing = [name for name in _OF_TENSOR_DATA if getattr(dataset, name, None) is getattr(TensorData, name, None)]
+        if missing:
+            raise ConfigError(f"data._target_={target}: the class must define {', '.join(missing)}.")
+    data = _named("data", make_data, config)
+    net = None if config["model"] is None else _network(config, data)
+    task = _named("task", make_task, config, data, net)
+    if config["optimizer"] is None:
+        return
+    if is_builtin(config):
+        check_optimizer(resolve(config["optimizer"]["_target_"], "optimizer"), config["optimizer"]["_target_"])  # type: ignore[arg-type]
+    parameters = list((net or task).parameters()) or [nn.Parameter(torch.zeros(1))]
+    optimizer = _named("optimizer", build, config["optimizer"], "optimizer", parameters)
     lengths = {"steps_per_epoch": _STEPS_PER_EPOCH, "max_epochs": config["trainer"]["max_epochs"]}
-    _built(config["schedule"], "schedule", optimizer, **lengths)
+    if config["schedule"] is not None:
+        _named("schedule", build_schedule, config, optimizer, lambda: lengths)
 
 
-def _network(node: Mapping[str, Any], **supplied: Any) -> nn.Module:
+def is_builtin(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration trains one of the tasks of this project."""
+    return str(config["task"]["_target_"]).startswith("src.tasks.")
+
+
+def _network(config: Mapping[str, Any], data: pl.LightningDataModule) -> nn.Module:
     """A network whose weights have no values: memory that is never written is not allocated."""
-    check_accepts(node["_target_"], "model", *supplied)
+    check_network(resolve(config["model"]["_target_"], "model"), config["model"]["_target_"])
     try:
         with torch.device("meta"):
-            net: nn.Module = build(node, "model", **supplied)
+            net = make_network(config, data)
+    except ConfigError:
+        raise
     except Exception:  # perhaps because it reads values
-        net = _built(node, "model", **supplied)
+        net = _named("model", make_network, config, data)
+    _check_outputs(net, config, data)
     return net.to_empty(device="cpu")  # not every optimizer accepts weights on the meta device
+
+
+def _check_outputs(net: nn.Module, config: Mapping[str, Any], data: pl.LightningDataModule) -> None:
+    """Run a batch of zeros through a network, if the task says how many outputs it must have."""
+    outputs, shape = outputs_of(config, data), getattr(data, "input_shape", None)
+    if outputs is None or shape is None:
+        return
+    device = next((parameter.device for parameter in net.parameters()), torch.device("meta"))
+    try:
+        with torch.no_grad():
+            found = net.eval()(torch.zeros(2, *shape, device=device))
+    except Exception:  # perhaps it takes other samples than these: the first batch will show it
+        log.debug("the network could not be tried", exc_info=True)
+        return
+    finally:
+        net.train()
+    if isinstance(found, torch.Tensor) and tuple(found.shape) != (2, outputs):
+        accepted = parameter_names(resolve(config["model"]["_target_"], "model"))
+        name = next((name for name in _NAMES_OF_OUTPUTS if name in accepted), None)
+        remedy = f"set +model.{name}={outputs}" if name else "change its last layer"
+        raise ConfigError(
+            f"model: {type(net).__name__} maps 2 samples of shape {tuple(shape)} to {tuple(found.shape)}, and the task needs "
+            f"{(2, outputs)}: {remedy}."
+        )
 
 
 def _check_callbacks(config: Mapping[str, Any]) -> None:
     callbacks = []
     for name, node in config["callbacks"].items():
         prefix = f"callbacks.{name}"
-        check_callback(resolve(node["_target_"], "callbacks"), prefix)  # type: ignore[arg-type]
-        callbacks.append(_named(prefix, build, node, "callbacks"))
+        check_callback(resolve(node["_target_"], "callbacks"), prefix, is_builtin(config))  # type: ignore[arg-type]
+        callbacks.append(_named(prefix, partial(build, prefix=prefix), node, "callbacks"))
     check_callbacks(callbacks, config["trainer"]["max_epochs"])
 
 
 def _check_loggers(config: Mapping[str, Any]) -> None:
-    for node in config["logger"].values():  # not built, which may open files
-        check_accepts(node["_target_"], "logger", "directory", "resumed_at")
-
-
-def _built(node: Mapping[str, Any], group: str, *args: Any, **supplied: Any) -> Any:
-    check_accepts(node["_target_"], group, *supplied)
-    return _named(group, build, node, group, *args, **supplied)
+    for name, node in config["logger"].items():  # not built, which may open files
+        resolve(node["_target_"], "logger")
+        package = _REQUIRED.get(str(node["_target_"]).rpartition(".")[2])
+        if package and importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f"logger.{name} needs the package {package}, which is not installed: uv pip install {package}, or leave "
+                f"logger={name} out."
+            )
 
 
 def _named(prefix: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
@@ -19,6 +20,12 @@ FOLDER = "checkpoints"
 BEST, LAST = "best.ckpt", "last.ckpt"
 # The last.ckpt before, in case the last one is damaged.
 PREVIOUS = "previous.ckpt"
+# A checkpoint of this name is checked, and not written.
+_TRIAL = "trial.ckpt"
+_HYPERPARAMETERS = (
+    pl.LightningModule.CHECKPOINT_HYPER_PARAMS_KEY,
+    pl.LightningDataModule.CHECKPOINT_HYPER_PARAMS_KEY,
+)
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
@@ -31,9 +38,17 @@ class DurableCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint; the last.ckpt that is there becomes previous.ckpt.
 
         Raises:
-            UserError: the disk is full or cannot be written; what was there before is untouched.
+            UserError: the disk is full or cannot be written; what was there before is untouched. Or, of a trial save, something
+                in the checkpoint is not plain data.
         """
         target = Path(path)
+        # The arguments of save_hyperparameters() may be objects; the checkpoint contains the configuration that built them.
+        for key in _HYPERPARAMETERS:
+            if key in checkpoint:
+                checkpoint[key] = {name: value for name, value in checkpoint[key].items() if _is_plain(value)}
+        if target.name == _TRIAL:
+            _check_plain(checkpoint)
+            return
         # Through memory, because torch reports a full disk as an internal error of its own.
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
@@ -51,6 +66,49 @@ class DurableCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", weights_only: Any = True) -> dict[str, Any]:
         """Read a checkpoint; plain data only, whatever ``weights_only`` says."""
         return _at_home(load(Path(path), map_location), Path(path).parent)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value can be read from a checkpoint: tensors, numbers, strings, and containers of them."""
+    buffer = io.BytesIO()
+    try:
+        torch.save(value, buffer)
+        buffer.seek(0)
+        torch.load(buffer, map_location="meta", weights_only=True)
+    except Exception:  # whatever pickling an object may raise
+        return False
+    return True
+
+
+def _check_plain(checkpoint: dict[str, Any]) -> None:
+    """Check that a checkpoint could be read again.
+
+    Raises:
+        UserError: a value is no plain data.
+    """
+    if _is_plain(checkpoint):
+        return
+    path, value = "checkpoint", checkpoint
+    while isinstance(value, dict | list | tuple):
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        wrong = next(((key, one) for key, one in entries if not _is_plain(one)), None)
+        if wrong is None:
+            break
+        path, value = f"{path}[{wrong[0]!r}]", wrong[1]
+    raise UserError(
+        f"{path} is a {type(value).__module__}.{type(value).__qualname__}: a checkpoint may contain tensors, numbers, strings, "
+        "and lists and dictionaries of them only, since reading anything else could run code: convert it in "
+        "on_save_checkpoint() or state_dict()."
+    )
+
+
+class TrialSave(pl.Callback):
+    """Saves nothing before the first step: finds out whether a checkpoint could be saved and read again."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Check what a checkpoint would contain."""
+        if trainer.checkpoint_callback is not None:
+            trainer.save_checkpoint(Path(trainer.default_root_dir, _TRIAL))
 
 
 def _keep(path: Path, name: Path) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,10 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch.strategies import DDPStrategy
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
+from src.config.schemas import of_group
 from src.config.targets import build, resolve
 from src.data.module import TensorData
 from src.errors import UserError
@@ -23,10 +22,13 @@ from src.fast.classification import ChunkedClassifier, obstacle
 from src.files import is_full
 from src.launching.hardware import choose
 from src.launching.logs import quiet_lightning
+from src.loggers.csv import OnOptimizerStep
 from src.numerics import flush_subnormals
-from src.tasks.classification import Classifier
-from src.tasks.losses import DEFAULT, outputs_for
-from src.training.checkpoints import FOLDER, LAST, DurableCheckpointIO, load
+from src.records.record import Record
+from src.training.build import ScheduleIntervals, make_data, make_task
+from src.training.check import is_builtin
+from src.training.checkpoints import FOLDER, LAST, DurableCheckpointIO, TrialSave, load
+from src.training.loaders import DDP, SingleDevice
 from src.training.recorder import KEY as RECORDER
 from src.training.recorder import RunRecorder
 from src.training.seeding import SeedSteps
@@ -35,8 +37,17 @@ from src.training.unsupported import check_callback
 
 log = logging.getLogger(__name__)
 
-# Optimizer steps between two points of the curves within an epoch; on the fast path to the nearest whole chunk.
-_LOG_EVERY_STEPS = 50
+# Arguments of the Trainer whose effect does not depend on the path, besides what is no argument of it.
+_FOR_BOTH_PATHS = (
+    "accelerator",
+    "devices",
+    "num_nodes",
+    "precision",
+    "max_epochs",
+    "log_every_n_steps",
+    "deterministic",
+)
+_NOT_ARGUMENTS = ("threads", "max_minutes")
 
 
 def fit(
@@ -61,6 +72,8 @@ def fit(
     """
     try:
         return _fit(config, Path(directory), extra, checkpoint)
+    except MisconfigurationException as error:
+        raise UserError(" ".join(str(error).split())) from error
     except OSError as error:
         if not is_full(error):
             raise
@@ -73,42 +86,42 @@ def _fit(
     config: dict[str, Any], directory: Path, extra: Sequence[pl.Callback], checkpoint: str | None
 ) -> dict[str, Any]:
     flush_subnormals()
-    pl.seed_everything(config["seed"], verbose=False)
+    pl.seed_everything(config["seed"], workers=True, verbose=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it has not written
     state = load(Path(checkpoint), "meta") if checkpoint else None
-    resumed_at = state["global_step"] if state else None
-    data: TensorData = build(config["data"], "data", seed=config["seed"])
-    loggers = [
-        build(node, "logger", directory=str(directory), resumed_at=resumed_at) for node in config["logger"].values()
-    ]
+    data = make_data(config)
+    loggers = _make_loggers(config, directory, state)
+    own_loggers = [logger for logger in loggers.values() if isinstance(logger, OnOptimizerStep)]
     for callback in extra:  # check_targets has checked those of the configuration
-        check_callback(type(callback), type(callback).__name__)
+        check_callback(type(callback), type(callback).__name__, is_builtin(config))
     callbacks = [build(node, "callbacks") for node in config["callbacks"].values()]
     stop = StopOnSignal(str(directory / FOLDER / LAST) if _saves(callbacks) else None)
     fast = _selects_fast_path(config, data, [*callbacks, *extra], state)  # the program's own callbacks do for both
     recorder = RunRecorder(directory, config, fast)
-    task: Classifier
+    every = config["trainer"].get("log_every_n_steps", 50)
     if fast:
+        assert isinstance(data, TensorData)
         data.in_chunks = True
+        every = max(1, round(every / data.steps_per_execution))  # to the nearest whole chunk
         varies_threads = config["trainer"]["threads"] == "auto"
-        task = make_task(config, data, partial(ChunkedClassifier, seed=config["seed"], varies_threads=varies_threads))
+        chunked = partial(ChunkedClassifier, seed=config["seed"], varies_threads=varies_threads)
+        task = make_task(config, data, factory=chunked)
     else:
         task = make_task(config, data)
-        callbacks = [*callbacks, SeedSteps(config["seed"])]
+        callbacks = [*callbacks, SeedSteps(config["seed"]), ScheduleIntervals()]
     trainer = make_trainer(
         config,
-        logger=loggers,
-        callbacks=[*callbacks, recorder, *extra, stop],
-        max_epochs=config["trainer"]["max_epochs"],
-        log_every_n_steps=max(1, round(_LOG_EVERY_STEPS / data.steps_per_execution)) if fast else _LOG_EVERY_STEPS,
-        limit_val_batches=1.0 if data.val_size else 0,
+        logger=list(loggers.values()),
+        callbacks=[*callbacks, recorder, *extra, TrialSave(), stop],
         default_root_dir=str(directory),
+        **{**_validation(data), "log_every_n_steps": every},
     )
     # Lightning sets this when it is imported, so that whoever asks for a GPU may fork afterwards: torch then asks NVML. From
     # here on nothing is forked; and the optimizer asks at every step, which without a driver costs a tenth of it.
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
-    for logger in loggers:
+    for logger in own_loggers:
         logger.open_session(config, trainer)
+    _open_other_loggers(loggers, config, trainer, directory)
     log.info(
         "rank %d of %d: pid %d, %s", trainer.global_rank, trainer.world_size, os.getpid(), trainer.strategy.root_device
     )
@@ -116,35 +129,92 @@ def _fit(
     threads = torch.get_num_threads()
     try:
         trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        if not trainer.fit_loop.epoch_loop.batch_progress.total.completed:
+            raise UserError(
+                f"{type(data).__name__}: there is no batch to train on: its training set is empty, or smaller than a batch that "
+                "is dropped because it is not complete (drop_last)."
+            )
         best = recorder.record(trainer)["best"]["checkpoint"]
         for callback in extra:
             if epoch := getattr(callback, "pruned_in_epoch", None):
                 return recorder.record(trainer, pruned_in_epoch=epoch)
-        for logger in loggers:
-            logger.begin_test()
-        trainer.test(task, datamodule=data, ckpt_path=best and str(directory / best), verbose=False, weights_only=True)
+        if has_test(task, data):
+            for logger in own_loggers:
+                logger.begin_test()
+            path = str(directory / best) if best else None
+            trainer.test(task, datamodule=data, ckpt_path=path, verbose=False, weights_only=True)
         return recorder.record(trainer)
     finally:
         torch.set_num_threads(threads)  # the last epoch may have used fewer
-        for logger in loggers:
+        for logger in own_loggers:
             logger.close()
 
 
+def has_test(task: pl.LightningModule, data: pl.LightningDataModule) -> bool:
+    """Whether a task can be tested: it has a test step, and it or the data module a test loader."""
+    has_loader = is_overridden("test_dataloader", data) or is_overridden("test_dataloader", task)
+    return is_overridden("test_step", task) and has_loader
+
+
+def _validation(data: pl.LightningDataModule) -> dict[str, Any]:
+    return {"limit_val_batches": 0} if isinstance(data, TensorData) and not data.val_size else {}
+
+
+def _make_loggers(
+    config: Mapping[str, Any], directory: Path, state: Mapping[str, Any] | None
+) -> dict[str, pl.loggers.Logger]:
+    """Build the loggers by their names. Each gets what it has parameters for: those of this project ``directory`` and
+    ``resumed_at``, others ``save_dir`` and, in a resumed run, their ``id`` or ``run_id`` of the first session.
+    """
+    known = Record.load(directory).values.get("loggers", {}) if state else {}
+    resumed_at = state["global_step"] if state else None
+    supplied: dict[str, Any] = {"directory": str(directory), "save_dir": str(directory), "resumed_at": resumed_at}
+    return {
+        name: build(
+            node,
+            "logger",
+            prefix=f"logger.{name}",
+            **supplied,
+            **({"id": known[name], "run_id": known[name]} if name in known else {}),
+        )
+        for name, node in config["logger"].items()
+    }
+
+
+def _open_other_loggers(
+    loggers: Mapping[str, pl.loggers.Logger], config: dict[str, Any], trainer: pl.Trainer, directory: Path
+) -> None:
+    """Log the configuration to the loggers that are not this project's, and record under which id each knows the run."""
+    others = {name: logger for name, logger in loggers.items() if not isinstance(logger, OnOptimizerStep)}
+    if not others or not trainer.is_global_zero:
+        return
+    for logger in others.values():
+        logger.log_hyperparams(config)
+    Record.load(directory).update(
+        loggers={name: str(logger.version) for name, logger in others.items() if logger.version is not None}
+    )
+
+
 def _selects_fast_path(
-    config: Mapping[str, Any], data: TensorData, callbacks: Sequence[pl.Callback], state: Mapping[str, Any] | None
+    config: Mapping[str, Any],
+    data: pl.LightningDataModule,
+    callbacks: Sequence[pl.Callback],
+    state: Mapping[str, Any] | None,
 ) -> bool:
     """Whether the training takes the fast path: if it is possible, and if a resumed run has taken it so far.
 
     Args:
         config: a checked configuration.
-        data: the data set.
+        data: the data module.
         callbacks: those of the configuration and of the caller.
         state: the checkpoint of a resumed run.
 
     Raises:
         UserError: the run has taken the fast path so far, and it is not possible any more.
     """
-    reason = obstacle(resolve(config["task"]["_target_"], "task"), data, callbacks)
+    reason = _changed_argument(config["trainer"]) or obstacle(
+        resolve(config["task"]["_target_"], "task"), data, callbacks
+    )
     if state is not None and state[RECORDER]["fast"] != (reason is None):
         if reason:
             raise UserError(
@@ -156,56 +226,55 @@ def _selects_fast_path(
     return reason is None
 
 
-def make_task(
-    config: Mapping[str, Any], data: TensorData, factory: Callable[..., Classifier] | None = None
-) -> Classifier:
-    """Build the LightningModule for the samples and classes of a data set.
-
-    Args:
-        config: a checked configuration.
-        data: the data set; it need not be loaded.
-        factory: called in place of what ``_target_`` names.
-    """
-    settings = {key: value for key, value in config["task"].items() if key != "_target_"}
-    outputs = outputs_for(settings.get("loss", DEFAULT), data.classes)
-
-    def make_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
-        return build(config["optimizer"], "optimizer", parameters)
-
-    def make_schedule(optimizer: Optimizer) -> LRScheduler | None:  # called once the data is loaded
-        steps, epochs = data.steps_per_epoch, config["trainer"]["max_epochs"]
-        return build(config["schedule"], "schedule", optimizer, steps_per_epoch=steps, max_epochs=epochs)
-
-    return (factory or resolve(config["task"]["_target_"], "task"))(
-        net=build(config["model"], "model", input_shape=list(data.input_shape), outputs=outputs),
-        classes=data.classes,
-        optimizer=make_optimizer,
-        schedule=make_schedule,
-        **settings,
-    )
+def _changed_argument(trainer: Mapping[str, Any]) -> str | None:
+    """An argument of the Trainer that the fast path does not follow, and that has not its default."""
+    properties = of_group("trainer")["trainer"]["properties"]
+    if trainer["precision"] in ("bf16-true", "16-true"):
+        return f"trainer.precision={trainer['precision']}"
+    for name, value in trainer.items():
+        if name in (*_FOR_BOTH_PATHS, *_NOT_ARGUMENTS):
+            continue
+        if value != properties[name].get("default"):
+            return f"trainer.{name}={value}"
+    return None
 
 
 def make_trainer(config: Mapping[str, Any], callbacks: Sequence[pl.Callback], **options: Any) -> pl.Trainer:
-    """Build a Trainer for the hardware of a configuration."""
+    """Build a Trainer for the hardware and with the arguments of a configuration.
+
+    Args:
+        config: a checked configuration.
+        callbacks: all of them.
+        options: further arguments, which those of the configuration replace; and ``log_every_n_steps``.
+    """
     quiet_lightning()
-    hardware = choose(config["trainer"])
-    backend = "nccl" if hardware.accelerator == "cuda" else "gloo"
+    hardware, settings = choose(config["trainer"]), dict(config["trainer"])
+    kind = settings.pop("strategy", "auto")
+    for name in ("accelerator", "devices", "num_nodes", "log_every_n_steps", *_NOT_ARGUMENTS):
+        settings.pop(name, None)
+    strategy: SingleDevice | DDP = SingleDevice(device=hardware.accelerator)
+    if hardware.world > 1:
+        backend = "nccl" if hardware.accelerator == "cuda" else "gloo"
+        strategy = DDP(process_group_backend=backend, find_unused_parameters=kind == "ddp_find_unused_parameters_true")
+    strategy.seed = config["seed"]
+    defaults = {
+        "sync_batchnorm": hardware.accelerator == "cuda" and hardware.world > 1,
+        "deterministic": "warn",
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
     return pl.Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
         num_nodes=hardware.num_nodes,
-        precision=config["trainer"]["precision"],
-        sync_batchnorm=hardware.accelerator == "cuda" and hardware.world > 1,
-        strategy=DDPStrategy(process_group_backend=backend) if hardware.world > 1 else "auto",
+        strategy=strategy,
         # Named, because Lightning would guess from variables that a cluster sets for other reasons.
         plugins=[DurableCheckpointIO(), TorchElasticEnvironment() if hardware.world > 1 else LightningEnvironment()],
         callbacks=list(callbacks),
-        deterministic=True,
         enable_checkpointing=_saves(callbacks),
         enable_progress_bar=any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks),
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        **options,
+        enable_autolog_hparams=False,
+        **{**defaults, **options, **settings},
     )
 
 

@@ -12,7 +12,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
-from src.data.chunks import as_chunk
+from src.data.chunks import samples_in
+from src.errors import UserError
 from src.records.record import Record
 
 # Of its entry in a checkpoint, and of the configuration there.
@@ -47,10 +48,23 @@ class RunRecorder(pl.Callback):
         self._samples: Counter[str] = Counter()  # by the number of threads
 
     def record(self, trainer: pl.Trainer, **values: Any) -> dict[str, Any]:
-        """Write what has been logged, and further entries of the record; returns all that is written, on every rank."""
+        """Write what has been logged, and further entries of the record; returns all that is written, on every rank.
+
+        Raises:
+            UserError: the metric that selects the best checkpoint has not been logged.
+        """
         self.metrics |= _logged(trainer)
+        self._check_monitor()
         self._write(trainer, **values)
         return self._results(trainer) | values
+
+    def _check_monitor(self) -> None:
+        monitor = self.config["monitor"]
+        if monitor is not None and monitor not in self.metrics:
+            known = ", ".join(self.metrics) or "nothing"
+            raise UserError(
+                f"monitor={monitor} is not logged: the task logs {known}; set monitor to one of these, or to null."
+            )
 
     def _write(self, trainer: pl.Trainer, **values: Any) -> None:
         if trainer.is_global_zero:
@@ -113,6 +127,8 @@ class RunRecorder(pl.Callback):
         """Write what the epoch before gave, once its checkpoints are saved; at most once a second."""
         if trainer.current_epoch:
             self.metrics |= _logged(trainer)
+            if trainer.fit_loop.epoch_loop.val_loop._has_run or not sum(trainer.num_val_batches):  # type: ignore[arg-type]
+                self._check_monitor()
             if time.monotonic() - self._written > 1:
                 self._write(trainer)
                 self._written = time.monotonic()
@@ -124,7 +140,7 @@ class RunRecorder(pl.Callback):
         """Count the samples and the time since the batch before."""
         now = time.perf_counter()
         self._seconds, self._since = self._seconds + now - self._since, now
-        samples = sum(as_chunk(batch, batch_idx, trainer.train_dataloader).totals)  # type: ignore[arg-type]
+        samples = samples_in(batch, batch_idx, trainer)
         self._samples[str(torch.get_num_threads())] += samples  # the number at the end of the batch
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -8,6 +8,7 @@ from hydra.errors import HydraException
 from src.config.check import check
 from src.config.command_line import CommandLine
 from src.config.hydra_internals import Override, parse_overrides
+from src.config.schemas import SUPPLIED, schema_of
 from src.errors import ConfigError, DataError, UserError
 from src.masking import is_masked
 from src.records.git import PATCH, git
@@ -63,8 +64,9 @@ def changed(record: Record, overrides: list[str]) -> dict[str, Any] | None:
             raise
         raise UserError(f"{id} was configured for another version of this project: {error}") from error
     before, after = run["config"]["trainer"]["max_epochs"], config["trainer"]["max_epochs"]
-    schedule = config["schedule"]["_target_"]
-    if after != before and schedule not in _SCHEDULES_OF_ANY_LENGTH:
+    schedule = config["schedule"]["_target_"] if config["schedule"] else ""
+    needs_length = "max_epochs" in schema_of(schedule, "schedule")[SUPPLIED] if schedule else False
+    if after != before and needs_length and schedule not in _SCHEDULES_OF_ANY_LENGTH:
         raise ConfigError(
             f"trainer.max_epochs={after}: {id} was planned for {before} epochs, and its rates would have been others from "
             f"the start, since schedule={schedule.rpartition('.')[2]} ends with the last epoch; start a new run."

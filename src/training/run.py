@@ -56,7 +56,7 @@ def check_machine(configs: list[dict[str, Any]], ranks: RankInfo | None) -> None
             )
         hardware = choose(config["trainer"])
         check_targets(config)
-        if config["model"].get("norm") == "batch" and hardware.world > 1 and hardware.accelerator != "cuda":
+        if (config["model"] or {}).get("norm") == "batch" and hardware.world > 1 and hardware.accelerator != "cuda":
             raise ConfigError(
                 f"model.norm=batch on {hardware.world} CPU processes would normalise each share of a batch by itself and "
                 "change the training: set model.norm=layer, or trainer.devices=1."

@@ -1,8 +1,13 @@
 """Seeding of every optimizer step in Lightning's own loop."""
 
+import math
+
 import lightning.pytorch as pl
 
 from src.randomness import MODEL, seed_step, step_seeds
+
+# Seeds that are made at once.
+_BLOCK = 1024
 
 
 class SeedSteps(pl.Callback):
@@ -21,6 +26,16 @@ class SeedSteps(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
     ) -> None:
         """Seed the step."""
-        steps = int(trainer.num_training_batches)
-        seeds = step_seeds(MODEL, self.seed, trainer.current_epoch, trainer.global_rank, steps)
-        seed_step(seeds[batch_idx], pl_module.device)
+        block, steps = 0, trainer.num_training_batches
+        if steps == math.inf:  # of a loader of unknown length
+            block, steps = batch_idx // _BLOCK, _BLOCK
+        seeds = step_seeds(MODEL, self.seed, trainer.current_epoch, trainer.global_rank, int(steps), block)
+        seed_step(seeds[batch_idx - block * _BLOCK], pl_module.device)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Seed an evaluation, which may draw random numbers too, the same each time."""
+        seed_step(self.seed, pl_module.device)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Likewise."""
+        seed_step(self.seed, pl_module.device)

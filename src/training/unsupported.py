@@ -1,7 +1,7 @@
 """Classes that are refused because they would have no effect in a training here, or one that the record does not show."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import lightning.pytorch as pl
 import torch
@@ -34,13 +34,15 @@ _CALLBACKS: dict[type[pl.Callback], str] = {
         "forgets its masks when a run is resumed, and saves other weights than were validated: use callbacks=pruning"
     ),
 }
+# Those that a task of the user's own may be made for.
+_OF_OTHER_TASKS = (of_lightning.BackboneFinetuning, of_lightning.GradientAccumulationScheduler)
 
 
-def check_network(network: type[nn.Module], target: str) -> None:
+def check_network(network: Callable[..., nn.Module], target: str) -> None:
     """Refuse a network that expects to train itself.
 
     Args:
-        network: the class.
+        network: the class, or a function that returns a network.
         target: its name in the configuration.
 
     Raises:
@@ -69,18 +71,19 @@ def check_optimizer(optimizer: type[torch.optim.Optimizer], target: str) -> None
         )
 
 
-def check_callback(callback: type[pl.Callback], name: str) -> None:
+def check_callback(callback: type[pl.Callback], name: str, is_builtin: bool = True) -> None:
     """Refuse a callback that is derived from one of Lightning's that does not work here.
 
     Args:
         callback: the class.
         name: what it is called in the message.
+        is_builtin: whether the task is one of this project.
 
     Raises:
         ConfigError: it would have no effect, or not the one it promises.
     """
     for base, problem in _CALLBACKS.items():
-        if issubclass(callback, base):
+        if issubclass(callback, base) and (is_builtin or base not in _OF_OTHER_TASKS):
             raise ConfigError(f"{name} is a {base.__name__} of Lightning's, which {problem}.")
 
 

@@ -1,4 +1,4 @@
-"""The models of finished runs, and their data sets."""
+"""The models of finished runs, and their data."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,45 +9,36 @@ from src.numerics import flush_subnormals
 from src.records.record import Record
 
 if TYPE_CHECKING:
+    import lightning.pytorch as pl
+
     from src.data.module import TensorData
     from src.tasks.pipeline import Pipeline
 
 
-def load_model(path: str | Path) -> "Pipeline":
+def load_model(path: str | Path) -> "pl.LightningModule | Pipeline":
     """Rebuild a trained model from a checkpoint file alone, which holds plain data and the configuration.
 
     Returns:
-        Preprocessing and network, on the CPU and in evaluation mode: maps raw samples (n, *input_shape) to logits (n, outputs).
+        On the CPU and in evaluation mode: of a classification of data in memory preprocessing and network, which map raw
+        samples (n, *input_shape) to logits (n, outputs); of any other training its LightningModule.
 
     Raises:
         UserError: there is no such file, or it is damaged or not a checkpoint of this project.
     """
-    from src.tasks.pipeline import Pipeline
-    from src.training.checkpoints import load
-    from src.training.fit import make_task
-    from src.training.recorder import CONFIG
-
-    state = load(Path(path))
-    try:
-        config = check(state[CONFIG])
-        data = data_of(config)
-        task = make_task(config, data)
-        task.load_state_dict(state["state_dict"])
-    except Exception as error:  # plain data, but of any form
-        raise UserError(f"{path} is not a checkpoint of this project ({type(error).__name__}: {error}).") from error
-    return Pipeline(data.normalize, task).eval()
+    task, config = _load_task(Path(path))
+    return _pipeline(task, config) or task
 
 
-def trained(record: Record, checkpoint: str = "best") -> "tuple[Pipeline, dict[str, Any]]":
-    """Rebuild a run's model from one of its checkpoints.
+def trained_task(record: Record, checkpoint: str = "best") -> "tuple[pl.LightningModule, dict[str, Any]]":
+    """Rebuild a run's LightningModule from one of its checkpoints.
 
     Args:
         record: the run.
         checkpoint: best or last.
 
     Returns:
-        The model as ``load_model`` returns it, and the run's configuration. From then on this process flushes subnormals, as
-        in training.
+        The module on the CPU and in evaluation mode, and the run's configuration. From then on this process flushes
+        subnormals, as in training.
 
     Raises:
         UserError: the run is running or of another version of this project, or the checkpoint is missing or damaged.
@@ -55,7 +46,7 @@ def trained(record: Record, checkpoint: str = "best") -> "tuple[Pipeline, dict[s
     from src.training.checkpoints import FOLDER
 
     try:
-        config = check(record.values["config"])
+        check(record.values["config"])
     except ConfigError as error:
         raise UserError(f"{record.values['id']} was configured for another version of this project: {error}") from error
     if record.status == "running":
@@ -64,14 +55,57 @@ def trained(record: Record, checkpoint: str = "best") -> "tuple[Pipeline, dict[s
         record.values["best"]["checkpoint"] if checkpoint == "best" else None
     )  # one of several, if save_top_k keeps them
     flush_subnormals()
-    return load_model(record.directory / (best or f"{FOLDER}/{checkpoint}.ckpt")), config
+    return _load_task(record.directory / (best or f"{FOLDER}/{checkpoint}.ckpt"))
+
+
+def trained(record: Record, checkpoint: str = "best") -> "tuple[Pipeline, dict[str, Any]]":
+    """Rebuild the preprocessing and the network of a run that classifies data in memory; see ``trained_task``.
+
+    Raises:
+        UserError: as ``trained_task``, or the run trained something else.
+    """
+    task, config = trained_task(record, checkpoint)
+    if (pipeline := _pipeline(task, config)) is None:
+        raise UserError(
+            f"{record.values['id']} trained {config['task']['_target_']} on {config['data']['_target_']}: this command is for "
+            "task=classification on a data set in memory, such as data=mnist."
+        )
+    return pipeline, config
+
+
+def _load_task(path: Path) -> "tuple[pl.LightningModule, dict[str, Any]]":
+    from src.training.build import make_data, make_task
+    from src.training.checkpoints import load
+    from src.training.recorder import CONFIG
+
+    state = load(path)
+    try:
+        config = check(state[CONFIG])
+        task = make_task(config, make_data(config))
+        task.on_load_checkpoint(state)  # a module may build what its state_dict needs there
+        task.load_state_dict(state["state_dict"])
+    except Exception as error:  # plain data, but of any form
+        raise UserError(f"{path} is not a checkpoint of this project ({type(error).__name__}: {error}).") from error
+    return task.eval(), config
+
+
+def _pipeline(task: "pl.LightningModule", config: dict[str, Any]) -> "Pipeline | None":
+    from src.data.module import TensorData
+    from src.tasks.classification import Classifier
+    from src.tasks.pipeline import Pipeline
+    from src.training.build import make_data
+
+    data = make_data(config)
+    if not (isinstance(task, Classifier) and isinstance(data, TensorData)):
+        return None
+    return Pipeline(data.normalize, task).eval()
 
 
 def data_of(config: dict[str, Any], *stages: str) -> "TensorData":
-    """Build the data set of a run, with the samples of these stages (``validate``, ``test``) loaded."""
-    from src.config.targets import build
+    """Build the data set in memory of a run, with the samples of these stages (``validate``, ``test``) loaded."""
+    from src.training.build import make_data
 
-    data: TensorData = build(config["data"], "data", seed=config["seed"])
+    data: TensorData = make_data(config)  # type: ignore[assignment]
     if stages:
         data.prepare_data()
     for stage in stages:

@@ -17,7 +17,8 @@ from src.config.compose import preflight
 from src.data.mnist import MNIST
 from src.launching.hardware import choose
 from src.launching.launchers import LocalProcesses
-from src.training.fit import make_task, make_trainer
+from src.training.build import make_task
+from src.training.fit import make_trainer
 
 
 class Shortened(MNIST):

@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from src.config.schemas.signatures import arguments
-from src.config.targets import SUPPLIED, check_name, resolve
+from src.config.signatures import arguments
+from src.config.targets import NESTED, check_name, resolve, supplied_to
 from src.files import write
 from src.paths import ROOT
 
@@ -24,6 +24,8 @@ FOLDER = Path(__file__).parent
 _CACHE = ROOT / ".cache" / "schemas"
 # Of which sources a schema was generated: a fingerprint for each file of this project, a version for each package.
 SOURCES = "x-sources"
+# Which parameters the program sets; of a task also the metrics that it may log, each with its mode, and which is monitored.
+SUPPLIED, METRICS, MONITOR = "x-supplied", "x-metrics", "x-monitor"
 # What only files may contain: in place of a value a reference to another or the mark of one that is missing; a list of
 # further files. No file need be complete.
 REFERENCE = {"type": "string", "pattern": r"^\$\{|^\?\?\?$"}
@@ -69,12 +71,13 @@ def schema_of(target: object, group: str) -> dict[str, Any]:
         ConfigError: the group may not name it, it does not exist, or is not of the group's kind.
     """
     target = check_name(target, group)
-    return of_group(group).get(target) or _kept(target) or read(target, group)
+    committed = None if group == NESTED else of_group(group).get(target)
+    return committed or _kept(target, group) or read(target, group)
 
 
 def renewed(target: str, group: str, schema: Mapping[str, Any]) -> dict[str, Any] | None:
     """The schema of a target whose sources have changed since ``schema`` was generated; None if they have not."""
-    return None if _is_current(schema) else _kept(target) or read(target, group)
+    return None if _is_current(schema) else _kept(target, group) or read(target, group)
 
 
 def default_of(node: Mapping[str, Any], group: str, key: str) -> Any:
@@ -84,9 +87,9 @@ def default_of(node: Mapping[str, Any], group: str, key: str) -> Any:
     return schema_of(node["_target_"], group)["properties"].get(key, {}).get("default")
 
 
-def _kept(target: str) -> dict[str, Any] | None:
+def _kept(target: str, group: str) -> dict[str, Any] | None:
     with contextlib.suppress(OSError, ValueError):
-        kept = json.loads((_CACHE / f"{target}.json").read_text(encoding="utf-8"))
+        kept = json.loads((_CACHE / f"{group}.{target}.json").read_text(encoding="utf-8"))
         if isinstance(kept, dict) and "properties" in kept and _is_current(kept):
             return kept
     return None
@@ -101,7 +104,7 @@ def read(target: str, group: str) -> dict[str, Any]:
     schema = generate(target, group)
     with contextlib.suppress(OSError):  # a project that cannot be written has no cache
         _CACHE.mkdir(parents=True, exist_ok=True)
-        write(_CACHE / f"{target}.json", json.dumps(schema))
+        write(_CACHE / f"{group}.{target}.json", json.dumps(schema))
     return schema
 
 
@@ -111,24 +114,30 @@ def generate(target: str, group: str) -> dict[str, Any]:
     Raises:
         ConfigError: see ``schema_of``.
     """
-    from src.config.schemas.overlay import OF_TARGET, PARAMETERS
+    from src.config.schemas.overlay import PARAMETERS
 
     found = resolve(target, group)
-    overlay = {} if target.startswith("src.") else {**PARAMETERS, **OF_TARGET.get(target, {})}
-    schema = arguments(found, SUPPLIED[group], overlay)
+    overlay = PARAMETERS if target.startswith(("torch.optim.", "lightning.")) else {}
+    supplied = supplied_to(found, group)
+    schema = arguments(found, supplied, overlay)
     schema["properties"] = {"_target_": {"const": target}, **schema["properties"]}
-    return {**schema, SOURCES: _sources(found)}
+    metrics, monitor = getattr(found, "metrics", None), getattr(found, "monitor", None)
+    if group == "task" and isinstance(metrics, Mapping) and isinstance(monitor, str):
+        schema |= {METRICS: dict(metrics), MONITOR: monitor}
+    return {**schema, SUPPLIED: supplied, SOURCES: _sources(found)}
 
 
 def _sources(found: Callable[..., Any]) -> dict[str, str]:
     files, packages = {"src/bounds.py", "src/config/schemas/overlay.py"}, set[str]()
     for one in found.__mro__[:-1] if isinstance(found, type) else [found]:
         package, file = one.__module__.partition(".")[0], getattr(sys.modules[one.__module__], "__file__", None)
-        if file and Path(file).is_relative_to(ROOT / "src"):
-            name = str(Path(file).relative_to(ROOT))
-            files |= {name, *_annotated_from(name)}
-        elif package not in sys.stdlib_module_names:
+        if package in sys.stdlib_module_names or file is None:
+            continue
+        if "site-packages" in Path(file).parts:
             packages.add(package)
+        else:
+            name = str(Path(file).relative_to(ROOT)) if Path(file).is_relative_to(ROOT) else file
+            files |= {name, *_annotated_from(name)}
     sources = {name: _fingerprint(name) for name in sorted(files)}
     return sources | {package: _version(package) for package in sorted(packages)}
 
@@ -139,11 +148,9 @@ def _annotated_from(name: str) -> set[str]:
     functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and _is_constructor(node, tree))
     annotations = (one.annotation for node in functions for one in (*node.args.args, *node.args.kwonlyargs))
     used = {part.id for one in annotations if one for part in ast.walk(one) if isinstance(part, ast.Name)}
-    imports = (
-        node for node in tree.body if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("src.")
-    )
+    imports = (node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module)
     modules = (node.module or "" for node in imports if used & {alias.asname or alias.name for alias in node.names})
-    return {f"{module.replace('.', '/')}.py" for module in modules}
+    return {name for module in modules if (ROOT / (name := f"{module.replace('.', '/')}.py")).is_file()}
 
 
 def _is_constructor(node: ast.FunctionDef, tree: ast.Module) -> bool:
@@ -153,7 +160,8 @@ def _is_constructor(node: ast.FunctionDef, tree: ast.Module) -> bool:
 
 def _is_current(schema: Mapping[str, Any]) -> bool:
     return all(
-        (_fingerprint if "/" in name else _version)(name) == of for name, of in schema.get(SOURCES, {"/": None}).items()
+        (_fingerprint if name.endswith(".py") else _version)(name) == of
+        for name, of in schema.get(SOURCES, {".py": None}).items()
     )
 
 

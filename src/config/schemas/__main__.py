@@ -9,10 +9,9 @@ from typing import Any
 import yaml
 
 from src.config.schemas import DEFAULTS, FOLDER, REFERENCE, generate, of_file
-from src.config.schemas.overlay import Run, Trainer
-from src.config.schemas.signatures import arguments
-from src.config.targets import GROUPS, MANY, ONE, check_name
-from src.errors import ConfigError
+from src.config.schemas.overlay import Run, trainer_schema
+from src.config.signatures import arguments
+from src.config.targets import GROUPS, MANY, ONE
 from src.files import write
 from src.paths import CONF, shown
 
@@ -57,7 +56,7 @@ def _files() -> Iterator[tuple[str, dict[str, Any]]]:
         named = {"properties": {"defaults": DEFAULTS}, "additionalProperties": node}
         root = {"type": "object", **(named if group in MANY else node)}
         yield group, {"$schema": _DIALECT, **root, "$defs": {"reference": REFERENCE, **schemas}}
-    trainer = _with_defaults(arguments(Trainer))
+    trainer = _with_defaults(trainer_schema())
     yield (
         "trainer",
         {"$schema": _DIALECT, "$ref": "#/$defs/trainer", "$defs": {"reference": REFERENCE, "trainer": trainer}},
@@ -77,21 +76,13 @@ def _with_defaults(schema: dict[str, Any]) -> dict[str, Any]:
 def _targets() -> dict[str, list[str]]:
     """What the files of conf/ name, by group."""
     found: dict[str, set[str]] = {group: set() for group in (*ONE, *MANY)}
-    names = {name for path in CONF.rglob("*.yaml") for name in _names(yaml.safe_load(path.read_text(encoding="utf-8")))}
-    for group, targets in found.items():
-        for name in names:
-            try:
-                targets.add(check_name(name, group))
-            except ConfigError:  # of another group
-                continue
-    return {group: sorted(targets) for group, targets in found.items()}
-
-
-def _names(node: Any) -> Iterator[str]:
-    for key, value in node.items() if isinstance(node, dict) else ():
-        if key == "_target_" and value != "???":
-            yield value
-        yield from _names(value)
+    for path in CONF.rglob("*.yaml"):
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        groups = {path.parent.name: content} if path.parent.name in found else content
+        for group in found.keys() & groups.keys():
+            nodes = groups[group].values() if group in MANY else [groups[group]]
+            found[group] |= {one["_target_"] for one in nodes if isinstance(one, dict) and "_target_" in one}
+    return {group: sorted(targets - {"???"}) for group, targets in found.items()}
 
 
 if __name__ == "__main__":

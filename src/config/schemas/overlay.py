@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from src.bounds import (
     Bounds,
     Count,
+    CountOrZero,
     Fraction,
     FractionBelowOne,
     Metric,
@@ -18,6 +19,8 @@ from src.bounds import (
     Seed,
     Word,
 )
+from src.config.signatures import arguments, of_type
+from src.config.targets import OWNED_BY_TRAINING
 
 # By the name of a parameter.
 PARAMETERS: dict[str, Any] = {
@@ -64,28 +67,76 @@ PARAMETERS: dict[str, Any] = {
     "log_rank_zero_only": Annotated[bool, "log on the first rank only"],
     "enable_version_counter": Annotated[bool, "append -v1, -v2, ... to the name of a file that exists"],
 }
-# Of one target alone, where it differs from others with a parameter of that name.
-OF_TARGET: dict[str, dict[str, Any]] = {
-    "lightning.pytorch.callbacks.EarlyStopping": {
-        "monitor": Annotated[Literal["val/acc", "val/loss"], "metric that must improve"]
-    },
+# Of lightning.pytorch.Trainer.
+TRAINER: dict[str, Any] = {
+    "accelerator": Annotated[Literal["auto", "cpu", "gpu", "mps"], "hardware; auto: the best there is"],
+    "strategy": Annotated[
+        Literal["auto", "ddp", "ddp_find_unused_parameters_true"], "how several devices share the work; auto: ddp"
+    ],
+    "devices": Annotated[
+        Count | Literal["auto"], "number of devices; auto: every GPU, or two CPU processes without one"
+    ],
+    "num_nodes": Annotated[Count, "number of machines"],
+    "precision": Annotated[
+        Literal["32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true"], "floating-point precision"
+    ],
+    "max_epochs": Annotated[Count, "epochs"],
+    "min_epochs": Annotated[Count, "epochs before callbacks may end the training"],
+    "max_steps": Annotated[int, Bounds(ge=-1), "optimizer steps after which the training ends; -1: no limit"],
+    "min_steps": Annotated[Count, "optimizer steps before callbacks may end the training"],
+    "max_time": Annotated[str | dict[str, int], "time after which the training ends, as DD:HH:MM:SS"],
+    "limit_train_batches": Annotated[CountOrZero | Fraction, "number of batches of an epoch, or fraction (1.0: all)"],
+    "limit_val_batches": Annotated[CountOrZero | Fraction, "number of batches of a validation, or fraction (1.0: all)"],
+    "limit_test_batches": Annotated[CountOrZero | Fraction, "number of batches of the test, or fraction (1.0: all)"],
+    "overfit_batches": Annotated[
+        CountOrZero | Fraction, "train and validate on so many batches, always the same, or a fraction"
+    ],
+    "val_check_interval": Annotated[
+        Count | Fraction | str | dict[str, int],
+        "training batches between two validations, or a fraction of the epoch, or a time",
+    ],
+    "check_val_every_n_epoch": Annotated[Count, "epochs between two validations"],
+    "num_sanity_val_steps": Annotated[int, Bounds(ge=-1), "validation batches run before the training; -1: all"],
+    "log_every_n_steps": Annotated[Count, "training batches between two points of the curves"],
+    "accumulate_grad_batches": Annotated[Count, "batches whose gradients are added up for one optimizer step"],
+    "gradient_clip_val": Annotated[NotNegative, "limit of the gradients"],
+    "gradient_clip_algorithm": Annotated[Literal["norm", "value"], "what is limited: the 2-norm of all, or each value"],
+    "deterministic": Annotated[bool | Literal["warn"], "use deterministic algorithms; warn: where there are any"],
+    "benchmark": Annotated[bool, "let cuDNN choose the fastest algorithm by trying them"],
+    "inference_mode": Annotated[bool, "evaluate in torch.inference_mode instead of torch.no_grad"],
+    "use_distributed_sampler": Annotated[bool, "give each process its share of a DataLoader's training samples"],
+    "profiler": Annotated[Literal["simple", "advanced", "pytorch"], "measure where the time goes"],
+    "detect_anomaly": Annotated[bool, "find the operation that produced a NaN; slow"],
+    "sync_batchnorm": Annotated[bool, "normalize over the batch of all devices; by default on several GPUs"],
+    "reload_dataloaders_every_n_epochs": Annotated[CountOrZero, "epochs after which loaders are made anew; 0: never"],
+    "enable_model_summary": Annotated[bool, "print the layers and their sizes before the training"],
 }
-
-
-@dataclass
-class Trainer:
-    """The ``trainer`` group: the hardware, and how long to train on it."""
-
-    accelerator: Annotated[Literal["auto", "cpu", "gpu", "mps"], "hardware; auto: the best there is"]
-    devices: Annotated[Count | Literal["auto"], "number of devices; auto: every GPU, or two CPU processes without one"]
-    num_nodes: Annotated[Count, "number of machines"]
-    precision: Annotated[Literal["32-true", "bf16-mixed", "16-mixed", "64-true"], "floating-point precision"]
-    max_epochs: Annotated[Count, "epochs"]
-    max_minutes: Annotated[Positive | None, "end a run that takes longer, even if it hangs; it can be resumed"] = None
-    threads: Annotated[
+# Arguments that every file of conf/trainer/ sets, and defaults that are not Lightning's.
+TRAINER_REQUIRED = ("accelerator", "devices", "num_nodes", "precision", "max_epochs")
+TRAINER_DEFAULTS: dict[str, Any] = {"deterministic": "warn", "num_sanity_val_steps": 0, "enable_model_summary": False}
+# Settings of the trainer group beyond the arguments of lightning.pytorch.Trainer.
+OWN_TRAINER: dict[str, Any] = {
+    "max_minutes": Annotated[Positive | None, "end a run that takes longer, even if it hangs; it can be resumed"],
+    "threads": Annotated[
         Literal["auto"] | Count,
         "CPU threads of each process; auto: all cores or, where results stay the same, one if that is faster just now",
-    ] = "auto"
+    ],
+}
+OWN_DEFAULTS = {"max_minutes": None, "threads": "auto"}
+
+
+def trainer_schema() -> dict[str, Any]:
+    """The JSON schema of the trainer group; imports Lightning."""
+    from lightning.pytorch import Trainer
+
+    schema = arguments(Trainer, OWNED_BY_TRAINING, TRAINER)
+    properties = schema["properties"]
+    properties |= {name: of_type(TRAINER[name]) for name in TRAINER_REQUIRED}
+    for name, default in TRAINER_DEFAULTS.items():
+        properties[name] = {**properties[name], "default": default}
+    for name, default in OWN_DEFAULTS.items():
+        properties[name] = {**(of_type(OWN_TRAINER[name]) or {}), "default": default}
+    return {**schema, "properties": properties, "required": list(TRAINER_REQUIRED)}
 
 
 @dataclass
@@ -96,5 +147,5 @@ class Run:
     name: Annotated[Word | None, "word to find the run by, besides its id"]
     tags: Annotated[list[Word], "words to group runs by, as in tags=[baseline,wide]"]
     monitor: Annotated[Metric | None, "metric that selects best.ckpt; null: the last epoch"]
-    mode: Annotated[Mode, "whether monitor should fall or rise"]
+    mode: Annotated[Mode | None, "whether monitor should fall or rise"]
     resume: Annotated[None, "run to resume: latest, an id, a name or a directory"] = None

@@ -13,7 +13,7 @@ from referencing import Registry, Resource
 
 from src.bounds import Bounds, Count, Word
 from src.config.schemas import FOLDER, of_file, of_group
-from src.config.schemas.signatures import arguments, of_type
+from src.config.signatures import arguments, of_type
 from src.config.validate import converted, problems
 from src.paths import CONF
 

@@ -27,6 +27,8 @@ _KEYWORDS = {
     "pattern": "pattern",
     "max_length": "maxLength",
 }
+# Of a value of any other class: a node that names the class.
+_OBJECT = {"type": "object", "required": ["_target_"]}
 _NOT_SETTINGS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
 
 
@@ -42,28 +44,57 @@ def arguments(
         omitted: names of parameters that are not settings.
         overlay: annotations by the name of a parameter. One applies where the signature has the same type or none.
     """
-    properties, required, is_open = dict[str, Any](), list[str](), False
-    for function in _functions(target):
-        parameters = inspect.signature(function).parameters.values()
-        for parameter in parameters:
-            name, default = parameter.name, parameter.default
-            if parameter.kind in _NOT_SETTINGS or name in (*omitted, *properties, "self"):
-                continue
-            schema = of_type(_evaluated(parameter.annotation, function)) or {}
-            properties[name] = _overlaid(schema, overlay[name]) if name in overlay else schema
-            if default is parameter.empty:
-                required.append(name)
-            else:
-                properties[name] = _with_default(properties[name], default)
-        is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-        if not is_open:
-            break
+    properties, required = dict[str, Any](), list[str]()
+    parameters, is_open = _parameters(target)
+    for name, (parameter, function) in parameters.items():
+        if name in omitted:
+            continue
+        schema = of_type(_evaluated(parameter.annotation, function)) or {}
+        properties[name] = _overlaid(schema, overlay[name]) if name in overlay else schema
+        if parameter.default is parameter.empty:
+            required.append(name)
+        else:
+            properties[name] = _with_default(properties[name], parameter.default)
     return {
         "type": "object",
         "properties": properties,
         **({"required": required} if required else {}),
         **({} if is_open else {"additionalProperties": False}),
     }
+
+
+def _parameters(target: Callable[..., Any]) -> tuple[dict[str, tuple[inspect.Parameter, Callable[..., Any]]], bool]:
+    """The parameters that a class or a function accepts by name, each with the function that has it; whether it accepts any others."""
+    found, is_open = dict[str, tuple[inspect.Parameter, Callable[..., Any]]](), False
+    for function in _functions(target):
+        parameters = inspect.signature(function).parameters.values()
+        for one in parameters:
+            if one.kind not in _NOT_SETTINGS and one.name != "self":
+                found.setdefault(one.name, (one, function))
+        is_open = any(one.kind is one.VAR_KEYWORD for one in parameters)
+        if not is_open:
+            break
+    return found, is_open
+
+
+def parameter_names(target: Callable[..., Any]) -> list[str]:
+    """The names of the parameters that a class or a function accepts by name; ``**kwargs`` does not count."""
+    return list(_parameters(target)[0])
+
+
+def is_plain(target: Callable[..., Any], name: str) -> bool:
+    """Whether a parameter is of a type that YAML has, by its annotation or by its default."""
+    parameter, function = _parameters(target)[0][name]
+    schema = of_type(_evaluated(parameter.annotation, function)) or {}
+    options = [one for one in schema.get("anyOf", [schema]) if one not in (_OBJECT, {"type": "null"}, {})]
+    return bool(options) or (parameter.default not in (None, parameter.empty) and _is_json(parameter.default))
+
+
+def returns(target: Callable[..., Any], kind: type) -> bool:
+    """Whether the return annotation of a function is a class derived from ``kind``, or a union with such a class."""
+    annotation = _evaluated(inspect.signature(target).return_annotation, inspect.unwrap(target))
+    options = typing.get_args(annotation) or (annotation,)
+    return any(isinstance(one, type) and issubclass(one, kind) for one in options)
 
 
 def _functions(target: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
@@ -100,9 +131,11 @@ def of_type(annotation: Any) -> dict[str, Any] | None:
     if origin is typing.Annotated:
         return _annotated(args[0], args[1:])
     if origin is typing.Literal:
-        return {"enum": list(args)} if _is_plain(args) else None
+        return {"enum": list(args)} if _is_json(args) else None
     if origin in (typing.Union, types.UnionType):
         options = [schema for schema in map(of_type, args) if schema is not None]
+        if options and any(isinstance(one, type) and of_type(one) is None for one in args):
+            options.append(_OBJECT)
         return _any_of(options) if options else None
     if origin is tuple and args[-1:] != (...,):
         items = [of_type(one) or {} for one in args]
@@ -166,10 +199,10 @@ def _with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
     if default is None and types_of(schema):
         schema = _any_of([schema, {"type": "null"}])
     default = list(default) if isinstance(default, tuple) else default
-    return {**schema, "default": default} if _is_plain(default) else schema
+    return {**schema, "default": default} if _is_json(default) else schema
 
 
-def _is_plain(value: Any) -> bool:
+def _is_json(value: Any) -> bool:
     """Whether JSON can express a value."""
     try:
         json.dumps(value, allow_nan=False)

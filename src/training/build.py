@@ -1,0 +1,145 @@
+"""The objects of a configuration: data module, network, task, loggers."""
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import lightning.pytorch as pl
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from src.config.targets import build, resolve, supplied_to
+from src.data.module import TensorData
+from src.errors import ConfigError, UserError
+from src.optim.schedules import interval_of
+
+
+def make_data(config: Mapping[str, Any]) -> pl.LightningDataModule:
+    """Build the data module of a checked configuration; nothing is loaded."""
+    data: pl.LightningDataModule = build(config["data"], "data", seed=config["seed"])
+    return data
+
+
+def make_network(config: Mapping[str, Any], data: pl.LightningDataModule) -> nn.Module:
+    """Build the network for a data module; what it takes of ``input_shape`` and ``outputs`` is passed to it.
+
+    Raises:
+        ConfigError: it requires one of them, and neither the settings nor the data module and the task say what it is.
+    """
+    node, supplied = config["model"], dict[str, Any]()
+    if hasattr(data, "input_shape"):
+        supplied["input_shape"] = list(data.input_shape)
+    if (outputs := outputs_of(config, data)) is not None:
+        supplied["outputs"] = outputs
+    network = resolve(node["_target_"], "model")
+    for name in supplied_to(network, "model"):
+        if name not in supplied and name not in node and _is_required(network, name):
+            source = (
+                f"{type(data).__name__} has no attribute input_shape" if name == "input_shape" else "the task does not"
+            )
+            raise ConfigError(f"model.{name} is required by {node['_target_']}, and {source}: set +model.{name}=...")
+    net: nn.Module = build(node, "model", **supplied)
+    return net
+
+
+def _is_required(target: Callable[..., Any], name: str) -> bool:
+    parameter = inspect.signature(target).parameters.get(name)
+    return parameter is not None and parameter.default is parameter.empty
+
+
+def outputs_of(config: Mapping[str, Any], data: pl.LightningDataModule) -> int | None:
+    """How many outputs the network must have, if the task says so: its static method ``outputs(data, settings)``."""
+    task = resolve(config["task"]["_target_"], "task")
+    if not isinstance(inspect.getattr_static(task, "outputs", None), staticmethod):
+        return None
+    return int(task.outputs(data, config["task"]))  # type: ignore[attr-defined]
+
+
+def make_task(
+    config: Mapping[str, Any],
+    data: pl.LightningDataModule,
+    net: nn.Module | None = None,
+    factory: Callable[..., pl.LightningModule] | None = None,
+) -> pl.LightningModule:
+    """Build the LightningModule for a data module.
+
+    It gets what it has parameters for: ``net``; ``optimizer``, a function of parameters; ``schedule`` or ``scheduler``, a
+    function of the optimizer; ``seed``; and attributes of the data module, which it names in ``from_data``.
+
+    Args:
+        config: a checked configuration.
+        data: the data module; it need not be loaded.
+        net: the network, if it is built already.
+        factory: called in place of what ``_target_`` names.
+    """
+    names = getattr(resolve(config["task"]["_target_"], "task"), "from_data", ())
+    supplied: dict[str, Any] = {name: getattr(data, name) for name in names if hasattr(data, name)}
+    supplied["seed"] = config["seed"]
+    if config["model"] is not None:
+        supplied["net"] = make_network(config, data) if net is None else net
+
+    def make_optimizer(params: Iterable[nn.Parameter]) -> Optimizer:
+        optimizer: Optimizer = build(config["optimizer"], "optimizer", params)
+        return optimizer
+
+    def make_schedule(optimizer: Optimizer) -> LRScheduler | None:
+        return build_schedule(config, optimizer, lambda: _lengths(task.trainer))
+
+    if config["optimizer"] is not None:
+        supplied["optimizer"] = make_optimizer
+    if config["schedule"] is not None:
+        supplied["schedule"] = supplied["scheduler"] = make_schedule
+    task: pl.LightningModule = build(config["task"], "task", factory=factory, **supplied)
+    return task
+
+
+def build_schedule(
+    config: Mapping[str, Any], optimizer: Optimizer, lengths: Callable[[], Mapping[str, Any]]
+) -> LRScheduler | None:
+    """Build the learning rate schedule, which may need to know how long the training is.
+
+    Raises:
+        UserError: what it names returned something else.
+    """
+    node = config["schedule"]
+    needs = {"steps_per_epoch", "max_epochs"} & {*supplied_to(resolve(node["_target_"], "schedule"), "schedule")}
+    schedule = build(node, "schedule", optimizer, **(dict(lengths()) if needs else {}))
+    if schedule is not None and not isinstance(schedule, LRScheduler):
+        raise UserError(
+            f"the schedule returned a {type(schedule).__name__}: it must return one scheduler of torch.optim.lr_scheduler, "
+            "or None."
+        )
+    return schedule
+
+
+class ScheduleIntervals(pl.Callback):
+    """Has schedules that are planned in optimizer steps stepped after every step, whatever interval the task states."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Set the interval."""
+        for one in trainer.lr_scheduler_configs:
+            if interval_of(one.scheduler) == "step":
+                one.interval = "step"
+
+
+def _lengths(trainer: pl.Trainer) -> dict[str, Any]:
+    """``steps_per_epoch`` and ``max_epochs`` of a training, which ``max_steps`` may cut short."""
+    if isinstance(data := trainer.datamodule, TensorData):  # type: ignore[attr-defined]
+        batches = float(data.steps_per_epoch)
+        limit = trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else max(1.0, batches * limit // 1)
+    else:
+        _ = trainer.estimated_stepping_batches  # loads the data
+        batches = trainer.num_training_batches
+    if batches == math.inf:
+        raise UserError(
+            "the schedule is planned for epochs of a known length, and the training data has none: set "
+            "+trainer.limit_train_batches, or another schedule."
+        )
+    steps, epochs = math.ceil(batches / trainer.accumulate_grad_batches), trainer.max_epochs or 1
+    return {
+        "steps_per_epoch": steps,
+        "max_epochs": epochs if trainer.max_steps < 0 else min(epochs, trainer.max_steps / steps),
+    }
