@@ -80,7 +80,7 @@ def measure(record: Record, checkpoint: str = "best", split: str = "test", robus
     return Evaluation(split, entry)
 
 
-def _check_split(task: pl.LightningModule, data: pl.LightningDataModule, split: str, record: Record) -> None:
+def _check_split(task: pl.LightningModule, data: pl.LightningDataModule | None, split: str, record: Record) -> None:
     """Refuse to measure on samples that do not exist.
 
     Raises:
@@ -92,5 +92,5 @@ def _check_split(task: pl.LightningModule, data: pl.LightningDataModule, split: 
     step, loader = ("test_step", "test_dataloader") if split == "test" else ("validation_step", "val_dataloader")
     if not is_overridden(step, task):
         raise UserError(f"{id} was trained with {type(task).__name__}, which has no {step}.")
-    if not is_overridden(loader, data) and not is_overridden(loader, task):
+    if not any(one is not None and is_overridden(loader, one) for one in (data, task)):
         raise UserError(f"{id} was trained on {type(data).__name__}, which has no {loader}.")

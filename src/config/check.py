@@ -93,7 +93,8 @@ def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> 
     task = checked["task"] = node(config.get("task"), "task", "task")
     for group in ONE:
         if group != "task":
-            is_left_out = group in TAKEN_BY and config.get(group) is None and not found and not takes(task, group)
+            may_be_null = group == "data" or (group in TAKEN_BY and not found and not takes(task, group))
+            is_left_out = may_be_null and group in config and config[group] is None
             checked[group] = None if is_left_out else node(config.get(group), group, group)
     schema = schemas.of_group("trainer")["trainer"]
     checked["trainer"] = plain(trainer, schema, "trainer", _OWN_OF_TRAINER)

@@ -28,10 +28,11 @@ from src.config.schemas import METRICS, MONITOR, schema_of
 from src.config.settings_help import describe_settings
 from src.config.space import Dimension, split_space
 from src.config.targets import GROUPS, MANY, ONE, TAKEN_BY
-from src.errors import ConfigError, renamed, suggest, suggest_key
+from src.errors import ConfigError, RunNotFound, renamed, suggest, suggest_key
 from src.files import write
 from src.masking import conceal_config, is_secret, mask, reference
-from src.paths import CONF
+from src.paths import CONF, from_root
+from src.records.find import find
 from src.records.metrics import mode_of
 
 CONFIG_NAME = "train"
@@ -131,7 +132,7 @@ class Plan:
             for group in ONE
             if config[group] is not None
         }
-        what = f"{name.get('model', name['task'])} on {name['data']}"
+        what = name.get("model", name["task"]) + (f" on {name['data']}" if "data" in name else "")
         what += f" with {name['optimizer']}" if "optimizer" in name else ""
         what += f", {config['trainer']['max_epochs']} epochs, trainer={choices['trainer']}"
         if self.search:
@@ -190,6 +191,10 @@ def make_plan(line: CommandLine) -> Plan:
             config = composed(*job)
             check_hydra(config, usual)
             _refuse_unused(config, composed())
+            if line.multirun and config.init_from in ("latest", "best"):
+                raise ConfigError(
+                    f"init_from={config.init_from} may change while a sweep runs: name the run by its id."
+                )
             configs.append(checked(_without_hydra(config), typed))
         return Plan(configs, jobs, space, hydra, composed(*candidates[0]))
 
@@ -310,7 +315,32 @@ def checked(config: DictConfig, typed: Mapping[str, str] | None = None) -> dict[
     used = OmegaConf.masked_copy(config, [str(key) for key in config if key not in unused])
     plain = OmegaConf.to_container(used, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
-    return conceal_config(check({**dict.fromkeys(unused), **plain}, typed))  # type: ignore[dict-item]
+    settings = check({**dict.fromkeys(unused), **plain}, typed)  # type: ignore[dict-item]
+    return conceal_config({**settings, "init_from": _checkpoint_of(settings["init_from"])})
+
+
+def _checkpoint_of(init_from: str | Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """``init_from`` with the path of the checkpoint that it names: a file, or the best one of a run.
+
+    Raises:
+        ConfigError: there is no such run or file.
+    """
+    if init_from is None:
+        return None
+    given = {"path": init_from} if isinstance(init_from, str) else dict(init_from)
+    strict, word = given.pop("strict", True), given.pop("path", None)
+    if given or not isinstance(word, str) or not isinstance(strict, bool):
+        raise ConfigError("init_from must be a run or a file, or {path: RUN, strict: false}.")
+    run, path = None, from_root(word)
+    if not path.is_file():
+        try:
+            record = find(word)
+        except RunNotFound as error:
+            raise ConfigError(f"init_from={error}") from error
+        run, path = record.values["id"], record.directory / (record.values["best"]["checkpoint"] or "checkpoints/last.ckpt")
+    if not path.is_file():
+        raise ConfigError(f"init_from={word}: {path} is missing: the run has no checkpoint.")
+    return {"run": run, "path": str(path), "strict": strict}
 
 
 def _known_keys(line: CommandLine) -> set[str]:

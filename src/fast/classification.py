@@ -23,7 +23,9 @@ _BATCH_HOOKS = ("on_train_batch_start", "on_train_batch_end")
 _STEP_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 
 
-def obstacle(task: Callable[..., Any], data: pl.LightningDataModule, callbacks: Sequence[pl.Callback]) -> str | None:
+def obstacle(
+    task: Callable[..., Any], data: pl.LightningDataModule | None, callbacks: Sequence[pl.Callback]
+) -> str | None:
     """The reason why a training cannot take the fast path, or None.
 
     Args:

@@ -74,8 +74,8 @@ def at_home(path: Path) -> Path:
 def find(word: str, *, only: bool = False) -> Record:
     """Find a run by its id, a unique beginning of it, its name, its directory, ``latest`` or ``best``.
 
-    ``latest`` is the latest finished run; ``best`` the one with the highest val/acc among the finished runs on the data
-    set of the latest of them; a name stands for the latest run that bears it.
+    ``latest`` is the latest finished run; ``best`` the one with the best value of the metric that the latest monitors,
+    among the finished runs on its data set; a name stands for the latest run that bears it.
 
     Args:
         word: what was typed.
@@ -135,7 +135,7 @@ def choose(word: str, runs: Sequence[Record], *, only: bool = False, place: str 
     if word == "latest" and (done := [run for run in runs if run.is_finished]):
         return done[-1]
     if word == "best":
-        return find_best(runs, "val/acc")
+        return find_best(runs)
     if word == "latest":
         raise RunNotFound(f"{word}: there is no finished run{place or ' yet; python -m src.train makes one'}.")
     found = _going_by(word, runs)

@@ -47,7 +47,11 @@ def flat_settings(config: Mapping[str, Any], choices: Mapping[str, Any] | None =
     for key, value in flatten(config).items():
         name = key.removesuffix("._target_")
         flat[name] = value if name == key else str(value).rpartition(".")[2]
-    flat.setdefault("trainer.threads", "auto")  # which runs of earlier versions did not record
+    if init_from := config.get("init_from"):
+        flat = {key: value for key, value in flat.items() if not key.startswith("init_from.")}
+        flat["init_from"] = f"{init_from['run'] or init_from['path']}{'' if init_from['strict'] else ', where names match'}"
+    # Which runs of earlier versions did not record.
+    flat = {"init_from": None, "freeze": [], "trainer.threads": "auto"} | flat
     flat |= choices or {}
     return {key: value for key, value in flat.items() if key not in _NOT_SETTINGS and not is_repeated(key, value)}
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from src.errors import RunNotFound, suggest
+from src.records.metrics import mode_of
 from src.records.record import Record
 from src.records.settings import as_word, comparable, differing_names, settings_of
 
@@ -49,6 +50,14 @@ class Summary:
     def age(self) -> float:
         """Seconds since it began."""
         return (datetime.now(UTC) - datetime.fromisoformat(self.started)).total_seconds()
+
+    @property
+    def test_metric(self) -> str | None:
+        """The metric of the test that is shown: ``test/acc``, or what corresponds to the monitored one."""
+        counterpart = [self.monitor.replace("val", "test", 1)] if self.monitor else []
+        return next(
+            (name for name in ("test/acc", *counterpart, "test/loss", "test_loss") if name in self.metrics), None
+        )
 
     @property
     def best_line(self) -> dict[str, str]:
@@ -132,23 +141,31 @@ def environment_of(record: Record) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in _OF_THE_PROCESS and value is not None}
 
 
-def is_low(metric: str) -> bool:
-    """Whether the lowest value of a metric is the best."""
-    return metric.endswith("/loss")
+def is_low(metric: str, records: Sequence[Record] = ()) -> bool:
+    """Whether the lowest value of a metric is the best, as the latest of these runs that monitors it says, or its name."""
+    modes = [run["mode"] for run in (record.values["config"] for record in records) if run.get("monitor") == metric]
+    return (modes[-1] if modes else mode_of(metric)) == "min"
 
 
-def find_best(records: Sequence[Record], metric: str) -> Record:
+def find_best(records: Sequence[Record], metric: str | None = None) -> Record:
     """The finished run with the best value of a metric, among those on the data set of the latest that has it.
 
     It is ranked by ``best/<metric>`` where it was monitored, else by its last value.
 
+    Args:
+        records: oldest first.
+        metric: by default the one that the latest finished run monitors which monitors any.
+
     Raises:
         RunNotFound: no finished run has the metric.
     """
+    if metric is None:
+        monitors = [record.values["best"]["metric"] for record in records if record.is_finished]
+        metric = next((name for name in reversed(monitors) if name), "val/acc")
     metrics = {record: summary(record).metrics for record in records}
     scores = {record: found.get(f"best/{metric}", found.get(metric)) for record, found in metrics.items()}
     rated = [record for record, score in scores.items() if record.is_finished and score is not None]
     if not rated:
         known = {name for found in metrics.values() for name in found}
         raise RunNotFound(f"no finished run has a {metric!r}{suggest(metric, known)}")
-    return (min if is_low(metric) else max)(comparable(rated), key=lambda record: scores[record] or 0.0)
+    return (min if is_low(metric, records) else max)(comparable(rated), key=lambda record: scores[record] or 0.0)

@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     best = add("best", _best, "the best finished run")
     best.add_argument("filter", nargs="*", metavar="FILTER")
     best.add_argument(
-        "--metric", default="val/acc", metavar="NAME", help="val/acc, unless another is named; its best value"
+        "--metric", metavar="NAME", help="the metric to compare, by its best value (what the latest run monitors)"
     )
     tag = add("tag", _tag, "tag a run")
     tag.add_argument("run", metavar="RUN")

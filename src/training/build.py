@@ -10,27 +10,29 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from src.config.schemas import PARAM_GROUPS
 from src.config.targets import build, resolve, supplied_to
 from src.data.module import TensorData
 from src.errors import ConfigError, UserError
 from src.optim.schedules import interval_of
+from src.training.finetuning import in_groups
 
 
-def make_data(config: Mapping[str, Any]) -> pl.LightningDataModule:
-    """Build the data module of a checked configuration; nothing is loaded."""
-    data: pl.LightningDataModule = build(config["data"], "data", seed=config["seed"])
-    return data
+def make_data(config: Mapping[str, Any]) -> pl.LightningDataModule | None:
+    """Build the data module of a checked configuration, if it has one; nothing is loaded."""
+    node = config["data"]
+    return None if node is None else build(node, "data", seed=config["seed"])
 
 
-def make_network(config: Mapping[str, Any], data: pl.LightningDataModule) -> nn.Module:
+def make_network(config: Mapping[str, Any], data: pl.LightningDataModule | None) -> nn.Module:
     """Build the network for a data module; what it takes of ``input_shape`` and ``outputs`` is passed to it.
 
     Raises:
         ConfigError: it requires one of them, and neither the settings nor the data module and the task say what it is.
     """
     node, supplied = config["model"], dict[str, Any]()
-    if hasattr(data, "input_shape"):
-        supplied["input_shape"] = list(data.input_shape)
+    if (shape := getattr(data, "input_shape", None)) is not None:
+        supplied["input_shape"] = list(shape)
     if (outputs := outputs_of(config, data)) is not None:
         supplied["outputs"] = outputs
     network = resolve(node["_target_"], "model")
@@ -49,7 +51,7 @@ def _is_required(target: Callable[..., Any], name: str) -> bool:
     return parameter is not None and parameter.default is parameter.empty
 
 
-def outputs_of(config: Mapping[str, Any], data: pl.LightningDataModule) -> int | None:
+def outputs_of(config: Mapping[str, Any], data: pl.LightningDataModule | None) -> int | None:
     """How many outputs the network must have, if the task says so: its static method ``outputs(data, settings)``."""
     task = resolve(config["task"]["_target_"], "task")
     if not isinstance(inspect.getattr_static(task, "outputs", None), staticmethod):
@@ -59,7 +61,7 @@ def outputs_of(config: Mapping[str, Any], data: pl.LightningDataModule) -> int |
 
 def make_task(
     config: Mapping[str, Any],
-    data: pl.LightningDataModule,
+    data: pl.LightningDataModule | None,
     net: nn.Module | None = None,
     factory: Callable[..., pl.LightningModule] | None = None,
 ) -> pl.LightningModule:
@@ -70,7 +72,7 @@ def make_task(
 
     Args:
         config: a checked configuration.
-        data: the data module; it need not be loaded.
+        data: the data module, which need not be loaded; None if the task has loaders of its own.
         net: the network, if it is built already.
         factory: called in place of what ``_target_`` names.
     """
@@ -81,8 +83,7 @@ def make_task(
         supplied["net"] = make_network(config, data) if net is None else net
 
     def make_optimizer(params: Iterable[nn.Parameter]) -> Optimizer:
-        optimizer: Optimizer = build(config["optimizer"], "optimizer", params)
-        return optimizer
+        return build_optimizer(config, params, task)
 
     def make_schedule(optimizer: Optimizer) -> LRScheduler | None:
         return build_schedule(config, optimizer, lambda: _lengths(task.trainer))
@@ -93,6 +94,13 @@ def make_task(
         supplied["schedule"] = supplied["scheduler"] = make_schedule
     task: pl.LightningModule = build(config["task"], "task", factory=factory, **supplied)
     return task
+
+
+def build_optimizer(config: Mapping[str, Any], params: Iterable[nn.Parameter], task: nn.Module) -> Optimizer:
+    """Build the optimizer of a task's parameters."""
+    node = dict(config["optimizer"])
+    optimizer: Optimizer = build(node, "optimizer", in_groups(params, node.pop(PARAM_GROUPS, []), task))
+    return optimizer
 
 
 def build_schedule(

@@ -9,13 +9,15 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import nn
 
 from src.config.signatures import parameter_names
 from src.config.targets import build, resolve
 from src.data.module import TensorData
 from src.errors import ConfigError
-from src.training.build import build_schedule, make_data, make_network, make_task, outputs_of
+from src.training.build import build_optimizer, build_schedule, make_data, make_network, make_task, outputs_of
+from src.training.finetuning import freeze, initialize
 from src.training.unsupported import check_callback, check_callbacks, check_network, check_optimizer
 
 log = logging.getLogger(__name__)
@@ -49,21 +51,25 @@ def check_targets(config: Mapping[str, Any]) -> None:
 
 def _check_training(config: Mapping[str, Any]) -> None:
     """Data module, network, task, optimizer and schedule, each of which needs those before it."""
-    target = config["data"]["_target_"]
-    dataset: Any = resolve(target, "data")
-    if issubclass(dataset, TensorData):
+    if config["data"] is not None and issubclass(dataset := resolve(config["data"]["_target_"], "data"), TensorData):  # type: ignore[arg-type]
         missing = [name for name in _OF_TENSOR_DATA if getattr(dataset, name, None) is getattr(TensorData, name, None)]
         if missing:
-            raise ConfigError(f"data._target_={target}: the class must define {', '.join(missing)}.")
+            raise ConfigError(
+                f"data._target_={config['data']['_target_']}: the class must define {', '.join(missing)}."
+            )
     data = _named("data", make_data, config)
     net = None if config["model"] is None else _network(config, data)
     task = _named("task", make_task, config, data, net)
+    if data is None and not is_overridden("train_dataloader", task):
+        raise ConfigError(f"data=none: {type(task).__name__} has no train_dataloader of its own: choose a data module.")
+    initialize(task, config["init_from"])
+    freeze(task, config["freeze"])
     if config["optimizer"] is None:
         return
     if is_builtin(config):
         check_optimizer(resolve(config["optimizer"]["_target_"], "optimizer"), config["optimizer"]["_target_"])  # type: ignore[arg-type]
-    parameters = list((net or task).parameters()) or [nn.Parameter(torch.zeros(1))]
-    optimizer = _named("optimizer", build, config["optimizer"], "optimizer", parameters)
+    parameters = list(task.parameters()) or [nn.Parameter(torch.zeros(1))]
+    optimizer = _named("optimizer", build_optimizer, config, parameters, task)
     lengths = {"steps_per_epoch": _STEPS_PER_EPOCH, "max_epochs": config["trainer"]["max_epochs"]}
     if config["schedule"] is not None:
         _named("schedule", build_schedule, config, optimizer, lambda: lengths)
@@ -74,7 +80,7 @@ def is_builtin(config: Mapping[str, Any]) -> bool:
     return str(config["task"]["_target_"]).startswith("src.tasks.")
 
 
-def _network(config: Mapping[str, Any], data: pl.LightningDataModule) -> nn.Module:
+def _network(config: Mapping[str, Any], data: pl.LightningDataModule | None) -> nn.Module:
     """A network whose weights have no values: memory that is never written is not allocated."""
     check_network(resolve(config["model"]["_target_"], "model"), config["model"]["_target_"])
     try:
@@ -88,7 +94,7 @@ def _network(config: Mapping[str, Any], data: pl.LightningDataModule) -> nn.Modu
     return net.to_empty(device="cpu")  # not every optimizer accepts weights on the meta device
 
 
-def _check_outputs(net: nn.Module, config: Mapping[str, Any], data: pl.LightningDataModule) -> None:
+def _check_outputs(net: nn.Module, config: Mapping[str, Any], data: pl.LightningDataModule | None) -> None:
     """Run a batch of zeros through a network, if the task says how many outputs it must have."""
     outputs, shape = outputs_of(config, data), getattr(data, "input_shape", None)
     if outputs is None or shape is None:

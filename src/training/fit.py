@@ -14,7 +14,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
-from src.config.schemas import of_group
+from src.config.schemas import PARAM_GROUPS, of_group
 from src.config.targets import build, resolve
 from src.data.module import TensorData
 from src.errors import UserError
@@ -28,6 +28,7 @@ from src.records.record import Record
 from src.training.build import ScheduleIntervals, make_data, make_task
 from src.training.check import is_builtin
 from src.training.checkpoints import FOLDER, LAST, DurableCheckpointIO, TrialSave, load
+from src.training.finetuning import freeze, initialize
 from src.training.loaders import DDP, SingleDevice
 from src.training.recorder import KEY as RECORDER
 from src.training.recorder import RunRecorder
@@ -119,6 +120,9 @@ def _fit(
     # Lightning sets this when it is imported, so that whoever asks for a GPU may fork afterwards: torch then asks NVML. From
     # here on nothing is forked; and the optimizer asks at every step, which without a driver costs a tenth of it.
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+    if checkpoint is None and (others := initialize(task, config["init_from"])) and trainer.is_global_zero:
+        Record.load(directory).warn(f"init_from={config['init_from']['path']} did not initialize {', '.join(others)}")
+    freeze(task, config["freeze"])
     for logger in own_loggers:
         logger.open_session(config, trainer)
     _open_other_loggers(loggers, config, trainer, directory)
@@ -131,7 +135,7 @@ def _fit(
         trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         if not trainer.fit_loop.epoch_loop.batch_progress.total.completed:
             raise UserError(
-                f"{type(data).__name__}: there is no batch to train on: its training set is empty, or smaller than a batch that "
+                f"{type(data or task).__name__}: there is no batch to train on: its training set is empty, or smaller than a batch that "
                 "is dropped because it is not complete (drop_last)."
             )
         best = recorder.record(trainer)["best"]["checkpoint"]
@@ -150,13 +154,13 @@ def _fit(
             logger.close()
 
 
-def has_test(task: pl.LightningModule, data: pl.LightningDataModule) -> bool:
+def has_test(task: pl.LightningModule, data: pl.LightningDataModule | None) -> bool:
     """Whether a task can be tested: it has a test step, and it or the data module a test loader."""
-    has_loader = is_overridden("test_dataloader", data) or is_overridden("test_dataloader", task)
+    has_loader = any(one is not None and is_overridden("test_dataloader", one) for one in (data, task))
     return is_overridden("test_step", task) and has_loader
 
 
-def _validation(data: pl.LightningDataModule) -> dict[str, Any]:
+def _validation(data: pl.LightningDataModule | None) -> dict[str, Any]:
     return {"limit_val_batches": 0} if isinstance(data, TensorData) and not data.val_size else {}
 
 
@@ -197,7 +201,7 @@ def _open_other_loggers(
 
 def _selects_fast_path(
     config: Mapping[str, Any],
-    data: pl.LightningDataModule,
+    data: pl.LightningDataModule | None,
     callbacks: Sequence[pl.Callback],
     state: Mapping[str, Any] | None,
 ) -> bool:
@@ -215,6 +219,8 @@ def _selects_fast_path(
     reason = _changed_argument(config["trainer"]) or obstacle(
         resolve(config["task"]["_target_"], "task"), data, callbacks
     )
+    if config["freeze"] or (config["optimizer"] or {}).get(PARAM_GROUPS):
+        reason = reason or "some parameters are trained in another way"
     if state is not None and state[RECORDER]["fast"] != (reason is None):
         if reason:
             raise UserError(

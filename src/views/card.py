@@ -36,8 +36,8 @@ def print_card(record: Record, console: Console | None = None) -> None:
     rows.add_row("status", Text(run.ended, style=STATUS_STYLE[run.status]))
     for name, best in run.best_line.items():
         rows.add_row(name, best)
-    if (test := run.metrics.get("test/acc")) is not None:
-        rows.add_row("test/acc", f"{test:.4f} with {'the last' if run.best is None else 'the best'} weights")
+    if (metric := run.test_metric) and (test := run.metrics[metric]) is not None:
+        rows.add_row(metric, f"{test:.4f} with {'the last' if run.best is None else 'the best'} weights")
     if run.speed and run.duration is not None:  # it has none where its record could not be closed
         rows.add_row("speed", f"{run.speed:,.0f} samples/s, {run.duration:.1f} s in all")
     if run.threads:

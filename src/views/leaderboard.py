@@ -24,7 +24,7 @@ class Row:
         settings: those that differ within the sweep, key to value, as on the command line.
         jobs: the ids.
         values: the metric of each.
-        test: test/acc of each that has been tested.
+        test: the test's metric of each that has been tested.
         seconds: how long each took.
         status: done or pruned for jobs with a value; else failed or interrupted.
         error: the last line of the first error.
@@ -51,6 +51,7 @@ class Leaderboard:
     Attributes:
         sweep: its id.
         metric: what the rows are ordered by: ``best/<monitor>``, or train/loss where nothing was monitored.
+        test_metric: what is shown of the test, such as test/acc.
         keys: settings that differ.
         rows: of each data set the best first, then pruned ones, then those without a value.
         importance: how much each setting mattered for the metric; None where too few jobs are done to tell.
@@ -59,6 +60,7 @@ class Leaderboard:
 
     sweep: str
     metric: str
+    test_metric: str
     keys: list[str]
     rows: list[Row]
     importance: Importance | None
@@ -67,7 +69,7 @@ class Leaderboard:
     @property
     def headings(self) -> list[str]:
         """Of the table's columns."""
-        return ["status", self.metric, "std", "n", "test/acc", "seconds", "jobs", *self.keys]
+        return ["status", self.metric, "std", "n", self.test_metric, "seconds", "jobs", *self.keys]
 
     def cells(self, row: Row) -> list[str]:
         """A row as it is shown."""
@@ -119,6 +121,7 @@ def make_leaderboard(sweep: Sweep) -> Leaderboard:
     runs = [summary(record) for record in records]
     monitor = next((run.monitor for run in runs if run.monitor), None)
     metric, best_is_low = (f"best/{monitor}", sweep.values["mode"] == "min") if monitor else ("train/loss", True)
+    test_metric = next((run.test_metric for run in runs if run.test_metric), "test/acc")
     settings = differing(records, lambda record: record.typed)
     keys = sorted(settings.keys() - {"seed"})
     rows: dict[tuple[Any, ...], Row] = {}
@@ -128,7 +131,7 @@ def make_leaderboard(sweep: Sweep) -> Leaderboard:
         row.jobs.append(run.id)
         if (value := run.metrics.get(metric)) is not None and run.status in ("done", "pruned"):
             row.values.append(value)
-        if (test := run.metrics.get("test/acc")) is not None:
+        if (test := run.metrics.get(test_metric)) is not None:
             row.test.append(test)
         if run.duration is not None:
             row.seconds.append(run.duration)
@@ -145,7 +148,7 @@ def make_leaderboard(sweep: Sweep) -> Leaderboard:
     first = ordered[0].jobs[0] if is_one_data_set and ordered[0].status == "done" else None
     winner = next((run.command for run in runs if run.id == first), None)
     importance = _importance(sweep, runs, {key: settings[key] for key in keys}, best_is_low)
-    return Leaderboard(sweep.values["id"], metric, keys, ordered, importance, winner)
+    return Leaderboard(sweep.values["id"], metric, test_metric, keys, ordered, importance, winner)
 
 
 def leave_leaderboard(sweep: Sweep) -> None:

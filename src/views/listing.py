@@ -31,7 +31,7 @@ def order(records: Sequence[Record], by: str | None) -> list[Record]:
     known = {name for one in values.values() for name in one}
     if records and by not in known:
         raise ConfigError(f"--sort {by}: no run has it{suggest(by, known)}")
-    low = is_low(by) or by in ("age", "duration")
+    low = is_low(by.removeprefix("best/"), records) or by in ("age", "duration")
     having = [record for record in records if values[id(record)].get(by) not in (None, [])]
     numbers = all(isinstance(values[id(record)][by], int | float) for record in having)
 

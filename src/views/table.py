@@ -27,8 +27,9 @@ def figure(value: float | None) -> str:
 
 
 def metric_columns(runs: Sequence[Summary]) -> dict[str, list[str]]:
-    """Heading to cells of the metrics that a table of runs shows: the best values and test/acc."""
-    names = [name for name in metric_names(runs) if name.startswith("best/") or name == "test/acc"]
+    """Heading to cells of the metrics that a table of runs shows: the best values and those of the test."""
+    tested = {run.test_metric for run in runs}
+    names = [name for name in metric_names(runs) if name.startswith("best/") or name in tested]
     return {name: [figure(run.metrics.get(name)) for run in runs] for name in names}
 
 

@@ -22,6 +22,8 @@ from src.paths import ROOT
 
 FOLDER = Path(__file__).parent
 _CACHE = ROOT / ".cache" / "schemas"
+# A setting of every optimizer, of this program: parameters that have settings of their own.
+PARAM_GROUPS = "param_groups"
 # Of which sources a schema was generated: a fingerprint for each file of this project, a version for each package.
 SOURCES = "x-sources"
 # Which parameters the program sets; of a task also the metrics that it may log, each with its mode, and which is monitored.
@@ -80,8 +82,10 @@ def renewed(target: str, group: str, schema: Mapping[str, Any]) -> dict[str, Any
     return None if _is_current(schema) else _kept(target, group) or read(target, group)
 
 
-def default_of(node: Mapping[str, Any], group: str, key: str) -> Any:
+def default_of(node: Mapping[str, Any] | None, group: str, key: str) -> Any:
     """The value of a setting: as configured, or its default; None where the object has no such setting."""
+    if node is None:
+        return None
     if key in node:
         return node[key]
     return schema_of(node["_target_"], group)["properties"].get(key, {}).get("default")
@@ -120,6 +124,14 @@ def generate(target: str, group: str) -> dict[str, Any]:
     overlay = PARAMETERS if target.startswith(("torch.optim.", "lightning.")) else {}
     supplied = supplied_to(found, group)
     schema = arguments(found, supplied, overlay)
+    if group == "optimizer":
+        group_of = {
+            "parameters": {"type": "string", "description": "pattern of parameter names"},
+            **schema["properties"],
+        }
+        one = {"type": "object", "properties": group_of, "required": ["parameters"], "additionalProperties": False}
+        about = "parameters with settings of their own, as in [{parameters: 'net.*', lr: 1e-4}]"
+        schema["properties"][PARAM_GROUPS] = {"description": about, "type": "array", "items": one, "default": []}
     schema["properties"] = {"_target_": {"const": target}, **schema["properties"]}
     metrics, monitor = getattr(found, "metrics", None), getattr(found, "monitor", None)
     if group == "task" and isinstance(metrics, Mapping) and isinstance(monitor, str):

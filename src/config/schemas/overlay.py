@@ -148,4 +148,9 @@ class Run:
     tags: Annotated[list[Word], "words to group runs by, as in tags=[baseline,wide]"]
     monitor: Annotated[Metric | None, "metric that selects best.ckpt; null: the last epoch"]
     mode: Annotated[Mode | None, "whether monitor should fall or rise"]
+    init_from: Annotated[
+        str | dict[str, str | bool] | None,
+        "trained weights to start from: a run, or a file; or {path: RUN, strict: false} for those that match",
+    ] = None
+    freeze: Annotated[list[str], "patterns of parameters that are not trained, as in ['net.layers.0.*']"] = ()  # type: ignore[assignment]
     resume: Annotated[None, "run to resume: latest, an id, a name or a directory"] = None
