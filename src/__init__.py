@@ -1,5 +1,6 @@
 """Experiment tracking on PyTorch Lightning, Hydra and TensorBoard. The packages, from top to bottom:
 
+    api           entry point: training from Python
     train, evaluate, predict, export, explain    entry points
     runs/         entry point: list, compare, tag, remove, report and reproduce recorded runs
     dashboard/    entry point: TensorBoard for selected runs

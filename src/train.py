@@ -10,11 +10,14 @@
     python -m src.train -m resume=latest                      what the latest sweep lacks
     python -m src.train --help                                everything that can be set
 
+From Python, ``src.api.train(["optimizer=sgd"])`` does the same and returns the record.
+
 ``main`` composes and checks the command line and claims a directory; ``src.training.run`` then trains a single run, and
 ``src.sweeps.run`` has Hydra call a job for each point of a multirun. A resumed run has its configuration in its record.
 """
 
 import io
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -49,15 +52,22 @@ from src.views.leaderboard import leave_leaderboard
 from src.views.overview import print_overview
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run a command line and return its exit status: 0 done, 2 wrong, 129, 130, 138 or 143 told to stop, 1 any other failure."""
+def main(argv: list[str] | None = None, report: int | None = None) -> int:
+    """Run a command line and return its exit status: 0 done, 2 wrong, 129, 130, 138 or 143 told to stop, 1 any other failure.
+
+    Args:
+        argv: the words; by default those of this process.
+        report: a file descriptor to which the directory of the record is written, if there is one.
+    """
     survive_closed_output()
     raise_on_stop()
     status, store = 1, None
     try:
         if ranks := RankInfo.from_environment():
             store = RankStore(ranks)
-        status = _run(sys.argv[1:] if argv is None else argv, store)
+        status, directory = _run(sys.argv[1:] if argv is None else argv, store)
+        if report is not None and directory is not None:
+            os.write(report, os.fsencode(directory))
     except Interrupted as stop:
         end_on_stop()  # another signal has nothing left to interrupt
         status = stop.exit_status
@@ -84,7 +94,8 @@ def _explain(error: Exception, store: RankStore | None) -> int:
     return 2 if isinstance(error, ConfigError) else 1
 
 
-def _run(argv: list[str], store: RankStore | None) -> int:
+def _run(argv: list[str], store: RankStore | None) -> tuple[int, Path | None]:
+    """Run a command line; returns the exit status, and the directory of the run or the sweep."""
     line, ranks = parse(conceal_words(argv)), store.ranks if store else None
     if ranks:
         if line.multirun:
@@ -93,8 +104,8 @@ def _run(argv: list[str], store: RankStore | None) -> int:
     word, changes = split_resume(line)
     if store and store.ranks.rank:  # rank 0 alone answers, and finds the run that is resumed
         if line.asks:
-            return 0
-        return run_worker(store, make_plan(line).configs if word is None else [], callbacks_of_trial)
+            return 0, None
+        return run_worker(store, make_plan(line).configs if word is None else [], callbacks_of_trial), None
     if word is None and not line.asks and (job := requeued_job()) and (record := of_slurm_job(job, line.overrides)):
         word, changes = str(record.directory), []
     if word is not None and line.multirun:
@@ -104,7 +115,7 @@ def _run(argv: list[str], store: RankStore | None) -> int:
             store.connect()  # from here on the others depend on what is found
         return _resume(find_to_resume(word), changes, store)
     if line.asks:
-        return _answer(line)
+        return _answer(line), None
     plan = make_plan(line)
     for config in plan.configs:
         check_name(config["name"])
@@ -137,7 +148,7 @@ def _announce(what: str, directory: Path) -> None:
     print(f"training {what}, in {shown(directory)}", flush=True)
 
 
-def _single(plan: Plan, store: RankStore | None) -> int:
+def _single(plan: Plan, store: RankStore | None) -> tuple[int, Path]:
     if store:
         store.register()
     directory = claim(runs_dir(), "r")
@@ -146,12 +157,12 @@ def _single(plan: Plan, store: RankStore | None) -> int:
     return _train_and_report(directory, partial(begin, directory, plan.configs[0], **source, code=git(), store=store))
 
 
-def _resume(record: Record, changes: list[str], store: RankStore | None) -> int:
+def _resume(record: Record, changes: list[str], store: RankStore | None) -> tuple[int, Path]:
     config, directory, id = changed(record, changes), record.directory, record.values["id"]
     if config is None:
         epochs = record.values["config"]["trainer"]["max_epochs"]
         print(f"{id} is finished, all {epochs} epochs: there is nothing to resume.")
-        return 0
+        return 0, directory
     _announce(f"{id} from where it was cut off", directory)
     check_machine([config], store.ranks if store else None)
     if store:
@@ -161,8 +172,8 @@ def _resume(record: Record, changes: list[str], store: RankStore | None) -> int:
     )
 
 
-def _train_and_report(directory: Path, run: Callable[[], Record]) -> int:
-    """Train, print how the run has ended, if it began at all, and return the exit status."""
+def _train_and_report(directory: Path, run: Callable[[], Record]) -> tuple[int, Path]:
+    """Train, print how the run has ended, if it began at all, and return the exit status and its directory."""
     status, stop = 1, None
     try:
         run()
@@ -174,14 +185,14 @@ def _train_and_report(directory: Path, run: Callable[[], Record]) -> int:
         status = int(not record.is_finished)
     if stop and stop.signum == signal.SIGUSR1 and (problem := requeue()):
         say(f"the job could not be put back into SLURM's queue: {problem}")
-    return stop.exit_status if stop else status
+    return stop.exit_status if stop else status, directory
 
 
-def _resume_sweep(sweep: Sweep, changes: list[str]) -> int:
+def _resume_sweep(sweep: Sweep, changes: list[str]) -> tuple[int, Path]:
     line = changed_sweep(sweep, changes)
     if sweep.is_finished:
         print(f"{sweep.values['id']} is finished, all {sweep.values['trials']} jobs: there is nothing to resume.")
-        return 0
+        return 0, sweep.directory
     for record in sweep.records():
         check_format(record)
     plan = make_plan(line)
@@ -191,12 +202,12 @@ def _resume_sweep(sweep: Sweep, changes: list[str]) -> int:
     return _sweep(sweep, line, plan)
 
 
-def _sweep(sweep: Sweep, line: CommandLine, plan: Plan) -> int:
+def _sweep(sweep: Sweep, line: CommandLine, plan: Plan) -> tuple[int, Path]:
     with owned(sweep.directory):
         status = run_jobs(sweep, line, plan.hydra["launcher"])
         print_overview(sweep)
         leave_leaderboard(sweep)
-    return status or int(not sweep.is_finished)
+    return status or int(not sweep.is_finished), sweep.directory
 
 
 if __name__ == "__main__":

@@ -337,7 +337,10 @@ def _checkpoint_of(init_from: str | Mapping[str, Any] | None) -> dict[str, Any] 
             record = find(word)
         except RunNotFound as error:
             raise ConfigError(f"init_from={error}") from error
-        run, path = record.values["id"], record.directory / (record.values["best"]["checkpoint"] or "checkpoints/last.ckpt")
+        run, path = (
+            record.values["id"],
+            record.directory / (record.values["best"]["checkpoint"] or "checkpoints/last.ckpt"),
+        )
     if not path.is_file():
         raise ConfigError(f"init_from={word}: {path} is missing: the run has no checkpoint.")
     return {"run": run, "path": str(path), "strict": strict}

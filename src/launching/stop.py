@@ -1,6 +1,7 @@
 """What SIGTERM, SIGINT (Ctrl-C), SIGHUP and SIGUSR1 do in a process that has nothing to save. Imports no torch."""
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -34,10 +35,15 @@ class _StopHandler:
 
     def install(self) -> None:
         """Take the place of another, and take over what that one has received."""
-        for signum in STOP:
+        for signum in signals():
             before = signal.signal(signum, self)
             if isinstance(before, _StopHandler) and before.received:
                 self.received = before.received
+
+
+def signals() -> tuple[signal.Signals, ...]:
+    """Those that this thread may handle: Python lets the main thread alone install handlers."""
+    return STOP if threading.current_thread() is threading.main_thread() else ()
 
 
 def received() -> int:
@@ -77,14 +83,14 @@ def pass_on_stop() -> None:
 
 def end_on_stop() -> None:
     """From now on each ends the process at once and without a word: everything is saved, and the interpreter exits."""
-    for signum in STOP:
+    for signum in signals():
         signal.signal(signum, signal.SIG_DFL)
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Ignore them for the moment that a record takes to be written."""
-    before = {signum: signal.signal(signum, signal.SIG_IGN) for signum in STOP}
+    before = {signum: signal.signal(signum, signal.SIG_IGN) for signum in signals()}
     try:
         yield
     finally:

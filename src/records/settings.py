@@ -49,7 +49,9 @@ def flat_settings(config: Mapping[str, Any], choices: Mapping[str, Any] | None =
         flat[name] = value if name == key else str(value).rpartition(".")[2]
     if init_from := config.get("init_from"):
         flat = {key: value for key, value in flat.items() if not key.startswith("init_from.")}
-        flat["init_from"] = f"{init_from['run'] or init_from['path']}{'' if init_from['strict'] else ', where names match'}"
+        flat["init_from"] = (
+            f"{init_from['run'] or init_from['path']}{'' if init_from['strict'] else ', where names match'}"
+        )
     # Which runs of earlier versions did not record.
     flat = {"init_from": None, "freeze": [], "trainer.threads": "auto"} | flat
     flat |= choices or {}

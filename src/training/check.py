@@ -9,7 +9,6 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import nn
 
 from src.config.signatures import parameter_names
@@ -28,17 +27,22 @@ _STEPS_PER_EPOCH = 100
 _NAMES_OF_OUTPUTS = ("outputs", "num_classes", "out_features", "classes", "n_classes", "num_outputs")
 # What loggers of Lightning import, by their class.
 _REQUIRED = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow", "CometLogger": "comet_ml", "NeptuneLogger": "neptune"}
+_NO_LOADER = pl.LightningModule.train_dataloader
 _OF_TENSOR_DATA = ("input_shape", "classes", "load")
 
 
-def check_targets(config: Mapping[str, Any]) -> None:
+def check_targets(config: Mapping[str, Any], objects: Mapping[str, Any] = {}) -> None:
     """Build every object that a configuration names but its loggers, the network without memory for its weights.
+
+    Args:
+        config: a checked configuration.
+        objects: ``task`` and ``data`` that are used in place of those that the configuration names.
 
     Raises:
         ConfigError: one line for each object that does not exist, cannot be built with its settings, or would be ignored.
     """
     problems: list[str] = []
-    for check in (_check_training, _check_callbacks, _check_loggers):
+    for check in (partial(_check_training, objects=objects), _check_callbacks, _check_loggers):
         try:
             check(config)
         except ConfigError as error:
@@ -49,7 +53,7 @@ def check_targets(config: Mapping[str, Any]) -> None:
         raise ConfigError("\n".join(problems))
 
 
-def _check_training(config: Mapping[str, Any]) -> None:
+def _check_training(config: Mapping[str, Any], objects: Mapping[str, Any]) -> None:
     """Data module, network, task, optimizer and schedule, each of which needs those before it."""
     if config["data"] is not None and issubclass(dataset := resolve(config["data"]["_target_"], "data"), TensorData):  # type: ignore[arg-type]
         missing = [name for name in _OF_TENSOR_DATA if getattr(dataset, name, None) is getattr(TensorData, name, None)]
@@ -57,11 +61,12 @@ def _check_training(config: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"data._target_={config['data']['_target_']}: the class must define {', '.join(missing)}."
             )
-    data = _named("data", make_data, config)
+    data = objects["data"] if "data" in objects else _named("data", make_data, config)
+    kind: Any = type(objects["task"]) if "task" in objects else resolve(config["task"]["_target_"], "task")
+    if data is None and kind.train_dataloader is _NO_LOADER:
+        raise ConfigError(f"data=none: {kind.__name__} has no train_dataloader of its own: choose a data module.")
     net = None if config["model"] is None else _network(config, data)
-    task = _named("task", make_task, config, data, net)
-    if data is None and not is_overridden("train_dataloader", task):
-        raise ConfigError(f"data=none: {type(task).__name__} has no train_dataloader of its own: choose a data module.")
+    task = objects["task"] if "task" in objects else _named("task", make_task, config, data, net)
     initialize(task, config["init_from"])
     freeze(task, config["freeze"])
     if config["optimizer"] is None:

@@ -52,7 +52,11 @@ _NOT_ARGUMENTS = ("threads", "max_minutes")
 
 
 def fit(
-    config: dict[str, Any], directory: str, extra: Sequence[pl.Callback] = (), checkpoint: str | None = None
+    config: dict[str, Any],
+    directory: str,
+    extra: Sequence[pl.Callback] = (),
+    checkpoint: str | None = None,
+    objects: Mapping[str, Any] = {},
 ) -> dict[str, Any]:
     """Train and test one configuration; every rank calls this with the same arguments.
 
@@ -62,6 +66,7 @@ def fit(
         extra: further callbacks. If one has an attribute ``pruned_in_epoch`` that is set after training, as that of a pruned
             trial, the model is not tested.
         checkpoint: where to go on from; None begins.
+        objects: ``task`` and ``data`` that are used in place of those that the configuration names.
 
     Returns:
         What is in the record: ``metrics`` (the last epoch's and the test's), ``best`` (metric, value, epoch, checkpoint),
@@ -72,7 +77,7 @@ def fit(
         Interrupted: the run was told to stop; last.ckpt holds where the training stood.
     """
     try:
-        return _fit(config, Path(directory), extra, checkpoint)
+        return _fit(config, Path(directory), extra, checkpoint, objects)
     except MisconfigurationException as error:
         raise UserError(" ".join(str(error).split())) from error
     except OSError as error:
@@ -84,13 +89,17 @@ def fit(
 
 
 def _fit(
-    config: dict[str, Any], directory: Path, extra: Sequence[pl.Callback], checkpoint: str | None
+    config: dict[str, Any],
+    directory: Path,
+    extra: Sequence[pl.Callback],
+    checkpoint: str | None,
+    objects: Mapping[str, Any],
 ) -> dict[str, Any]:
     flush_subnormals()
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it has not written
     state = load(Path(checkpoint), "meta") if checkpoint else None
-    data = make_data(config)
+    data = objects["data"] if "data" in objects else make_data(config)
     loggers = _make_loggers(config, directory, state)
     own_loggers = [logger for logger in loggers.values() if isinstance(logger, OnOptimizerStep)]
     for callback in extra:  # check_targets has checked those of the configuration
@@ -108,7 +117,7 @@ def _fit(
         chunked = partial(ChunkedClassifier, seed=config["seed"], varies_threads=varies_threads)
         task = make_task(config, data, factory=chunked)
     else:
-        task = make_task(config, data)
+        task = objects["task"] if "task" in objects else make_task(config, data)
         callbacks = [*callbacks, SeedSteps(config["seed"]), ScheduleIntervals()]
     trainer = make_trainer(
         config,

@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,9 @@ def say(error: Exception | str) -> None:
         print(f"error: {sentence}", file=sys.stderr)
 
 
-def check_machine(configs: list[dict[str, Any]], ranks: RankInfo | None) -> None:
+def check_machine(
+    configs: list[dict[str, Any]], ranks: RankInfo | None = None, objects: Mapping[str, Any] = {}
+) -> None:
     """The checks that need torch, once the others have passed; still before anything is written.
 
     Raises:
@@ -55,7 +57,7 @@ def check_machine(configs: list[dict[str, Any]], ranks: RankInfo | None) -> None
                 "each, which then know the number, and leave this out."
             )
         hardware = choose(config["trainer"])
-        check_targets(config)
+        check_targets(config, objects)
         if (config["model"] or {}).get("norm") == "batch" and hardware.world > 1 and hardware.accelerator != "cuda":
             raise ConfigError(
                 f"model.norm=batch on {hardware.world} CPU processes would normalise each share of a batch by itself and "
@@ -72,6 +74,7 @@ def begin(
     sweep: str | None = None,
     callbacks: "Sequence[pl.Callback]" = (),
     store: RankStore | None = None,
+    objects: Mapping[str, Any] = {},
 ) -> Record:
     """Train a configuration in a directory that is this process's own, and keep the record there.
 
@@ -84,6 +87,7 @@ def begin(
         sweep: the sweep's id, for a job of one.
         callbacks: added to those of the configuration.
         store: where the other ranks wait, if torchrun or srun has started this one.
+        objects: ``task`` and ``data`` that are used in place of those that the configuration names.
 
     Returns:
         The closed record; its status says how it ended.
@@ -109,7 +113,7 @@ def begin(
         if code and (problem := code.get("problem")):
             record.warn(f"the code is not recorded in full: {problem}")
             log.warning("the code is not recorded in full: %s", problem)
-        _carry_out(record, None, callbacks, store)
+        _carry_out(record, None, callbacks, store, objects)
     return record
 
 
@@ -222,11 +226,15 @@ def _environment(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _carry_out(
-    record: Record, checkpoint: Path | None, callbacks: "Sequence[pl.Callback]", store: RankStore | None
+    record: Record,
+    checkpoint: Path | None,
+    callbacks: "Sequence[pl.Callback]",
+    store: RankStore | None,
+    objects: Mapping[str, Any] = {},
 ) -> None:
     started = time.monotonic()
     try:
-        _launch(record, checkpoint, callbacks, store)
+        _launch(record, checkpoint, callbacks, store, objects)
     except Interrupted:
         _close(record, "interrupted", started)
         raise
@@ -249,7 +257,11 @@ def _carry_out(
 
 
 def _launch(
-    record: Record, checkpoint: Path | None, callbacks: "Sequence[pl.Callback]", store: RankStore | None
+    record: Record,
+    checkpoint: Path | None,
+    callbacks: "Sequence[pl.Callback]",
+    store: RankStore | None,
+    objects: Mapping[str, Any],
 ) -> None:
     from src.launching.hardware import choose, visible_gpus
     from src.launching.launchers import launcher_for
@@ -263,7 +275,7 @@ def _launch(
         hardware, store, config["trainer"]["max_minutes"], in_sweep=record.values["sweep"] is not None
     )
     with gpus_of_a_job(record.directory.parent, visible_gpus(hardware), hardware.devices):
-        launcher.launch(partial(fit, config, directory, callbacks, start), directory)
+        launcher.launch(partial(fit, config, directory, callbacks, start, objects), directory)
 
 
 def _close(record: Record, status: str, started: float, **values: Any) -> None:

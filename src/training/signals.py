@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 import torch
 
 from src.errors import Interrupted
-from src.launching.stop import STOP
+from src.launching.stop import signals
 
 
 class StopOnSignal(pl.callbacks.Checkpoint):
@@ -36,7 +36,7 @@ class StopOnSignal(pl.callbacks.Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From here on there is something to save first."""
-        self._usual = {signum: signal.signal(signum, self._note) for signum in STOP}
+        self._usual = {signum: signal.signal(signum, self._note) for signum in signals()}
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int

@@ -43,6 +43,16 @@ def trained_task(record: Record, checkpoint: str = "best") -> "tuple[pl.Lightnin
     Raises:
         UserError: the run is running or of another version of this project, or the checkpoint is missing or damaged.
     """
+    flush_subnormals()
+    return _load_task(path_of(record, checkpoint))
+
+
+def path_of(record: Record, checkpoint: str) -> Path:
+    """The file of a run's checkpoint, best or last.
+
+    Raises:
+        UserError: the run is running or of another version of this project.
+    """
     from src.training.checkpoints import FOLDER
 
     try:
@@ -51,11 +61,9 @@ def trained_task(record: Record, checkpoint: str = "best") -> "tuple[pl.Lightnin
         raise UserError(f"{record.values['id']} was configured for another version of this project: {error}") from error
     if record.status == "running":
         raise UserError(f"{record.values['id']} is still running: its weights can be used when it has ended.")
-    best = (
-        record.values["best"]["checkpoint"] if checkpoint == "best" else None
-    )  # one of several, if save_top_k keeps them
-    flush_subnormals()
-    return _load_task(record.directory / (best or f"{FOLDER}/{checkpoint}.ckpt"))
+    # One of several, if save_top_k keeps them.
+    best = record.values["best"]["checkpoint"] if checkpoint == "best" else None
+    return record.directory / (best or f"{FOLDER}/{checkpoint}.ckpt")
 
 
 def trained(record: Record, checkpoint: str = "best") -> "tuple[Pipeline, dict[str, Any]]":
@@ -84,6 +92,8 @@ def _load_task(path: Path) -> "tuple[pl.LightningModule, dict[str, Any]]":
         task = make_task(config, make_data(config))
         task.on_load_checkpoint(state)  # a module may build what its state_dict needs there
         task.load_state_dict(state["state_dict"])
+    except UserError:
+        raise
     except Exception as error:  # plain data, but of any form
         raise UserError(f"{path} is not a checkpoint of this project ({type(error).__name__}: {error}).") from error
     return task.eval(), config
