@@ -90,11 +90,11 @@ def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> 
     ]
     defaults = [name for name, schema in run["properties"].items() if "default" in schema]
     checked = dict(plain({key: value for key, value in config.items() if key in run["properties"]}, run, "", defaults))
-    task = checked["task"] = node(config.get("task"), "task", "task")
+    checked["task"] = node(config.get("task"), "task", "task")
     for group in ONE:
         if group != "task":
-            may_be_null = group == "data" or (group in TAKEN_BY and not found and not takes(task, group))
-            is_left_out = may_be_null and group in config and config[group] is None
+            # null: for a task that does not take it, or does without; if it cannot, its constructor says so.
+            is_left_out = (group == "data" or group in TAKEN_BY) and group in config and config[group] is None
             checked[group] = None if is_left_out else node(config.get(group), group, group)
     schema = schemas.of_group("trainer")["trainer"]
     checked["trainer"] = plain(trainer, schema, "trainer", _OWN_OF_TRAINER)

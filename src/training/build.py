@@ -82,18 +82,41 @@ def make_task(
     if config["model"] is not None:
         supplied["net"] = make_network(config, data) if net is None else net
 
-    def make_optimizer(params: Iterable[nn.Parameter]) -> Optimizer:
-        return build_optimizer(config, params, task)
-
-    def make_schedule(optimizer: Optimizer) -> LRScheduler | None:
-        return build_schedule(config, optimizer, lambda: _lengths(task.trainer))
-
-    if config["optimizer"] is not None:
-        supplied["optimizer"] = make_optimizer
-    if config["schedule"] is not None:
-        supplied["schedule"] = supplied["scheduler"] = make_schedule
+    makers = {"optimizer": MakeOptimizer(config), "schedule": MakeSchedule(config), "scheduler": MakeSchedule(config)}
+    groups = {"optimizer": "optimizer", "schedule": "schedule", "scheduler": "schedule"}
+    supplied |= {name: maker for name, maker in makers.items() if config[groups[name]] is not None}
     task: pl.LightningModule = build(config["task"], "task", factory=factory, **supplied)
+    for maker in makers.values():
+        maker.task = task
     return task
+
+
+class _Maker:
+    """What a task calls in ``configure_optimizers``. It can be pickled, since ``save_hyperparameters`` drops what cannot."""
+
+    task: pl.LightningModule  # set once it is built
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"config": self.config}
+
+
+class MakeOptimizer(_Maker):
+    """Builds the optimizer of a configuration."""
+
+    def __call__(self, params: Iterable[nn.Parameter]) -> Optimizer:
+        """Build it for parameters of the task."""
+        return build_optimizer(self.config, params, self.task)
+
+
+class MakeSchedule(_Maker):
+    """Builds the learning rate schedule of a configuration."""
+
+    def __call__(self, optimizer: Optimizer) -> LRScheduler | None:
+        """Build it for an optimizer of the task; None if it is a constant learning rate."""
+        return build_schedule(self.config, optimizer, lambda: _lengths(self.task.trainer))
 
 
 def build_optimizer(config: Mapping[str, Any], params: Iterable[nn.Parameter], task: nn.Module) -> Optimizer:

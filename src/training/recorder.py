@@ -127,7 +127,7 @@ class RunRecorder(pl.Callback):
         """Write what the epoch before gave, once its checkpoints are saved; at most once a second."""
         if trainer.current_epoch:
             self.metrics |= _logged(trainer)
-            if trainer.fit_loop.epoch_loop.val_loop._has_run or not sum(trainer.num_val_batches):  # type: ignore[arg-type]
+            if trainer.fit_loop.epoch_loop.val_loop._has_run or not trainer.enable_validation:
                 self._check_monitor()
             if time.monotonic() - self._written > 1:
                 self._write(trainer)
