@@ -11,7 +11,7 @@ import yaml
 from src.config.schemas import DEFAULTS, FOLDER, REFERENCE, generate, of_file
 from src.config.schemas.overlay import Run, trainer_schema
 from src.config.signatures import arguments
-from src.config.targets import GROUPS, MANY, ONE
+from src.config.targets import GROUPS, MANY, ONE, TAKEN_BY
 from src.files import write
 from src.paths import CONF, shown
 
@@ -62,7 +62,9 @@ def _files() -> Iterator[tuple[str, dict[str, Any]]]:
         {"$schema": _DIALECT, "$ref": "#/$defs/trainer", "$defs": {"reference": REFERENCE, "trainer": trainer}},
     )
     run = of_file(arguments(Run))
-    groups = {group: {"$ref": f"{group}.json"} for group in GROUPS}
+    may_be_null = ("data", *TAKEN_BY)
+    groups: dict[str, Any] = {group: {"$ref": f"{group}.json"} for group in GROUPS}
+    groups |= {group: {"anyOf": [groups[group], {"type": "null"}]} for group in may_be_null}
     properties = {"defaults": DEFAULTS, **groups, **run["properties"], "hydra": {"type": "object"}}
     root = {"type": "object", "properties": properties, "additionalProperties": False}
     yield "config", {"$schema": _DIALECT, **root, "$defs": {"reference": REFERENCE, "run": run}}
