@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 # One stream per purpose, so that the split does not shuffle like the first epoch.
-_SPLIT, _ORDER, MODEL, AUGMENTATION, ATTACK, CORRUPTION = range(6)
+_SPLIT, _ORDER, MODEL, AUGMENTATION, ATTACK, CORRUPTION, _TEST_SPLIT = range(7)
 
 
 def _permutation(entropy: tuple[int, ...], size: int) -> Tensor:
@@ -19,9 +19,9 @@ def _permutation(entropy: tuple[int, ...], size: int) -> Tensor:
     return torch.randperm(size, generator=torch.Generator().manual_seed(seed))
 
 
-def split_order(seed: int, size: int) -> Tensor:
-    """The order in which ``size`` samples are dealt to validation and training: int64 of shape (size,)."""
-    return _permutation((seed, _SPLIT), size)
+def split_order(seed: int, size: int, purpose: str = "validation") -> Tensor:
+    """The order in which ``size`` samples are dealt to validation (or ``test``) and training: int64 of shape (size,)."""
+    return _permutation((seed, _TEST_SPLIT if purpose == "test" else _SPLIT), size)
 
 
 def epoch_order(seed: int, epoch: int, size: int) -> Tensor:

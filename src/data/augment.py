@@ -38,16 +38,24 @@ class Augmentation:
         return torch.rand(images, 10 + 2 * _GRID * _GRID, device=device)
 
     def apply(self, images: Tensor, random: Tensor) -> Tensor:
-        """Change images (n, height, width) of any kind of number by ``random`` numbers (n, numbers), to float32."""
-        changed = images.to(torch.float32)
+        """Change images of any type by random numbers.
+
+        Args:
+            images: (n, height, width) or (n, channels, height, width); all channels of an image are changed alike.
+            random: as drawn, (n, numbers).
+
+        Returns:
+            float32, of the shape of ``images``.
+        """
+        changed = images.to(torch.float32).reshape(len(images), -1, *images.shape[-2:])
         if any((self.shift, self.rotation, self.scale, self.shear, self.elastic)):
             changed = self._warp(changed, 2 * random - 1)
         if self.erasing:
             changed = self._erase(changed, random[:, 5:10])
-        return changed
+        return changed.reshape(images.shape)
 
     def _warp(self, images: Tensor, amount: Tensor) -> Tensor:
-        n, height, width = images.shape
+        n, _, height, width = images.shape
         angle = amount[:, 0] * math.radians(self.rotation)
         scale = 1 + amount[:, 1] * self.scale
         shear = torch.tan(amount[:, 2] * math.radians(self.shear))
@@ -62,10 +70,10 @@ class Augmentation:
             extent = torch.tensor([2 / width, 2 / height], device=images.device)
             grid = grid + moved.permute(0, 2, 3, 1) * self.elastic * extent
         # Beyond the edge lies zero, the background of these images.
-        return F.grid_sample(images.unsqueeze(1), grid, align_corners=False).squeeze(1)
+        return F.grid_sample(images, grid, align_corners=False)
 
     def _erase(self, images: Tensor, random: Tensor) -> Tensor:
-        _, height, width = images.shape
+        height, width = images.shape[-2:]
         area = (0.02 + 0.18 * random[:, 0]) * height * width
         aspect = torch.exp((2 * random[:, 1] - 1) * math.log(3.0))
         tall, wide = torch.sqrt(area * aspect).clamp(max=height), torch.sqrt(area / aspect).clamp(max=width)
@@ -75,4 +83,5 @@ class Augmentation:
         in_rows = (rows >= top.unsqueeze(1)) & (rows < (top + tall).unsqueeze(1))
         in_columns = (columns >= left.unsqueeze(1)) & (columns < (left + wide).unsqueeze(1))
         chosen = (random[:, 4] < self.erasing).view(-1, 1, 1)
-        return images.masked_fill(chosen & in_rows.unsqueeze(2) & in_columns.unsqueeze(1), 0.0)
+        rectangle = chosen & in_rows.unsqueeze(2) & in_columns.unsqueeze(1)
+        return images.masked_fill(rectangle.unsqueeze(1), 0.0)

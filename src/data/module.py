@@ -1,57 +1,81 @@
 """The LightningDataModule of data sets that fit into memory: tensors on the training device."""
 
 import math
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from src.bounds import Count, CountOrZero, Positive
+from src.bounds import Bounds, Count, CountOrZero, FractionBelowOne, Positive
 from src.data.augment import Augmentation
 from src.data.chunks import Chunk, ChunkLoader
+from src.data.images import is_image
 from src.data.normalize import Normalize
+from src.data.split import check_fold_size, check_folds, count_of, hold_out, hold_out_fold
 from src.data.validation import validated
 from src.errors import ConfigError
-from src.randomness import AUGMENTATION, seed_step, split_order, step_seeds
+from src.randomness import AUGMENTATION, seed_step, step_seeds
 
 # Evaluation goes through the network in pieces that stay in the processor's cache.
 _EVALUATION_BATCH = 2000
 
 
 class TensorData(pl.LightningDataModule):
-    """A labelled data set that fits into memory. A new one says what its samples look like and how they are loaded.
+    """A labelled data set that fits into memory. A new one defines what its samples look like and how they are loaded.
+
+    ``input_shape`` and ``classes``, or for regression ``classes = None`` and ``targets``, are attributes of the class, or of
+    the instance if they depend on a file: then they are set before this constructor is called.
 
     Args:
         seed: decides the split, the order of the samples and their augmentation.
 
     Attributes:
+        input_shape: shape of one raw sample: any; images are (height, width) or (channels, height, width).
+        classes: number of classes; None for regression.
+        class_names: of the classes; by default their numbers.
+        multilabel: whether a sample may belong to any number of the classes.
+        targets: for regression, number of values that are predicted.
+        target_names: of these values; by default their numbers.
+        stratified: whether the held-out samples have the classes in the proportions of all of them. Folds always have.
         normalize: applied to every batch.
         in_chunks: whether the training gets ``Chunk``s of ``steps_per_execution`` batches; set before the training starts.
 
     Raises:
-        ConfigError: ``std`` is not above 0, or samples that are no images are to be augmented.
+        ConfigError: ``std`` is not above 0, ``mean`` or ``std`` does not fit the samples, samples that are not images are to
+            be augmented, ``folds`` and ``fold`` do not fit each other, or the class does not define what it must.
     """
 
-    # The shape of one raw sample, how many classes there are, and what they are called: by their numbers, unless it is said.
-    input_shape: ClassVar[tuple[int, ...]]
-    classes: ClassVar[int]
-    class_names: ClassVar[tuple[str, ...]]
+    input_shape: tuple[int, ...]
+    classes: Any  # int | None; whoever needs a number has checked that there is one
+    class_names: tuple[str, ...]
+    multilabel: bool = False
+    targets: int
+    target_names: tuple[str, ...]
+    stratified: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Call classes by their numbers where a data set says how many there are, but not what they are called.
+        """Name classes and targets by their numbers where a data set declares how many there are, but no names.
 
         Raises:
-            TypeError: ``classes`` is no number of classes, or there are more of one than of the other.
+            TypeError: ``classes`` or ``targets`` is not a number of them, or there are more or fewer names.
         """
         super().__init_subclass__(**kwargs)
-        if "classes" in vars(cls) and not (isinstance(cls.classes, int) and cls.classes > 0):
-            raise TypeError(f"{cls.__name__}.classes={cls.classes!r} must be an integer of at least 1")
-        if "classes" in vars(cls) and "class_names" not in vars(cls):
-            cls.class_names = tuple(str(number) for number in range(cls.classes))
-        if "class_names" in vars(cls) and len(cls.class_names) != cls.classes:
-            raise TypeError(f"{cls.__name__} has {cls.classes} classes and {len(cls.class_names)} class_names")
+        for number, names in (("classes", "class_names"), ("targets", "target_names")):
+            count = vars(cls).get(number)
+            if (
+                number in vars(cls)
+                and not (isinstance(count, int) and count > 0)
+                and (number, count) != ("classes", None)
+            ):
+                raise TypeError(f"{cls.__name__}.{number}={count!r} must be an integer of at least 1")
+            if count is not None and names not in vars(cls):
+                setattr(cls, names, tuple(str(one) for one in range(count)))
+            if names in vars(cls) and len(getattr(cls, names)) != getattr(cls, number):
+                raise TypeError(
+                    f"{cls.__name__} has {getattr(cls, number)} {number} and {len(getattr(cls, names))} {names}"
+                )
 
     def __init__(
         self,
@@ -60,33 +84,69 @@ class TensorData(pl.LightningDataModule):
         steps_per_execution: Annotated[
             Count, "optimizer steps per batch of Lightning's loop; affects the speed only"
         ] = 64,
-        val_size: Annotated[CountOrZero, "training samples held out for validation, chosen by the seed"] = 5000,
+        val_size: Annotated[
+            CountOrZero | FractionBelowOne, "training samples held out for validation, a number or a fraction"
+        ] = 5000,
         train_size: Annotated[Count | None, "number of the remaining samples to train on; null: all"] = None,
-        mean: Annotated[float, "the network receives (raw - mean) / std"] = 0.0,
-        std: Annotated[Positive, "see mean"] = 1.0,
+        mean: Annotated[
+            float | Sequence[float], "the network receives (raw - mean) / std; one number, or one per channel"
+        ] = 0.0,
+        std: Annotated[Positive | Sequence[Positive], "see mean"] = 1.0,
         augment: Annotated[Mapping[str, float], Augmentation, "random changes of the training images"] | None = None,
+        folds: Annotated[
+            Annotated[int, Bounds(ge=2, le=10_000)] | None, "folds of a cross-validation, in place of val_size"
+        ] = None,
+        fold: Annotated[CountOrZero | None, "the fold that is held out for validation, from 0"] = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        self._check_definition()
+        check_folds(folds, fold)
         self.batch_size, self.steps_per_execution = batch_size, steps_per_execution
-        self.val_size, self.train_size, self.seed = val_size, train_size, seed
-        if not 0 < std < math.inf:
-            raise ConfigError(f"data.std={std:g} must be above 0 and finite: the network sees (raw - mean) / std.")
-        self.normalize = Normalize(mean, std)
+        self.val_size = val_size if folds is None else 1 / folds
+        self.train_size, self.folds, self.fold, self.seed = train_size, folds, fold, seed
+        self.normalize = Normalize(self._per_channel("mean", mean), self._per_channel("std", std))
         self.in_chunks = False
         changes = Augmentation(**(augment or {}))
         self.augmentation = None if changes == Augmentation() else changes
-        if self.augmentation and len(self.input_shape) != 2:
+        if self.augmentation and not is_image(self.input_shape):
             raise ConfigError(
-                f"data.augment changes images of shape (height, width), and a sample is of shape {tuple(self.input_shape)}: "
-                "leave it out."
+                "data.augment changes images of shape (height, width) or (channels, height, width) with 1 or 3 channels, "
+                f"and a sample is of shape {tuple(self.input_shape)}: leave it out."
             )
+
+    def _check_definition(self) -> None:
+        missing = [name for name in ("input_shape", "classes") if not hasattr(self, name)]
+        if getattr(self, "classes", 1) is None and not hasattr(self, "targets"):
+            missing.append("targets")
+        if type(self).load is TensorData.load:
+            missing.append("load")
+        if missing:
+            target = f"{type(self).__module__}.{type(self).__qualname__}"
+            raise ConfigError(f"data._target_={target}: the class must define {', '.join(missing)}.")
+
+    def _per_channel(self, name: str, value: float | Sequence[float]) -> float | Tensor:
+        """A number as it is; a list, one for each channel or each value of a vector, as a tensor."""
+        numbers = torch.tensor(value, dtype=torch.float32)
+        if name == "std" and not bool(((numbers > 0) & numbers.isfinite()).all()):
+            raise ConfigError(f"data.std={value} must be above 0 and finite: the network receives (raw - mean) / std.")
+        if numbers.ndim == 0:
+            assert isinstance(value, int | float)
+            return value
+        shape = tuple(self.input_shape)
+        if len(shape) not in (1, 3) or len(numbers) != shape[0]:
+            raise ConfigError(
+                f"data.{name} has {len(numbers)} values and a sample is of shape {shape}: set one number, or one for each "
+                "channel of samples of shape (channels, height, width)."
+            )
+        return numbers.view(-1, *[1] * (len(shape) - 1))
 
     def load(self, train: bool) -> tuple[Tensor, Tensor]:
         """Load the training or the test set.
 
         Returns:
-            Raw samples (n, *input_shape) and their labels (n,), whole numbers of any type from 0 to classes - 1.
+            Raw samples (n, *input_shape) and their labels: for classification (n,), integers of any type from 0 to classes - 1,
+            or if ``multilabel`` (n, classes) of 0 and 1; for regression (n, targets).
         """
         raise NotImplementedError
 
@@ -101,29 +161,61 @@ class TensorData(pl.LightningDataModule):
         """
         if stage in ("fit", "validate"):
             inputs, labels = self._loaded(train=True)
-            self._check_sizes(len(labels))
-            order = split_order(self.seed, len(labels))
-            held_out, rest = order[: self.val_size], order[self.val_size :][: self.train_size]
+            rest, held_out = self.split(labels)
             self.train_set = self._on_device(inputs.index_select(0, rest), labels.index_select(0, rest))
             self.val_set = self._on_device(inputs.index_select(0, held_out), labels.index_select(0, held_out))
         if stage in ("fit", "test") and not hasattr(self, "test_set"):
             self.test_set = self._on_device(*self._loaded(train=False))
 
     def _loaded(self, train: bool) -> tuple[Tensor, Tensor]:
-        name = f"{type(self).__name__}, {'training' if train else 'test'} set"
-        return validated(self.load(train), name=name, input_shape=self.input_shape, classes=self.classes)
+        return validated(
+            self.load(train),
+            name=f"{type(self).__name__}, {'training' if train else 'test'} set",
+            input_shape=self.input_shape,
+            classes=self.classes,
+            multilabel=self.multilabel,
+            targets=0 if self.classes else self.targets,
+        )
+
+    def split(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Split the training set by the seed.
+
+        Args:
+            labels: of the training set.
+
+        Returns:
+            The numbers of the samples to train on, and of those held out for validation, int64.
+
+        Raises:
+            ConfigError: there are too few samples for the sizes that are set.
+        """
+        samples = len(labels)
+        self._check_sizes(samples)
+        classes = labels if self.classes and not self.multilabel else None
+        if self.folds is not None:
+            assert self.fold is not None
+            held_out, rest = hold_out_fold(self.seed, samples, self.fold, self.folds, classes)
+        else:
+            count = count_of(self.val_size, samples)
+            held_out, rest = hold_out(self.seed, samples, count, classes if self.stratified else None)
+        return rest[: self.train_size], held_out
 
     def _check_sizes(self, size: int) -> None:
-        """Refuse sizes that leave a set empty, or smaller than it is said to be."""
-        if self.val_size >= size:
+        """Refuse sizes that leave a set empty, or smaller than it is set to be."""
+        if self.folds is not None:
+            check_fold_size(self.folds, size)
+            held_out, setting = math.ceil(size / self.folds), f"a fold of data.folds={self.folds}"
+        else:
+            held_out, setting = count_of(self.val_size, size), f"data.val_size={self.val_size}"
+            if held_out >= size:
+                raise ConfigError(
+                    f"data.val_size={self.val_size} leaves nothing to train on: the training set has {size:,} samples, so "
+                    f"set {size - 1} at most."
+                )
+        if self.train_size is not None and self.train_size > size - held_out:
             raise ConfigError(
-                f"data.val_size={self.val_size} leaves nothing to train on: the training set has {size:,} samples, so set "
-                f"{size - 1} at most."
-            )
-        if self.train_size is not None and self.train_size > size - self.val_size:
-            raise ConfigError(
-                f"data.train_size={self.train_size} must be at most {size - self.val_size}: of {size:,} samples "
-                f"data.val_size={self.val_size} are held out."
+                f"data.train_size={self.train_size} must be at most {size - held_out}: of {size:,} samples {setting} "
+                "are held out."
             )
 
     def _on_device(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

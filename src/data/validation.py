@@ -6,17 +6,28 @@ from torch import Tensor
 from src.errors import DataError
 
 
-def validated(loaded: object, *, name: str, input_shape: tuple[int, ...], classes: int) -> tuple[Tensor, Tensor]:
+def validated(
+    loaded: object,
+    *,
+    name: str,
+    input_shape: tuple[int, ...],
+    classes: int | None,
+    multilabel: bool = False,
+    targets: int = 0,
+) -> tuple[Tensor, Tensor]:
     """Check what a data set has loaded.
 
     Args:
         loaded: samples and labels.
         name: of the data set and its part, for messages.
         input_shape: what each sample must look like.
-        classes: labels must be below.
+        classes: labels must be below; None for regression.
+        multilabel: whether a label has a 0 or a 1 for each class.
+        targets: for regression, the number of values of a label.
 
     Returns:
-        The samples as they are, (n, *input_shape), and the labels as int64, (n,).
+        The samples as they are, (n, *input_shape), and the labels: int64 (n,) for classification, float32 (n, classes) if
+        ``multilabel``, float32 (n, targets) for regression.
 
     Raises:
         DataError: samples and labels do not fit each other or the data set, or a value is not finite.
@@ -36,32 +47,50 @@ def validated(loaded: object, *, name: str, input_shape: tuple[int, ...], classe
             f"{name}: a sample is of shape {tuple(inputs.shape[1:])}, and input_shape is {tuple(input_shape)}: reshape the "
             "samples, or set input_shape to theirs."
         )
-    if labels.shape != inputs.shape[:1]:
+    if targets == 1 and labels.ndim == 1:
+        labels = labels.unsqueeze(1)
+    values = targets if classes is None else classes if multilabel else 0
+    if labels.shape != (expected := (len(inputs), values) if values else (len(inputs),)):
+        needed = f"{values} values" if values else "one label"
         raise DataError(
-            f"{name}: labels of shape {tuple(labels.shape)} do not fit {len(inputs):,} samples: each needs one label, "
-            f"shape ({len(inputs)},)."
+            f"{name}: labels of shape {tuple(labels.shape)} do not fit {len(inputs):,} samples: each needs {needed}, "
+            f"shape {expected}."
         )
     if not len(inputs):
         raise DataError(f"{name}: it has no samples, and at least one is needed.")
-    _check_finite(inputs, name)
-    return inputs, _as_classes(labels, name, classes)
+    _check_finite(inputs, name, "samples")
+    if classes is None:
+        _check_finite(labels, name, "labels")
+        return inputs, labels.to(torch.float32)
+    return inputs, _as_indicators(labels, name) if multilabel else _as_classes(labels, name, classes)
 
 
-def _check_finite(inputs: Tensor, name: str) -> None:
-    """Whole numbers, such as grey values, are finite: no pass over them is needed."""
-    if inputs.is_complex():
-        raise DataError(f"{name}: the samples are complex numbers ({inputs.dtype}): use real ones.")
-    if not inputs.is_floating_point() or not inputs.numel():
+def _check_finite(values: Tensor, name: str, what: str) -> None:
+    """Integers, such as grey values, are finite: no pass over them is needed."""
+    if values.is_complex():
+        raise DataError(f"{name}: the {what} are complex numbers ({values.dtype}): use real ones.")
+    if not values.is_floating_point() or not values.numel():
         return
     limit = torch.finfo(torch.float32).max  # networks compute in float32
-    low, high = torch.aminmax(inputs)  # NaN if any value is
+    low, high = torch.aminmax(values)  # NaN if any value is
     if -limit <= low and high <= limit:
         return
-    wrong = ~(inputs.abs() <= limit).flatten(1).all(1)
+    wrong = ~(values.abs() <= limit).flatten(1).all(1)
     raise DataError(
-        f"{name}: {int(wrong.sum()):,} of {len(inputs):,} samples hold values that are NaN, infinite or beyond float32's "
+        f"{name}: {int(wrong.sum()):,} of {len(values):,} {what} hold values that are NaN, infinite or beyond float32's "
         f"{limit:.1e}, the first of them sample {int(wrong.nonzero()[0])}: remove or replace these."
     )
+
+
+def _as_indicators(labels: Tensor, name: str) -> Tensor:
+    wrong = (labels != 0) & (labels != 1)
+    if wrong.any():
+        sample, number = wrong.nonzero()[0].tolist()
+        raise DataError(
+            f"{name}: the label of sample {sample} for class {number} is {labels[sample, number].item()}, and it must be 1 "
+            f"if the sample belongs to the class, else 0 ({int(wrong.sum()):,} values are wrong)."
+        )
+    return labels.to(torch.float32)
 
 
 def _as_classes(labels: Tensor, name: str, classes: int) -> Tensor:

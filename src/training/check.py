@@ -13,7 +13,6 @@ from torch import nn
 
 from src.config.signatures import parameter_names
 from src.config.targets import build, resolve
-from src.data.module import TensorData
 from src.errors import ConfigError
 from src.training.build import build_optimizer, build_schedule, make_data, make_network, make_task, outputs_of
 from src.training.finetuning import freeze, initialize
@@ -28,7 +27,6 @@ _NAMES_OF_OUTPUTS = ("outputs", "num_classes", "out_features", "classes", "n_cla
 # What loggers of Lightning import, by their class.
 _REQUIRED = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow", "CometLogger": "comet_ml", "NeptuneLogger": "neptune"}
 _NO_LOADER = pl.LightningModule.train_dataloader
-_OF_TENSOR_DATA = ("input_shape", "classes", "load")
 
 
 def check_targets(config: Mapping[str, Any], objects: Mapping[str, Any] = {}) -> None:
@@ -55,12 +53,6 @@ def check_targets(config: Mapping[str, Any], objects: Mapping[str, Any] = {}) ->
 
 def _check_training(config: Mapping[str, Any], objects: Mapping[str, Any]) -> None:
     """Data module, network, task, optimizer and schedule, each of which needs those before it."""
-    if config["data"] is not None and issubclass(dataset := resolve(config["data"]["_target_"], "data"), TensorData):  # type: ignore[arg-type]
-        missing = [name for name in _OF_TENSOR_DATA if getattr(dataset, name, None) is getattr(TensorData, name, None)]
-        if missing:
-            raise ConfigError(
-                f"data._target_={config['data']['_target_']}: the class must define {', '.join(missing)}."
-            )
     data = objects["data"] if "data" in objects else _named("data", make_data, config)
     kind: Any = type(objects["task"]) if "task" in objects else resolve(config["task"]["_target_"], "task")
     if data is None and kind.train_dataloader is _NO_LOADER:

@@ -96,3 +96,15 @@ def test_each_amount_changes_each_image_in_its_own_way_and_keeps_the_grey_values
     assert changed.dtype == torch.float32
     assert len({tuple(image.flatten().tolist()) for image in changed}) >= 4
     assert 0 <= changed.min() <= changed.max() <= 255.01
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 28, 28)])
+def test_all_channels_of_an_image_are_changed_like_a_grey_image(shape: tuple[int, ...]):
+    images = digit()
+    coloured = images.unsqueeze(1).expand(-1, *shape)
+    augmentation = Augmentation(shift=3, rotation=20, scale=0.2, elastic=1, erasing=0.8)
+    drawn = augmentation.draw(4, images.device)
+    changed = augmentation.apply(coloured, drawn)
+    assert changed.shape == (4, *shape)
+    expected = augmentation.apply(images, drawn).unsqueeze(1)
+    assert torch.allclose(changed, expected.expand(-1, *shape), atol=1e-3)

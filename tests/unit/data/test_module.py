@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from src.data.chunks import ChunkLoader
 from src.data.mnist import MNIST
 from src.data.module import TensorData
+from src.data.normalize import Normalize
+from src.data.split import hold_out, hold_out_fold
 from src.errors import ConfigError, DataError
 from tests.helpers.data import archives, seeds, sizes
 
@@ -240,3 +242,230 @@ def test_samples_that_are_no_images_are_not_augmented():
     with pytest.raises(ConfigError, match=r"data\.augment changes images .* shape \(3,\)"):
         Tiny(augment={"shift": 1.0})
     assert Tiny(augment={"shift": 0.0}).augmentation is None
+
+
+# -- shapes, channels and kinds of labels
+
+
+class Shaped(Tiny):
+    """Samples of the shape and type that are set."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype = torch.uint8, **settings: Any) -> None:
+        self.input_shape, self.dtype = shape, dtype
+        super().__init__(**settings)
+
+    def load(self, train: bool) -> Any:
+        size = 200 if train else 50
+        inputs = torch.randint(256, (size, *self.input_shape), generator=torch.Generator().manual_seed(size))
+        return inputs.to(self.dtype), torch.arange(size) % 10
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 8, 8), (1, 8, 8)])
+def test_mean_and_std_may_be_one_number_per_channel(shape: tuple[int, ...]):
+    channels = shape[0]
+    mean, std = [10.0, 20.0, 30.0, 40.0][:channels], [1.0, 2.0, 4.0, 8.0][:channels]
+    data = Shaped(shape, mean=mean, std=std)
+    data.setup("fit")
+    raw = data.train_set[0]
+    found = data.normalize(raw)
+    for channel in range(channels):
+        expected = (raw[:, channel].float() - mean[channel]) / std[channel]
+        assert torch.equal(found[:, channel], expected)
+    assert torch.allclose(data.normalize.inverse(found), raw.float(), atol=1e-4)
+    assert data.normalize(raw, torch.float64).dtype == torch.float64
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (8, 8), (2,)])
+def test_lists_of_means_that_do_not_fit_the_samples_are_refused(shape: tuple[int, ...]):
+    with pytest.raises(ConfigError, match=rf"data.mean has 4 values and a sample is of shape \({shape[0]},"):
+        Shaped(shape, mean=[1.0, 2.0, 3.0, 4.0])
+    with pytest.raises(ConfigError, match=r"data.std=\[1.0, 0.0, 1.0\] must be above 0"):
+        Shaped((3, 8, 8), std=[1.0, 0.0, 1.0])
+
+
+def test_one_number_normalises_to_the_bit_as_the_formula():
+    data = Shaped((28, 28), mean=127.5, std=127.5)
+    data.setup("fit")
+    raw = data.train_set[0]
+    assert torch.equal(data.normalize(raw), raw.float().sub(127.5).div(127.5))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_tokens_stay_integers_unless_they_are_normalised(dtype: torch.dtype):
+    data = Shaped((16,), dtype)
+    data.setup("fit")
+    assert data.normalize(data.train_set[0]).dtype == dtype
+    assert Shaped((16,), dtype, std=255.0).normalize(data.train_set[0]).dtype == torch.float32
+    assert Normalize(0.0, 1.0)(torch.zeros(2, 3, dtype=torch.uint8)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (1, 8, 8), (3, 8, 8)])
+def test_images_of_every_shape_are_augmented(shape: tuple[int, ...]):
+    assert Shaped(shape, augment={"shift": 1.0}).augmentation
+
+
+@pytest.mark.parametrize("shape", [(8,), (2, 8, 8), (1, 1, 8, 8)])
+def test_other_shapes_are_not(shape: tuple[int, ...]):
+    with pytest.raises(ConfigError, match=r"data\.augment changes images"):
+        Shaped(shape, augment={"shift": 1.0})
+
+
+class Values(Tiny):
+    """Three numbers to predict for each sample."""
+
+    classes = None
+    targets = 3
+
+    def load(self, train: bool) -> Any:
+        size = 200 if train else 50
+        inputs, labels = torch.rand(size, 3), torch.rand(size, 3, dtype=torch.float64)
+        return self.change(inputs, labels) if self.change and train is self.changed else (inputs, labels)
+
+
+class Labels(Values):
+    """Each sample belongs to any number of three classes."""
+
+    classes = 3
+    multilabel = True
+
+
+class Single(Values):
+    """One number to predict."""
+
+    targets = 1
+    target_names = ("price",)
+
+
+def test_labels_of_regression_are_float32_of_one_column_per_target():
+    data = Values()
+    data.setup("fit")
+    assert data.train_set[1].shape == (180, 3)
+    assert data.val_set[1].dtype == torch.float32
+    assert data.target_names == ("0", "1", "2")
+    for labels in (lambda y: y[:, 0], lambda y: y[:, :1], lambda y: (10 * y[:, 0]).long()):
+        single = Single(change=lambda x, y, labels=labels: (x, labels(y)))
+        single.setup("validate")
+        assert single.train_set[1].shape == (180, 1)
+        assert single.train_set[1].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x, y[:, :2]), r"labels of shape \(200, 2\) do not fit 200 samples: each needs 3 values"),
+        (lambda x, y: (x, y[:, 0]), "each needs 3 values, shape \\(200, 3\\)"),
+        (
+            lambda x, y: (x, one(y, (4, 1), torch.nan)),
+            "1 of 200 labels hold values that are NaN, .* the first of them sample 4",
+        ),
+        (lambda x, y: (x, one(y, (9, 0), 1e39)), "beyond float32's .* sample 9"),
+    ],
+)
+def test_labels_of_regression_are_checked(change: Callable[..., Any], message: str):
+    with pytest.raises(DataError, match=f"Values, training set: .*{message}"):
+        Values(change=change).setup("fit")
+
+
+def test_labels_of_several_classes_each_are_zeros_and_ones():
+    data = Labels(change=lambda x, y: (x, y > 0.5))
+    data.setup("validate")
+    assert data.train_set[1].shape == (180, 3)
+    assert data.train_set[1].dtype == torch.float32
+    assert set(data.train_set[1].unique().tolist()) == {0.0, 1.0}
+    with pytest.raises(DataError, match=r"the label of sample 0 for class 0 is 0.*must be 1 if the sample belongs"):
+        Labels().setup("fit")
+
+
+def test_a_class_that_declares_no_number_of_classes_or_targets_is_refused():
+    class Nothing(TensorData):
+        input_shape = (3,)
+
+    with pytest.raises(ConfigError, match="the class must define classes, load"):
+        Nothing()
+
+    class Regression(TensorData):
+        input_shape = (3,)
+        classes = None
+
+    with pytest.raises(ConfigError, match="the class must define targets, load"):
+        Regression()
+    with pytest.raises(TypeError, match="targets=0 must be an integer of at least 1"):
+
+        class Zero(TensorData):
+            targets = 0
+
+    with pytest.raises(TypeError, match="2 targets and 1 target_names"):
+
+        class Wrong(TensorData):
+            targets = 2
+            target_names = ("a",)
+
+
+# -- fractions, proportions and folds
+
+
+def test_a_part_is_held_out_as_a_fraction_and_in_proportion_to_the_classes():
+    class Uneven(Tiny):
+        stratified = True
+
+        def load(self, train: bool) -> Any:
+            return torch.rand(100, 3), torch.tensor([0] * 70 + [1] * 20 + [2] * 10)
+
+    data = Uneven(val_size=0.2, seed=3)
+    data.setup("fit")
+    assert torch.bincount(data.val_set[1]).tolist() == [14, 4, 2]
+    assert torch.bincount(data.train_set[1]).tolist() == [56, 16, 8]
+    with pytest.raises(ConfigError, match=r"must be at most 80: of 100 samples data.val_size=0.2 are held out"):
+        Uneven(val_size=0.2, train_size=81).setup("fit")
+
+
+@given(sizes, st.integers(2, 7), seeds, st.booleans())
+def test_folds_partition_the_samples_evenly_in_size_and_classes(size: int, folds: int, seed: int, classes: bool):
+    labels = torch.arange(size) % 3 if classes else None
+    folds = min(folds, max(2, size))
+    parts = [hold_out_fold(seed, size, fold, folds, labels) for fold in range(folds)]
+    assert sorted(torch.cat([held_out for held_out, _ in parts]).tolist()) == list(range(size))
+    lengths = [len(held_out) for held_out, _ in parts]
+    assert max(lengths) - min(lengths) <= 1
+    for held_out, rest in parts:
+        assert sorted([*held_out.tolist(), *rest.tolist()]) == list(range(size))
+    if labels is not None:
+        counts = torch.stack([torch.bincount(labels[held_out], minlength=3) for held_out, _ in parts])
+        assert int((counts.amax(0) - counts.amin(0)).max()) <= 1
+
+
+@given(sizes, st.floats(0, 1), seeds)
+def test_what_is_held_out_in_proportion_is_what_is_asked_for(size: int, share: float, seed: int):
+    count, labels = int(share * size), torch.arange(size) % 4
+    held_out, rest = hold_out(seed, size, count, labels)
+    assert len(held_out) == count
+    assert sorted([*held_out.tolist(), *rest.tolist()]) == list(range(size))
+    exact = torch.bincount(labels, minlength=4) * count / size
+    assert ((torch.bincount(labels[held_out], minlength=4) - exact).abs() <= 1).all()
+
+
+def test_the_folds_of_a_data_set_depend_on_its_seed_alone():
+    def held_out(fold: int, **settings: Any) -> list[float]:
+        data = Shaped((3,), folds=4, fold=fold, **settings)
+        data.setup("fit")
+        assert len(data.val_set[1]) == 50
+        assert len(data.train_set[1]) == settings.get("train_size", 150)
+        return sorted(data.val_set[0].flatten().tolist())
+
+    assert held_out(0, seed=1) == held_out(0, seed=1, batch_size=7, train_size=100) != held_out(0, seed=2)
+    assert held_out(0) != held_out(1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"folds": 5}, "data.fold=null must be from 0 to 4 with data.folds=5; data.fold=all with -m trains each"),
+        ({"folds": 5, "fold": 5}, "data.fold=5 must be from 0 to 4"),
+        ({"fold": 1}, "data.fold=1 needs the number of folds: set data.folds"),
+        ({"folds": 201, "fold": 0}, "data.folds=201 must be at most 200"),
+        ({"folds": 4, "fold": 0, "train_size": 151}, "must be at most 150: of 200 samples a fold of data.folds=4"),
+    ],
+)
+def test_folds_that_do_not_exist_are_refused(settings: dict[str, int], message: str):
+    with pytest.raises(ConfigError, match=message):
+        Tiny(**settings).setup("fit")
