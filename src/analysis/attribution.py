@@ -14,6 +14,7 @@ from torch import Tensor
 
 from src.callbacks.after_test import Outcome
 from src.callbacks.figures import drawn
+from src.data.images import for_drawing, with_channels
 from src.errors import ConfigError, UserError
 from src.files import replacing
 from src.loggers.tensorboard import add_pictures
@@ -33,8 +34,8 @@ class Explanation(NamedTuple):
         number: of the image in the test set.
         title: the true class, the predicted one and the confidence.
         predicted: the name of the predicted class.
-        image: grey values, uint8 (height, width).
-        attribution: (height, width); integrated gradients in logits, saliency in logits per grey value.
+        image: uint8 (height, width), or (channels, height, width).
+        attribution: (height, width), summed over the channels; integrated gradients in logits, saliency in logits per value.
         difference: of the predicted class's logits between the image and a black one.
         gap: between that and the sum of the attributions; of integrated gradients only, for which it should be 0.
     """
@@ -66,7 +67,7 @@ def explain(
 
     Raises:
         ConfigError: no test image has one of the numbers.
-        UserError: the run has no such checkpoint, its samples are not grey images, or there are no mistakes.
+        UserError: the run has no such checkpoint, its samples are not images, or there are no mistakes.
     """
     model, config = trained(record, checkpoint)
     data = data_of(config, "test")
@@ -76,10 +77,10 @@ def explain(
         black = columns(model(torch.zeros_like(data.test_set[0][:1])))[0]
     outcome = Outcome(probabilities(logits), data.test_set[1], data.test_set[0], list(data.class_names))
     if not outcome.shows_pictures:
-        raise UserError(f"{record.values['id']}: its samples are no grey pictures, so there is nothing to draw.")
+        raise UserError(f"{record.values['id']}: its samples are not images, so there is nothing to draw.")
     numbers = torch.tensor(chosen(outcome, images, record.values["id"]))
     classes = outcome.predicted[numbers]
-    attributions = attribute(model, outcome.inputs[numbers], classes, method, steps)
+    attributions = with_channels(attribute(model, outcome.inputs[numbers], classes, method, steps)).sum(1)
     differences = columns(logits)[numbers, classes] - black[classes]
     gaps = (attributions.sum((1, 2)) - differences).abs()
     return [
@@ -119,13 +120,13 @@ def attribute(model: Pipeline, images: Tensor, classes: Tensor, method: str, ste
 
     Args:
         model: in evaluation mode.
-        images: raw grey values, (n, height, width).
+        images: raw, (n, height, width) or (n, channels, height, width).
         classes: whose logits, int64 (n,).
         method: integrated_gradients or saliency.
         steps: points from black to the image, for integrated gradients.
 
     Returns:
-        (n, height, width), in logits, or for saliency in logits per grey value.
+        Of the shape of ``images``, in logits, or for saliency in logits per raw value.
     """
 
     def score(inputs: Tensor) -> Tensor:
@@ -162,11 +163,12 @@ def _figure(one: Explanation, method: str, checkpoint: str) -> Figure:
     figure = Figure(figsize=(6.4, 3.2), layout="constrained")
     figure.suptitle(one.title)
     left, right = figure.subplots(1, 2)
-    left.imshow(one.image.numpy(), cmap="gray", vmin=0, vmax=255)
+    left.imshow(for_drawing(one.image).numpy(), cmap="gray", vmin=0, vmax=255)
     left.set_xlabel(f"test image {one.number}")
     strength = one.attribution.abs()
     most = float(strength.max()) or 1.0  # without any, nothing is coloured
-    right.imshow(one.image.numpy(), cmap="Greys", vmin=0, vmax=3 * 255)
+    grey = with_channels(one.image.unsqueeze(0))[0].float().mean(0)
+    right.imshow(grey.numpy(), cmap="Greys", vmin=0, vmax=3 * 255)
     overlay = right.imshow(
         one.attribution.numpy(), cmap="seismic", vmin=-most, vmax=most, alpha=(strength / most).sqrt().numpy()
     )
@@ -174,7 +176,7 @@ def _figure(one: Explanation, method: str, checkpoint: str) -> Figure:
     for panel in (left, right):
         panel.set_xticks([])
         panel.set_yticks([])
-    figure.colorbar(overlay, label="logits" if method == "integrated_gradients" else "logits a grey value")
+    figure.colorbar(overlay, label="logits" if method == "integrated_gradients" else "logits per raw value")
     return figure
 
 

@@ -1,6 +1,9 @@
-"""Picture files of any kind, as MNIST's own pictures look: grey, 28 x 28, a bright figure on black.
+"""Image files of any format as the raw samples that a model takes: as MNIST's own images look, or only fitted in size.
 
-A picture of 28 x 28 goes in as it is, but for being turned round where it is dark on light. Any other is brought to what
+Models of grey images of 28 x 28 get MNIST's: grey, 28 x 28, a bright figure on black. For any others an image is converted to
+their number of channels, scaled to cover their size and cut to it in the middle (``src.data.images.fitted``).
+
+**As MNIST's.** A picture of 28 x 28 goes in as it is, but for being turned round where it is dark on light. Any other is brought to what
 LeCun, Cortes and Burges made of the digits of NIST: cut to the box around the figure, brought to a longer side of 20 pixels
 with the proportions kept, and put into 28 x 28 with its centre of mass in the middle (at row and column 14, as in the 60,000
 training images).
@@ -15,14 +18,16 @@ what is behind becomes black or white, whichever stands out from them; else it b
 import io
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from src.data.images import fitted
 from src.errors import DataError
 
 Grey = NDArray[np.float32]
@@ -55,20 +60,33 @@ def is_picture(data: bytes) -> bool:
         return True
 
 
-def read_picture(source: Path | bytes, name: str) -> NDArray[np.uint8]:
-    """Read a picture: the first, where there are several in it.
+def read_image(source: Path | bytes, name: str, shape: Sequence[int]) -> NDArray[np.uint8]:
+    """Read an image as a raw sample of a shape; the first, where there are several in the file.
 
     Args:
         source: a file, or what is in it.
         name: what it is called in errors.
+        shape: (height, width) or (channels, height, width) with 1 or 3 channels.
+
+    Returns:
+        Values from 0 to 255 of this shape.
+
+    Raises:
+        DataError: it is missing, empty, not an image, damaged, above Pillow's limit of pixels, or as one of MNIST's, of one
+            grey.
+    """
+    if tuple(shape[-2:]) == (_SIDE, _SIDE) and tuple(shape[:-2]) in ((), (1,)):
+        return read_picture(source, name).reshape(tuple(shape))
+    return _read(source, name, lambda image: fitted(image, shape).numpy())
+
+
+def read_picture(source: Path | bytes, name: str) -> NDArray[np.uint8]:
+    """Read an image as one of MNIST's; for arguments and errors see ``read_image``.
 
     Returns:
         Grey values of shape (28, 28), the figure bright on black.
-
-    Raises:
-        DataError: it is missing, empty, no picture, damaged, above Pillow's limit of pixels, or of one grey.
     """
-    grey = _read(source, name)
+    grey = _read(source, name, _grey)
     if grey.min() == grey.max():
         raise DataError(f"{name} is blank: all its pixels are of one grey.")
     if _is_dark_on_light(grey):
@@ -76,13 +94,13 @@ def read_picture(source: Path | bytes, name: str) -> NDArray[np.uint8]:
     return (grey if grey.shape == (_SIDE, _SIDE) else _as_mnist(grey)).round().astype(np.uint8)
 
 
-def _read(source: Path | bytes, name: str) -> Grey:
-    """Grey values from 0 to 255, (height, width)."""
+def _read(source: Path | bytes, name: str, convert: Callable[[Image.Image], NDArray[Any]]) -> NDArray[Any]:
+    """What ``convert`` makes of an image."""
     try:
         if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):
             raise DataError(f"{name} is not a file.")
         with _opened(source) as image:
-            return _grey(image)
+            return convert(image)
     except DataError:
         raise
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 import numpy as np
 import torch
@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
-from src.analysis.image_files import is_picture, picture_files, read_picture
-from src.config.targets import resolve
+from src.analysis.image_files import is_picture, picture_files, read_image
+from src.data.images import is_image
+from src.data.module import TensorData
 from src.errors import DataError, UserError
 from src.records.record import Record
 from src.tasks.losses import probabilities
 from src.tasks.pipeline import Pipeline
-from src.training.weights import trained
+from src.training.weights import data_of, trained
 
 _STDIN = "-"
-# Images in memory at a time, each as 784 bytes.
+# Images in memory at a time; one of MNIST's takes 784 bytes.
 _BATCH = 500
 # Gets a message for each image that cannot be read.
 Skip = Callable[[str], None]
@@ -107,21 +108,20 @@ def predict(record: Record, images: Iterable[Source], skip: Skip, checkpoint: st
         checkpoint: best or last.
 
     Raises:
-        UserError: the run has no such checkpoint, or its model takes no images of 28 x 28.
+        UserError: the run has no such checkpoint, or its model does not take images.
     """
     model, config = trained(record, checkpoint)
-    data: Any = resolve(config["data"]["_target_"], "data")
-    shape = tuple(data.input_shape)
-    if shape != (28, 28):
-        takes = " x ".join(map(str, shape))
+    data = data_of(config)
+    if not is_image(data.input_shape):
+        takes = " x ".join(map(str, data.input_shape))
         raise UserError(
-            f"{record.values['id']} takes samples of shape {takes}, not pictures of 28 x 28: name a run of data like MNIST."
+            f"{record.values['id']} takes samples of shape {takes}, which are not images: name a run of a data set of images."
         )
-    return _predicted(model, data.class_names, images, skip)
+    return _predicted(model, data, images, skip)
 
 
-def _predicted(model: Pipeline, names: Sequence[str], images: Iterable[Source], skip: Skip) -> Iterator[Prediction]:
-    readable = _readable(images, skip)
+def _predicted(model: Pipeline, data: TensorData, images: Iterable[Source], skip: Skip) -> Iterator[Prediction]:
+    readable, names = _readable(images, data.input_shape, skip), data.class_names
     while batch := list(islice(readable, _BATCH)):
         inputs = torch.from_numpy(np.stack([image for _, image in batch]))
         with torch.inference_mode():
@@ -130,11 +130,11 @@ def _predicted(model: Pipeline, names: Sequence[str], images: Iterable[Source], 
             yield Prediction(name, dict(zip(names, row, strict=True)))
 
 
-def _readable(images: Iterable[Source], skip: Skip) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def _readable(images: Iterable[Source], shape: Sequence[int], skip: Skip) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     for source in images:
         name = os.fsencode(source.name).decode(errors="replace")  # a name may hold bytes that no terminal shows
         try:
-            yield name, read_picture(source.content, name)
+            yield name, read_image(source.content, name, shape)
         except DataError as error:
             skip(str(error))
 

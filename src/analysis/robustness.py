@@ -10,6 +10,7 @@ from torch import Tensor
 from src.analysis import corruptions
 from src.callbacks.figures import drawn
 from src.data.chunks import Chunk, ChunkLoader
+from src.data.images import are_images
 from src.errors import UserError
 from src.loggers.tensorboard import add_pictures
 from src.randomness import CORRUPTION, seed_step, step_seeds
@@ -73,12 +74,12 @@ def measure(model: Pipeline, loader: ChunkLoader, trainer: pl.Trainer, seed: int
         seed: of the noise, the erased squares and PGD's random starts.
 
     Raises:
-        UserError: the samples are not grey images.
+        UserError: the samples are not images.
     """
     inputs = loader.inputs
-    if inputs.ndim != 3 or inputs.dtype != torch.uint8:
+    if not are_images(inputs):
         raise UserError(
-            f"--robustness changes grey pictures, and this run's samples are none ({inputs.dtype}, shape "
+            f"--robustness changes images with values from 0 to 255, and this run's samples are none ({inputs.dtype}, shape "
             f"{list(inputs.shape[1:])}): leave it out."
         )
     model.to(inputs.device)

@@ -47,7 +47,7 @@ class AdversarialTraining(pl.Callback):
         """Listen to the network.
 
         Raises:
-            ConfigError: the samples are no grey pictures.
+            ConfigError: the samples are not of type uint8.
         """
         data: TensorData = trainer.datamodule  # type: ignore[attr-defined]
         inputs = data.train_set[0]

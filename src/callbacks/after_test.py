@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from src.data.chunks import ChunkLoader
+from src.data.images import are_images
 from src.data.module import TensorData
 from src.tasks.classification import Classifier
 from src.tasks.losses import probabilities
@@ -39,8 +40,8 @@ class Outcome(NamedTuple):
 
     @property
     def shows_pictures(self) -> bool:
-        """Whether the samples are grey pictures."""
-        return self.inputs.ndim == 3 and self.inputs.dtype == torch.uint8
+        """Whether the samples are images, grey or in colour."""
+        return are_images(self.inputs)
 
     def worst(self, most: int) -> list[int]:
         """The mistakes that were made with the most confidence, as indices."""

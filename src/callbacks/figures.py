@@ -9,6 +9,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from src.bounds import Samples
 from src.callbacks.after_test import AfterTest, Outcome, writers
 from src.callbacks.results import calibration
+from src.data.images import for_drawing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +38,7 @@ class Mistakes(AfterTest):
             panel.set_axis_off()
         for panel, index in zip(panels, worst, strict=False):
             said = int(outcome.predicted[index])
-            panel.imshow(outcome.inputs[index].numpy(), cmap="gray", vmin=0, vmax=255)
+            panel.imshow(for_drawing(outcome.inputs[index]).numpy(), cmap="gray", vmin=0, vmax=255)
             title = f"{outcome.names[int(outcome.labels[index])]} taken for {outcome.names[said]}"
             panel.set_title(f"{title}\n{outcome.chances[index, said]:.1%} sure", fontsize=8)
         _add(trainer, "mistakes", figure)

@@ -4,17 +4,19 @@ import copy
 import logging
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.utils import make_grid
 
 from src.bounds import Count, Samples
 from src.callbacks.after_test import AfterTest, Outcome, writers
-from src.data.chunks import as_chunk
+from src.data.images import is_image, with_channels
 from src.data.module import TensorData
 from src.tasks.classification import Classifier
 from src.tasks.pipeline import Pipeline
@@ -39,16 +41,19 @@ class Inputs(pl.Callback):
         """Draw the first samples of the training; black and white are the least and the largest value among them."""
         if trainer.global_step:
             return
-        inputs = as_chunk(batch, batch_idx, trainer.train_dataloader).inputs  # type: ignore[arg-type]
-        if inputs.ndim != 3:
+        inputs = batch[0] if isinstance(batch, Sequence) else None  # of a chunk as of a single batch
+        if not isinstance(inputs, Tensor) or not is_image(inputs.shape[1:]):
             return
-        seen = inputs[: self.count].unsqueeze(1).float()
+        seen = with_channels(inputs[: self.count]).float()
         for writer in writers(trainer):
             writer.add_image("inputs", make_grid(seen, nrow=8, normalize=True), 0)
 
 
 class FirstLayer(pl.Callback):
-    """Shows what each unit of the first layer looks for, where samples are pictures: image ``first_layer``."""
+    """Shows the weights of each unit of the first layer, where samples are images: image ``first_layer``.
+
+    The first layer is a linear one, of as many inputs as a sample has values, or a two-dimensional convolution.
+    """
 
     def __init__(
         self,
@@ -70,14 +75,23 @@ class FirstLayer(pl.Callback):
             self._draw(trainer, pl_module)
 
     def _draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        shape = trainer.datamodule.input_shape  # type: ignore[attr-defined]
-        first = next((layer for layer in pl_module.modules() if isinstance(layer, nn.Linear)), None)
-        if len(shape) != 2 or first is None or first.in_features != math.prod(shape):
+        images = _as_images(pl_module, getattr(trainer.datamodule, "input_shape", ()))  # type: ignore[attr-defined]
+        if images is None:
             return
-        pictures = first.weight.detach()[: self.count].reshape(-1, 1, *shape).float().cpu()
         for writer in writers(trainer):
-            grid = make_grid(pictures, nrow=8, normalize=True, scale_each=True)
+            grid = make_grid(images[: self.count].float().cpu(), nrow=8, normalize=True, scale_each=True)
             writer.add_image("first_layer", grid, trainer.global_step)
+
+
+def _as_images(model: nn.Module, shape: Sequence[int]) -> Tensor | None:
+    """The weights of the first layer as images, (units, channels, height, width); None where they are none."""
+    first = next((layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)), None)
+    if first is None or not is_image(shape):
+        return None
+    weights, channels = first.weight.detach(), shape[0] if len(shape) == 3 else 1
+    if isinstance(first, nn.Linear):
+        return weights.reshape(-1, channels, *shape[-2:]) if first.in_features == math.prod(shape) else None
+    return weights if weights.shape[1] == channels else None
 
 
 class Histograms(pl.Callback):
@@ -107,7 +121,11 @@ class Graph(pl.Callback):
         if trainer.global_step:
             return
         net = copy.deepcopy(pl_module.net).cpu().float().eval()
-        sample = torch.zeros(1, *trainer.datamodule.input_shape)  # type: ignore[attr-defined]
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(data, TensorData):
+            sample = data.normalize(data.train_set[0][:1].cpu())  # of the type that the network takes
+        else:
+            sample = torch.zeros(1, *data.input_shape)
         for writer in writers(trainer):
             writer.add_graph(net, sample)
 
@@ -127,7 +145,7 @@ class Projector(AfterTest):
         if features is None:
             log.warning("callbacks.projector shows the inputs of the last linear layer, and the network has none.")
             return
-        pictures = 1 - inputs.unsqueeze(1).float() / 255 if outcome.shows_pictures else None
+        pictures = _for_sprite(inputs) if outcome.shows_pictures else None
         said = [outcome.names[number] for number in outcome.predicted[: self.count].tolist()]
         words = [
             [outcome.names[number], other, "yes" if outcome.names[number] == other else "no"]
@@ -145,6 +163,19 @@ class Projector(AfterTest):
                 global_step=trainer.global_step,
                 tag=_EMBEDDING,
             )
+
+
+def _for_sprite(inputs: Tensor) -> Tensor:
+    """Raw images as the Projector shows them: (n, channels, side, side) from 0 to 1, grey ones dark on its light background.
+
+    They are padded to squares, since TensorBoard would put others into a square that may be too low for them.
+    """
+    images = with_channels(inputs).float() / 255
+    if images.shape[1] == 1:
+        images = 1 - images
+    height, width = images.shape[-2:]
+    side = max(height, width)
+    return F.pad(images, (0, side - width, 0, side - height), value=1.0)
 
 
 def penultimate(model: Pipeline, inputs: Tensor) -> Tensor | None:

@@ -13,6 +13,7 @@ from torchvision.io import encode_png
 
 from src.bounds import Bounds
 from src.callbacks.after_test import AfterTest, Outcome
+from src.data.images import with_channels
 from src.files import write
 
 # In the run's directory.
@@ -25,7 +26,7 @@ class TestResults(AfterTest):
 
     ``classes`` (names), ``confusion`` (counts, a row for each true class), ``calibration`` (see ``calibration``),
     ``mistakes`` (the surest first: index in the test set, true and predicted class, confidence, and a PNG in base64 where
-    the samples are grey pictures).
+    the samples are images).
     """
 
     __test__ = False  # pytest would take it for a test
@@ -78,5 +79,6 @@ def calibration(outcome: Outcome) -> dict[str, Any]:
     return {"ece": error, "bins": bins}
 
 
-def _png(picture: Tensor) -> str:
-    return base64.b64encode(encode_png(picture.unsqueeze(0)).numpy().tobytes()).decode()
+def _png(image: Tensor) -> str:
+    [with_channel] = with_channels(image.unsqueeze(0))
+    return base64.b64encode(encode_png(with_channel.contiguous()).numpy().tobytes()).decode()

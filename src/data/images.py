@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor
 
 
@@ -17,7 +19,7 @@ def are_images(inputs: Tensor) -> bool:
 
 
 def with_channels(images: Tensor) -> Tensor:
-    """Images (n, height, width) or (n, channels, height, width) as the latter."""
+    """Images (n, height, width) as (n, 1, height, width), others as they are."""
     return images.unsqueeze(1) if images.ndim == 3 else images
 
 
@@ -26,3 +28,26 @@ def for_drawing(image: Tensor) -> Tensor:
     if image.ndim == 2:
         return image
     return image[0] if image.shape[0] == 1 else image.permute(1, 2, 0)
+
+
+def fitted(image: Image.Image, shape: Sequence[int]) -> Tensor:
+    """An image file as a raw sample: turned as its Exif data say, scaled to cover the size, and cut to it in the middle.
+
+    Args:
+        image: of any size and mode.
+        shape: of the sample, (height, width) for grey, or (channels, height, width).
+
+    Returns:
+        uint8, of this shape.
+
+    Raises:
+        ValueError: its values are of 32 bits, whose black and white are unknown.
+    """
+    *channels, height, width = shape
+    if image.mode in ("I", "F"):
+        raise ValueError("its values have 32 bits and no fixed range")
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    in_mode = ImageOps.exif_transpose(image).convert("RGB" if channels == [3] else "L")
+    pixels = torch.from_numpy(np.array(ImageOps.fit(in_mode, (width, height), Image.Resampling.BILINEAR)))
+    return pixels.permute(2, 0, 1).contiguous() if channels == [3] else pixels.reshape(tuple(shape))

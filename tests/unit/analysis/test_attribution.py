@@ -48,6 +48,19 @@ def test_integrated_gradients_add_up_to_the_difference_to_a_black_image(outputs:
     assert gaps[1] < 0.01 * difference.abs().max()
 
 
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 20, 24)])
+def test_every_channel_gets_its_attribution(shape: tuple[int, ...]):
+    torch.manual_seed(0)
+    network = Classifier(net=MLP(input_shape=shape, outputs=10, hidden=[16], activation="silu"), classes=10)
+    net = Pipeline(Normalize(127.5, 127.5), network).eval()
+    raw = torch.randint(256, (3, *shape), dtype=torch.uint8)
+    classes = torch.tensor([1, 5, 9])
+    difference = (net(raw) - net(torch.zeros_like(raw)))[torch.arange(3), classes].detach()
+    found = attribute(net, raw, classes, "integrated_gradients", 50)
+    assert found.shape == raw.shape
+    assert torch.allclose(found.flatten(1).sum(1), difference, atol=1e-4)
+
+
 def test_of_a_smooth_network_they_add_up_to_rounding():
     net, raw, classes = model("silu"), pictures(3), torch.tensor([1, 5, 9])
     difference = (net(raw) - net(torch.zeros_like(raw)))[torch.arange(3), classes].detach()
