@@ -12,7 +12,12 @@ _NOT_SETTINGS = ("name", "tags", "resume", "data.dir")
 # Groups of several objects: Hydra knows no choice where a list of files was chosen.
 _LISTS = ("callbacks", "logger")
 # Settings of a data set that change neither what its test samples are nor what is measured on them.
-_NOT_DATA = ("_target_", "batch_size", "steps_per_execution", "train_size", "val_size", "mean", "std", "augment")
+_NOT_DATA = (
+    *("_target_", "batch_size", "steps_per_execution", "train_size", "val_size", "folds", "fold", "mean", "std"),
+    *("augment", "transforms", "num_workers"),
+)
+# Settings that are paths, relative to the project's root.
+DATA_PATHS = ("dir", "path", "test_path")
 
 
 def settings_of(record: Record) -> dict[str, Any]:
@@ -65,11 +70,11 @@ def data_of(record: Record) -> str:
         return "unknown data"
     target = str(data.get("_target_"))
     decisive = {key: value for key, value in data.items() if key not in _NOT_DATA}
-    if "dir" in decisive:
-        if target.startswith("src.data.mnist."):  # only where the archives lie
-            del decisive["dir"]
-        else:
-            decisive["dir"] = str(from_root(str(decisive["dir"])))
+    if target.startswith("src.data.mnist."):
+        decisive.pop("dir", None)  # only where the archives lie
+    for key in DATA_PATHS:
+        if decisive.get(key) is not None:
+            decisive[key] = str(from_root(str(decisive[key])))
     return " ".join([target.rpartition(".")[2], *(f"{key}={as_word(value)}" for key, value in decisive.items())])
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from src.config.signatures import parameter_names
 from src.config.targets import build, resolve
-from src.errors import ConfigError
+from src.errors import ConfigError, DataError
 from src.training.build import build_optimizer, build_schedule, make_data, make_network, make_task, outputs_of
 from src.training.finetuning import freeze, initialize
 from src.training.unsupported import check_callback, check_callbacks, check_network, check_optimizer
@@ -38,6 +38,7 @@ def check_targets(config: Mapping[str, Any], objects: Mapping[str, Any] = {}) ->
 
     Raises:
         ConfigError: one line for each object that does not exist, cannot be built with its settings, or would be ignored.
+        DataError: a data file that the data set reads when it is built is damaged.
     """
     problems: list[str] = []
     for check in (partial(_check_training, objects=objects), _check_callbacks, _check_loggers):
@@ -45,6 +46,8 @@ def check_targets(config: Mapping[str, Any], objects: Mapping[str, Any] = {}) ->
             check(config)
         except ConfigError as error:
             problems += str(error).splitlines()
+        except DataError:
+            raise
         except Exception:  # perhaps for want of data; if an object is at fault, the run fails and is recorded
             log.debug("an object could not be built ahead of the run", exc_info=True)
     if problems:

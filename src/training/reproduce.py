@@ -23,7 +23,7 @@ from src.records.environment import environment
 from src.records.find import all_runs
 from src.records.git import PATCH, git, run_git, why_git_failed
 from src.records.record import RECORD, Record
-from src.records.settings import as_word, differing_names, flat_settings
+from src.records.settings import DATA_PATHS, as_word, differing_names, flat_settings
 from src.records.summary import summary
 
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
@@ -116,9 +116,10 @@ class Recipe:
             raise UserError(f"{self.id} was trained on several machines: make it again by torchrun, as printed.")
         with self._code() as project:
             words = list(self.overrides)
-            folder = self.record.values["config"]["data"].get("dir")
-            if project != ROOT and folder is not None:
-                words.append(f"data.dir='{from_root(folder)}'")  # what was fetched is not in git
+            data = self.record.values["config"]["data"]
+            for key in DATA_PATHS if project != ROOT else ():  # data files are not in git
+                if data.get(key) is not None:
+                    words.append(f"data.{key}='{from_root(data[key])}'")
             variables = {**self.variables, "OUTPUTS_DIR": str(outputs_dir()), "PYTHONPATH": str(project)}
             command = [sys.executable, "-m", "src.train", *words]
             surroundings = {**os.environ, **variables}
@@ -143,7 +144,8 @@ class Recipe:
         recorded, now = flat_settings(self.record.values["config"]), flat_settings(config)
         # An integer may have been recorded as the fraction that it stands for.
         names = [key for key in differing_names([recorded, now]) if recorded.get(key) != now.get(key)]
-        if names := [key for key in names if not is_masked(recorded.get(key))]:
+        moved = [f"data.{key}" for key in DATA_PATHS]
+        if names := [key for key in names if not is_masked(recorded.get(key)) and key not in moved]:
             changes = ", ".join(f"{key} {as_word(recorded.get(key))} to {as_word(now.get(key))}" for key in names)
             raise UserError(
                 f"{self.id} cannot be made again, because its command now gives other settings than recorded ({changes}): "

@@ -53,3 +53,43 @@ def test_the_commands_name_what_is_wrong_with_a_data_set(command: Command, tmp_p
     wrong = "set: the label of sample 3 is 3, and labels are whole numbers from 0 to 2"
     fails(1, f"Tiny, test {wrong}", "evaluate", "latest", CLASSES="4")
     assert [run["status"] for run in trained.runs] == ["failed", "done"]
+
+
+# -- tables
+
+
+def table(folder: Path, rows: int = 300) -> str:
+    lines = [f"{row % 17},{'red' if row % 3 else 'blue'},{'high' if row % 17 > 8 else 'low'}" for row in range(rows)]
+    (folder / "table.csv").write_text("\n".join(["number,colour,level", *lines]))
+    return f"data.path={folder / 'table.csv'}"
+
+
+def test_a_table_is_trained_and_evaluated_by_the_commands(train_here: Command, command: Command, tmp_path: Path):
+    words = ["data=csv", table(tmp_path), "data.target=level", "trainer.max_epochs=20", "model.hidden=[8]"]
+    done = train_here(*words, "optimizer.lr=0.05", small=False)
+    assert done.status == 0, done.stderr
+    [run] = done.runs
+    assert run["metrics"]["test/acc"] == 1.0
+    assert run["best"]["metric"] == "val/acc"
+    measured = command("evaluate", "latest")
+    assert measured.status == 0, measured.stderr
+    assert "test/acc   1.0000" in measured.stdout
+
+
+def test_what_is_wrong_with_a_table_is_reported_before_a_run_begins(train_here: Command, tmp_path: Path):
+    path = table(tmp_path)
+
+    def fails(message: str, *words: str, status: int = 2) -> None:
+        done = train_here("data=csv", *words, small=False)
+        assert done.status == status
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not done.runs
+
+    fails("data.target is missing", path)
+    fails("data.path is missing", "data.target=level")
+    fails("data.target=levl: ", path, "data.target=levl")
+    fails("does not exist", "data.path=no/such.csv", "data.target=level")
+    fails("data.val_size=1.5 must be an integer or below 1", path, "data.target=level", "data.val_size=1.5")
+    (tmp_path / "table.csv").write_text("a,level\n1,low\n,high\n")
+    fails("row 3, column 'a': the value is missing: set data.missing=mean", path, "data.target=level", status=1)
