@@ -117,9 +117,9 @@ class Recipe:
         with self._code() as project:
             words = list(self.overrides)
             data = self.record.values["config"]["data"]
-            for key in DATA_PATHS if project != ROOT else ():  # data files are not in git
-                if data.get(key) is not None:
-                    words.append(f"data.{key}='{from_root(data[key])}'")
+            if project != ROOT:  # data files are not in git
+                paths = {key: data[key] for key in DATA_PATHS if data.get(key) is not None}
+                words += [f"data.{key}='{from_root(path)}'" for key, path in paths.items()]
             variables = {**self.variables, "OUTPUTS_DIR": str(outputs_dir()), "PYTHONPATH": str(project)}
             command = [sys.executable, "-m", "src.train", *words]
             surroundings = {**os.environ, **variables}
