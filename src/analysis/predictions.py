@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import torch
@@ -17,12 +17,13 @@ from rich.text import Text
 
 from src.analysis.image_files import is_picture, picture_files, read_image
 from src.data.images import is_image
-from src.data.module import TensorData
+from src.data.normalize import Normalize
 from src.errors import DataError, UserError
 from src.records.record import Record
+from src.tasks.classification import Classifier
 from src.tasks.losses import probabilities
 from src.tasks.pipeline import Pipeline
-from src.training.weights import data_of, trained
+from src.training.weights import data_of, trained_task
 
 _STDIN = "-"
 # Images in memory at a time; one of MNIST's takes 784 bytes.
@@ -110,18 +111,25 @@ def predict(record: Record, images: Iterable[Source], skip: Skip, checkpoint: st
     Raises:
         UserError: the run has no such checkpoint, or its model does not take images.
     """
-    model, config = trained(record, checkpoint)
-    data = data_of(config)
+    task, config = trained_task(record, checkpoint)
+    data: Any = data_of(config)
+    if not (isinstance(task, Classifier) and isinstance(getattr(data, "normalize", None), Normalize)):
+        raise UserError(
+            f"{record.values['id']} trained {config['task']['_target_']} on {config['data']['_target_']}: this command is for "
+            "task=classification on a data set of this project, such as data=mnist or data=image_folder."
+        )
     if not is_image(data.input_shape):
         takes = " x ".join(map(str, data.input_shape))
         raise UserError(
             f"{record.values['id']} takes samples of shape {takes}, which are not images: name a run of a data set of images."
         )
-    return _predicted(model, data, images, skip)
+    model = Pipeline(data.normalize, task).eval()
+    return _predicted(model, data.class_names, _readable(images, data.input_shape, skip))
 
 
-def _predicted(model: Pipeline, data: TensorData, images: Iterable[Source], skip: Skip) -> Iterator[Prediction]:
-    readable, names = _readable(images, data.input_shape, skip), data.class_names
+def _predicted(
+    model: Pipeline, names: Sequence[str], readable: Iterator[tuple[str, NDArray[np.uint8]]]
+) -> Iterator[Prediction]:
     while batch := list(islice(readable, _BATCH)):
         inputs = torch.from_numpy(np.stack([image for _, image in batch]))
         with torch.inference_mode():

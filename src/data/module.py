@@ -8,12 +8,12 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from src.bounds import Bounds, Count, CountOrZero, FractionBelowOne, Positive
+from src.bounds import Count, CountOrZero, FractionBelowOne, Positive
 from src.data.augment import Augmentation
 from src.data.chunks import Chunk, ChunkLoader
 from src.data.images import is_image
 from src.data.normalize import Normalize
-from src.data.split import check_fold_size, check_folds, count_of, hold_out, hold_out_fold
+from src.data.split import Fold, Folds, check_fold_size, check_folds, count_of, hold_out, hold_out_fold
 from src.data.validation import validated
 from src.errors import ConfigError
 from src.randomness import AUGMENTATION, seed_step, step_seeds
@@ -93,10 +93,8 @@ class TensorData(pl.LightningDataModule):
         ] = 0.0,
         std: Annotated[Positive | Sequence[Positive], "see mean"] = 1.0,
         augment: Annotated[Mapping[str, float], Augmentation, "random changes of the training images"] | None = None,
-        folds: Annotated[
-            Annotated[int, Bounds(ge=2, le=10_000)] | None, "folds of a cross-validation, in place of val_size"
-        ] = None,
-        fold: Annotated[CountOrZero | None, "the fold that is held out for validation, from 0"] = None,
+        folds: Folds = None,
+        fold: Fold = None,
         seed: int = 0,
     ) -> None:
         super().__init__()

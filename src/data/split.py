@@ -1,10 +1,18 @@
 """Which samples are held out: a part of them, or one fold of several, by a seed and in proportion to classes."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
+from src.bounds import Bounds, CountOrZero
 from src.errors import ConfigError
 from src.randomness import split_order
+
+Folds = Annotated[
+    Annotated[int, Bounds(ge=2, le=10_000)] | None, "folds of a cross-validation; one is held out in place of val_size"
+]
+Fold = Annotated[CountOrZero | None, "the fold that is held out for validation, from 0; with -m all for each of them"]
 
 
 def count_of(size: int | float, samples: int) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from src.paths import ROOT
 from tests.conftest import Command, copy_of_the_project
 from tests.helpers.data import archives
+from tests.helpers.pictures import folder_of_images
 
 
 def test_many_processes_may_unpack_at_once_and_one_be_killed(tmp_path: Path):
@@ -93,3 +94,28 @@ def test_what_is_wrong_with_a_table_is_reported_before_a_run_begins(train_here: 
     fails("data.val_size=1.5 must be an integer or below 1", path, "data.target=level", "data.val_size=1.5")
     (tmp_path / "table.csv").write_text("a,level\n1,low\n,high\n")
     fails("row 3, column 'a': the value is missing: set data.missing=mean", path, "data.target=level", status=1)
+
+
+# -- folders of images
+
+
+def test_a_folder_of_images_is_trained_on_two_devices_and_evaluated_by_the_commands(command: Command, tmp_path: Path):
+    folder = folder_of_images(tmp_path / "images", {"blue": 30, "green": 40, "red": 50})
+    words = [f"data.dir={folder}", "data.size=8", "data.num_workers=1", "data.batch_size=10", "trainer.max_epochs=3"]
+    flip = "data.transforms=[{name: RandomHorizontalFlip}]"
+    done = command(
+        "train", "data=image_folder", *words, flip, "trainer.accelerator=cpu", "trainer.devices=2", "model.hidden=[8]"
+    )
+    assert done.status == 0, done.stderr
+    [run] = done.runs
+    assert run["metrics"]["test/acc"] == 1.0
+    assert run["best"]["metric"] == "val/acc"
+    measured = command("evaluate", "latest")
+    assert measured.status == 0, measured.stderr
+    assert "test/acc   1.0000" in measured.stdout
+    predicted = command("predict", "latest", str(folder / "red"), "--csv")
+    assert predicted.status == 0, predicted.stderr
+    assert predicted.stdout.count(".png,red,") == 50
+    wrong = command("train", "data=image_folder", *words, "data.transforms=[{name: Flip}]")
+    assert wrong.status == 2
+    assert "data.transforms[0].name=Flip is none of torchvision's transforms" in wrong.stderr
