@@ -115,7 +115,7 @@ def predict(record: Record, images: Iterable[Source], skip: Skip, checkpoint: st
     data: Any = data_of(config)
     if not (isinstance(task, Classifier) and isinstance(getattr(data, "normalize", None), Normalize)):
         raise UserError(
-            f"{record.values['id']} trained {config['task']['_target_']} on {config['data']['_target_']}: this command is for "
+            f"{record.values['id']} trained {config['task']['_target_']} on {(config['data'] or {}).get('_target_')}: this command is for "
             "task=classification on a data set of this project, such as data=mnist or data=image_folder."
         )
     if not is_image(data.input_shape):

@@ -124,8 +124,11 @@ class Graph(pl.Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, TensorData):
             sample = data.normalize(data.train_set[0][:1].cpu())  # of the type that the network takes
-        else:
+        elif hasattr(data, "input_shape"):
             sample = torch.zeros(1, *data.input_shape)
+        else:
+            log.warning("callbacks.graph needs the attribute input_shape of the data module, and it has none.")
+            return
         for writer in writers(trainer):
             writer.add_graph(net, sample)
 

@@ -105,7 +105,7 @@ def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> 
             continue
         checked[group] = {name: node(member, group, f"{group}.{name}") for name, member in members.items()}
 
-    found.extend(_clashes(checked) if not found else ())
+    found.extend([*_clashes(checked), *_fold_clashes(checked["data"], typed or {})] if not found else ())
     if found:
         raise ConfigError("\n".join(found))
     return checked
@@ -195,6 +195,15 @@ def _monitor_clashes(config: Mapping[str, Any]) -> Iterator[str]:
             )
         elif mode and mode != (right := modes.get(name) or mode_of(metric)):
             yield f"{key_of_mode}={mode} would take the worst {metric} for the best: leave it out, or set {key_of_mode}={right}."
+
+
+def _fold_clashes(data: Mapping[str, Any] | None, typed: Mapping[str, str]) -> Iterator[str]:
+    """A number of validation samples that was asked for and would not be used."""
+    if data and _has_folds(data) and "data.val_size" in typed:
+        yield (
+            f"data.val_size={typed['data.val_size']} is not used with data.folds={data['folds']}, of which one fold is held out "
+            "for validation: leave one of the two out."
+        )
 
 
 def _has_folds(data: Mapping[str, Any]) -> bool:

@@ -11,6 +11,9 @@ from typing import Any
 from src.config.hydra_internals import ConfigLoader, Override, get_args_parser, grid, parse_overrides, parse_space
 from src.errors import ConfigError
 
+# Jobs of a cross-validation; more would be a mistake.
+_MOST_FOLDS = 10_000
+
 
 @dataclass(frozen=True)
 class CommandLine:
@@ -72,7 +75,32 @@ def parse(argv: list[str]) -> CommandLine:
     flags = [word for action in parser._actions for word in _as_words(action, args)]
     asks = "hydra" if any([args.hydra_help, args.info, args.shell_completion]) else None
     asks = "help" if args.help else "configuration" if args.cfg else asks
-    return CommandLine(flags, list(args.overrides), args.multirun, asks)
+    return CommandLine(flags, _with_folds(args.overrides, args.multirun), args.multirun, asks)
+
+
+def _with_folds(overrides: list[str], multirun: bool) -> list[str]:
+    """Overrides with ``data.fold=all`` as the numbers of all folds.
+
+    Raises:
+        ConfigError: it is not a multirun, or does not set ``data.folds`` to one number.
+    """
+    if not any(_setting(word) == ("data.fold", "all") for word in overrides):
+        return list(overrides)
+    if not multirun:
+        raise ConfigError("data.fold=all trains each fold, which needs -m; data.fold=0 trains the first.")
+    counts = [value for key, value in map(_setting, overrides) if key == "data.folds"]
+    if not (counts and counts[-1].isdecimal() and 2 <= int(counts[-1]) <= _MOST_FOLDS):
+        found = f"data.folds={counts[-1]}" if counts else "no data.folds"
+        raise ConfigError(
+            f"data.fold=all needs the number of folds on the command line, and there is {found}: set data.folds=5."
+        )
+    numbers = ",".join(map(str, range(int(counts[-1]))))
+    return [f"data.fold={numbers}" if _setting(word) == ("data.fold", "all") else word for word in overrides]
+
+
+def _setting(word: str) -> tuple[str, str]:
+    key, _, value = word.partition("=")
+    return key.lstrip("+").strip(), value.strip().strip("'\"")
 
 
 def _as_words(action: argparse.Action, args: argparse.Namespace) -> list[str]:

@@ -46,7 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("filter", nargs="*", metavar="FILTER")
     parser.add_argument("--sweep", metavar="SWEEP", help="an id, a directory or latest")
     parser.add_argument("--x", choices=("steps", "samples"), default="steps", help="what curves are drawn over (steps)")
-    parser.add_argument("--mean-over-seeds", action="store_true", help="one row of HParams for each configuration")
+    parser.add_argument(
+        "--mean-over-seeds",
+        action="store_true",
+        help="one row of HParams for the seeds and folds of each configuration",
+    )
     parser.add_argument("--port", type=_port, metavar="PORT", help="this one; without, the next free one from 6006")
     parser.add_argument("--no-browser", action="store_true", help="open none")
     parser.add_argument("--slow-loader", action="store_true", help="TensorBoard's own loader in place of its fast one")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from src.records import find
 from src.records.record import Record
-from src.records.settings import short_names
+from src.records.settings import REPLICATES, short_names
 from src.records.summary import differing
 
 # A name is a folder's; a file system takes 255 bytes, and a person fewer.
@@ -15,7 +15,7 @@ _FORBIDDEN = re.compile(r"[/\x00-\x1f\x7f]")
 
 
 def readable_names(records: Sequence[Record]) -> list[str]:
-    """A name for each run: ``<sweep or name>/<settings>/seed <n> <id> (<status>)``, no two alike.
+    """A name for each run: ``<sweep or name>/<settings>/seed <n> fold <n> <id> (<status>)``, no two alike.
 
     Runs of one configuration share all but the last part. Among the runs of a sweep, or with the same name, or without
     any, the settings that differ are said; the status only where it is not ``done``, and the first part only where there
@@ -26,7 +26,7 @@ def readable_names(records: Sequence[Record]) -> list[str]:
         families[_family(record)].append(record)
     labels: dict[int, str] = {}
     for family in families.values():
-        varied = {name: words for name, words in differing(family).items() if name != "seed"}
+        varied = {name: words for name, words in differing(family).items() if name not in REPLICATES}
         for record, *words in zip(family, *varied.values(), strict=True):
             pairs = zip(short_names(varied), words, strict=True)
             labels[id(record)] = _as_folder(" ".join(f"{name}={word}" for name, word in pairs if word))
@@ -48,8 +48,9 @@ def _family(record: Record) -> str:
 
 
 def _leaf(record: Record, number: str) -> str:
-    status = record.status
-    return _as_folder(f"seed {record.values.get('seed', '?')} {number}" + ("" if status == "done" else f" ({status})"))
+    status, fold = record.status, (record.values["config"].get("data") or {}).get("fold")
+    words = [f"seed {record.values.get('seed', '?')}", *([] if fold is None else [f"fold {fold}"]), number]
+    return _as_folder(" ".join(words) + ("" if status == "done" else f" ({status})"))
 
 
 def _as_folder(text: str) -> str:

@@ -16,6 +16,8 @@ _NOT_DATA = (
     *("_target_", "batch_size", "steps_per_execution", "train_size", "val_size", "folds", "fold", "mean", "std"),
     *("augment", "transforms", "num_workers"),
 )
+# Settings in which replicates of a training differ.
+REPLICATES = ("seed", "data.fold")
 # Settings that are paths, relative to the project's root.
 DATA_PATHS = ("dir", "path", "test_path")
 

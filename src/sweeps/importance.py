@@ -39,7 +39,8 @@ def explained_variance(levels: Mapping[str, Sequence[str]], values: Sequence[flo
 
     A setting's share is its sum of squares over the total one: how much worse the additive model of all settings fits
     without it (type II). On a complete grid the shares and the rest add up to 1; on an incomplete one a setting has only
-    what no other can explain. Runs that differ in nothing but their seed are replicates, and their variance is the seeds'.
+    what no other can explain. Runs that differ in nothing but their seed or fold are replicates; the share of their
+    variance is called that of the seeds.
 
     Args:
         levels: the value of each setting in each run, as it was typed; every setting has two or more.

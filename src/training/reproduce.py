@@ -116,7 +116,7 @@ class Recipe:
             raise UserError(f"{self.id} was trained on several machines: make it again by torchrun, as printed.")
         with self._code() as project:
             words = list(self.overrides)
-            data = self.record.values["config"]["data"]
+            data = self.record.values["config"]["data"] or {}
             if project != ROOT:  # data files are not in git
                 paths = {key: data[key] for key in DATA_PATHS if data.get(key) is not None}
                 words += [f"data.{key}='{from_root(path)}'" for key, path in paths.items()]

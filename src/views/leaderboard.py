@@ -1,4 +1,4 @@
-"""The jobs of a sweep by what they reached: only what differs, seeds folded into one row, and what mattered."""
+"""The jobs of a sweep by what they reached: only what differs, replicates in one row, and what mattered."""
 
 import math
 import statistics
@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from src.files import write
-from src.records.settings import data_of
+from src.records.settings import REPLICATES, data_of
 from src.records.summary import Summary, differing, summary
 from src.records.sweep import TABLE, Sweep
 from src.sweeps.importance import Importance, explained_variance, ped_anova
@@ -18,7 +18,7 @@ from src.views.table import brief, make_table
 
 @dataclass
 class Row:
-    """Jobs that differ in their seed alone.
+    """Replicates: jobs that differ in their seed or their fold alone.
 
     Attributes:
         settings: those that differ within the sweep, key to value, as on the command line.
@@ -123,7 +123,7 @@ def make_leaderboard(sweep: Sweep) -> Leaderboard:
     metric, best_is_low = (f"best/{monitor}", sweep.values["mode"] == "min") if monitor else ("train/loss", True)
     test_metric = next((run.test_metric for run in runs if run.test_metric), "test/acc")
     settings = differing(records, lambda record: record.typed)
-    keys = sorted(settings.keys() - {"seed"})
+    keys = sorted(settings.keys() - {*REPLICATES})
     rows: dict[tuple[Any, ...], Row] = {}
     for number, run in enumerate(runs):
         shown = {key: settings[key][number] for key in keys if settings[key][number]}

@@ -96,6 +96,19 @@ def test_what_is_wrong_with_a_table_is_reported_before_a_run_begins(train_here: 
     fails("row 3, column 'a': the value is missing: set data.missing=mean", path, "data.target=level", status=1)
 
 
+def test_a_cross_validation_trains_every_fold_and_shows_one_row(command: Command, tmp_path: Path):
+    words = ["data=csv", table(tmp_path), "data.target=level", "trainer.max_epochs=2", "model.hidden=[8]"]
+    done = command(
+        "train", "-m", *words, "data.folds=3", "data.fold=all", "trainer.accelerator=cpu", "trainer.devices=1"
+    )
+    assert done.status == 0, done.stderr
+    assert [run["config"]["data"]["fold"] for run in done.runs] == [0, 1, 2]
+    [board] = done.outputs.glob("sweeps/*/leaderboard.md")
+    rows = [line for line in board.read_text().splitlines() if line.startswith("| done")]
+    assert len(rows) == 1
+    assert "000 001 002" in rows[0]
+
+
 # -- folders of images
 
 

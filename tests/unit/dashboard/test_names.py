@@ -31,6 +31,19 @@ def test_runs_are_named_after_what_sets_them_apart(make_run: MakeRun):
     assert len(set(names)) == 7
 
 
+def test_folds_are_replicates_as_seeds_are(make_run: MakeRun):
+    folds = [
+        make_run(f"seed={seed}", "data.folds=3", f"data.fold={fold}", f"optimizer.lr={lr}", sweep="s1")
+        for lr in (0.1, 0.2)
+        for seed in (0, 1)
+        for fold in (0, 2)
+    ]
+    names = readable_names(folds)
+    assert names[0] == "lr=0.1/seed 0 fold 0 000"
+    assert names[3] == "lr=0.1/seed 1 fold 2 003"
+    assert len({Path(name).parent for name in names}) == 2
+
+
 @pytest.mark.parametrize("name", ["a/b", "..", ".", "ä" * 100, "\u202e", "x" * 100, "new\nline", "\ud800"])
 def test_any_name_is_a_folders(make_run: MakeRun, tmp_path: Path, name: str):
     record = make_run("seed=1")

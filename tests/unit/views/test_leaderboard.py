@@ -9,6 +9,28 @@ from src.launching.stop import received
 from src.views.leaderboard import make_leaderboard
 from tests.helpers.sweeps import GRID, NOISE, a_grid, a_sweep, answer
 
+# -- replicates
+
+
+def test_folds_are_replicates_of_a_configuration_as_seeds_are(tmp_path: Path):
+    jobs = [
+        ["data.folds=3", f"data.fold={fold}", f"seed={seed}", f"optimizer.lr={lr}"]
+        for lr in (0.1, 0.01)
+        for seed in (0, 1)
+        for fold in range(3)
+    ]
+    values = [(0.8 if number < 6 else 0.6) + 0.01 * (number % 6) for number in range(12)]
+    board = make_leaderboard(a_grid(tmp_path / "s1", jobs, values))
+    assert board.keys == ["optimizer.lr"]
+    assert [(row.settings, len(row.jobs)) for row in board.rows] == [
+        ({"optimizer.lr": lr}, 6) for lr in ("0.1", "0.01")
+    ]
+    assert board.rows[0].mean == pytest.approx(0.825)
+    assert board.importance is not None
+    assert board.importance.settings.keys() == {"optimizer.lr"}
+    assert board.importance.rest.keys() == {"seeds"}
+
+
 # -- the search itself, with jobs that only write their record
 
 
