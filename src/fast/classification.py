@@ -1,13 +1,14 @@
-"""The fast path of ``Classifier``: one batch of Lightning's loop holds many optimizer steps.
+"""The fast path of ``Classifier`` and ``Regressor``: one batch of Lightning's loop holds many optimizer steps.
 
 Lightning's own loop costs several times the step of a small network. Here it fetches a ``Chunk`` of batches, and ``Steps``
-takes a step for each. Weights, checkpoints and metrics are those of ``Classifier``.
+takes a step for each. Weights, checkpoints and metrics are those of Lightning's own loop.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -15,8 +16,9 @@ from src.data.chunks import Chunk
 from src.data.module import TensorData
 from src.fast.steps import StepContext, Steps
 from src.optim.schedules import interval_of
+from src.tasks.base import SupervisedTask
 from src.tasks.classification import Classifier
-from src.tasks.losses import predicted
+from src.tasks.regression import Regressor
 
 # Called once a batch of Lightning's loop, which here is a chunk; and once a step, which the fast path does not do.
 _BATCH_HOOKS = ("on_train_batch_start", "on_train_batch_end")
@@ -34,8 +36,8 @@ def obstacle(
         callbacks: must have no hooks of single steps; hooks of a batch only with an attribute ``accepts_chunks`` that is true,
             and then get chunks.
     """
-    if task is not Classifier:
-        return f"{task.__name__} is another task than Classifier"
+    if task not in CHUNKED:
+        return f"{task.__name__} is another task than {' and '.join(known.__name__ for known in CHUNKED)}"
     if not isinstance(data, TensorData):
         return f"{type(data).__name__} is not derived from TensorData"
     for callback in callbacks:
@@ -56,13 +58,13 @@ def _saves_by_epochs(callback: pl.Callback) -> bool:
     return type(callback) is ModelCheckpoint and not (callback._every_n_train_steps or callback._train_time_interval)
 
 
-class ChunkedClassifier(Classifier):
-    """A ``Classifier`` that is trained on chunks.
+class Chunked(SupervisedTask):
+    """Trains a task on chunks.
 
     Args:
         seed: of dropout, together with epoch, step and rank.
         varies_threads: let each epoch select its number of CPU threads, if results do not depend on it.
-        settings: see ``Classifier``.
+        settings: see the task.
     """
 
     def __init__(self, *, seed: int, varies_threads: bool, **settings: Any) -> None:
@@ -108,21 +110,40 @@ class ChunkedClassifier(Classifier):
         """Take one optimizer step for each batch of the chunk.
 
         Returns:
-            ``train/loss`` and ``train/acc``, means over the chunk on all ranks, and ``lr``, the learning rate of each parameter
-            group at the last step by its name.
+            ``train/loss`` and the other training metrics, means over the chunk on all ranks, and ``lr``, the learning rate of
+            each parameter group at the last step by its name.
 
         Raises:
             NonFiniteLoss: the loss of a step is NaN or Inf.
         """
         context, first_step = self._context(), self.global_step
+        samples, targets = sum(chunk.totals), chunk.labels
+        weights = self.loss.sample_weights(targets)
+        if weights is not None:
+            sums = torch.stack([part.sum() for part in weights.split(chunk.sizes)])
+            chunk = chunk._replace(totals=self.sum_over_ranks(sums))  # type: ignore[arg-type]  # a sum is divided by them
         self._steps = self._steps or Steps(context)
-        losses, logits = self._steps.take(context, chunk, self.current_epoch)
-        correct = (predicted(logits) == chunk.labels).sum()
-        *means, all_correct = self.sum_over_ranks(losses, correct)
+        losses, outputs = self._steps.take(context, chunk, self.current_epoch)
+        counts = self.train_sums(outputs, targets)
+        summed = self.sum_over_ranks(losses, *counts.values())
+        means, totals = summed[: len(losses)], dict(zip(counts, summed[len(losses) :], strict=True))
         # Lightning counts one batch, and passes this number to loggers as the step.
         self.trainer.fit_loop.epoch_loop._batches_that_stepped += len(chunk.totals) - 1
-        metrics = self.update_train_metrics(first_step, means, chunk.totals, all_correct, reset=chunk.first_step == 0)
+        metrics = self.update_train_metrics(
+            first_step, means, chunk.totals, totals, samples, reset=chunk.first_step == 0
+        )
         rates = {
             "lr" if number == 1 else f"lr/pg{number}": lr for number, lr in enumerate(self._steps.learning_rates, 1)
         }
         return {**metrics, "lr": rates}
+
+
+class ChunkedClassifier(Chunked, Classifier):
+    """A ``Classifier`` that is trained on chunks."""
+
+
+class ChunkedRegressor(Chunked, Regressor):
+    """A ``Regressor`` that is trained on chunks."""
+
+
+CHUNKED: dict[Callable[..., Any], type[Chunked]] = {Classifier: ChunkedClassifier, Regressor: ChunkedRegressor}

@@ -39,10 +39,10 @@ class StepContext:
     """Everything that the optimizer steps of a training need to know about it.
 
     Attributes:
-        task: the module around the network, which checks the shape of its outputs.
+        task: the module around network and loss, which checks the shape of the outputs.
         net: the network.
         loss: one of ``src.tasks.losses``.
-        optimizer: over all parameters of the network.
+        optimizer: over all parameters of the task; a loss may have some.
         schedule: stepped after every optimizer step; None if there is none.
         gradient_clip_norm: maximum 2-norm of all gradients together; None does not clip.
         precision: Lightning's precision plugin; its ``scaler`` scales the loss.
@@ -100,7 +100,7 @@ class Steps:
     def _prepare(self, context: StepContext) -> None:
         """Select the cheapest implementation for network, loss and optimizer in their current state."""
         self._context, self._scaler = context, getattr(context.precision, "scaler", None)
-        self._parameters = list(context.net.parameters())
+        self._parameters = list(context.task.parameters())
         unmixed = type(context.precision) in (Precision, DoublePrecision)
         needs_autograd = not unmixed or torch.is_anomaly_enabled() or has_hooks(context.task)
         self._backprop = None if needs_autograd else Backprop.of(context.net, context.loss)
@@ -269,7 +269,7 @@ class Steps:
 
 def _make_shared_sum(context: StepContext) -> SharedSum | None:
     """Sum up gradients through shared memory, if all ranks are CPU processes of this machine."""
-    parameters = list(context.net.parameters())
+    parameters = list(context.task.parameters())
     dtypes = {parameter.dtype for parameter in parameters}
     on_cpu = context.strategy.root_device.type == "cpu"
     if context.world_size == 1 or context.num_nodes > 1 or len(dtypes) > 1 or not on_cpu:

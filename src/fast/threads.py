@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch.plugins.precision import DoublePrecision, Precision
 from torch import nn
 
+from src.fast.backprop import has_formula
 from src.models.mlp import ACTIVATIONS, MLP
 from src.numerics import OFF, all_threads_flush, strict_mode
 from src.optim.optimizers import Muon
@@ -41,7 +42,7 @@ def independent_of_threads(
 
     Args:
         net: the network; types are compared exactly, since a subclass may compute anything.
-        loss: one of ``src.tasks.losses``.
+        loss: as the network one of those that were tested.
         optimizer: the optimizer, its type compared exactly, too.
         precision: Lightning's plugin for it.
         batch_size: samples of an optimizer step.
@@ -51,6 +52,7 @@ def independent_of_threads(
     has_sigmoid = type(loss) is not CrossEntropy or any(isinstance(module, _SIGMOIDS) for module in modules)
     return (
         all(type(module) in _MODULES and "forward" not in vars(module) for module in modules)
+        and has_formula(loss)
         and not (has_sigmoid and batch_size * widest >= _GRAIN_SIZE)
         and type(optimizer) in _OPTIMIZERS
         and type(precision) in (Precision, DoublePrecision)

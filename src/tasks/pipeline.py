@@ -1,22 +1,22 @@
-"""A trained classifier together with the preprocessing of its inputs."""
+"""A trained task together with the preprocessing of its inputs."""
 
 import torch
 from torch import Tensor, nn
 
 from src.data.normalize import Normalize
-from src.tasks.classification import Classifier
+from src.tasks.base import SupervisedTask
 from src.tasks.losses import Loss
 
 
 class Pipeline(nn.Module):
-    """Maps raw samples (n, *input_shape) to logits (n, outputs).
+    """Maps raw samples (n, *input_shape) to the task's outputs (n, outputs), logits of a classifier.
 
     Args:
         normalize: the normalisation of the data set.
-        classifier: its inputs are normalised samples.
+        classifier: the task; its inputs are normalised samples.
     """
 
-    def __init__(self, normalize: Normalize, classifier: Classifier) -> None:
+    def __init__(self, normalize: Normalize, classifier: SupervisedTask) -> None:
         super().__init__()
         self.normalize, self.classifier = normalize, classifier
 
@@ -31,7 +31,7 @@ class Pipeline(nn.Module):
         return self.classifier.device
 
     def forward(self, raw: Tensor) -> Tensor:
-        """Normalise and classify."""
+        """Normalise and apply the task's network."""
         return self.classifier(self.normalize(raw, self.dtype))
 
     @property

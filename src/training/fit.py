@@ -18,7 +18,7 @@ from src.config.schemas import PARAM_GROUPS, of_group
 from src.config.targets import build, resolve
 from src.data.module import TensorData
 from src.errors import UserError
-from src.fast.classification import ChunkedClassifier, obstacle
+from src.fast.classification import CHUNKED, obstacle
 from src.files import is_full
 from src.launching.hardware import choose
 from src.launching.logs import quiet_lightning
@@ -114,8 +114,9 @@ def _fit(
         data.in_chunks = True
         every = max(1, round(every / data.steps_per_execution))  # to the nearest whole chunk
         varies_threads = config["trainer"]["threads"] == "auto"
-        chunked = partial(ChunkedClassifier, seed=config["seed"], varies_threads=varies_threads)
-        task = make_task(config, data, factory=chunked)
+        chunked = CHUNKED[resolve(config["task"]["_target_"], "task")]
+        factory = partial(chunked, seed=config["seed"], varies_threads=varies_threads)
+        task = make_task(config, data, factory=factory)
     else:
         task = objects["task"] if "task" in objects else make_task(config, data)
         callbacks = [*callbacks, SeedSteps(config["seed"]), ScheduleIntervals()]

@@ -13,7 +13,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from src.fast.backprop import Backprop
 from src.models.mlp import MLP
-from src.tasks.losses import make_loss, outputs_for, squared_error
+from src.tasks.losses import SquaredError, make_loss, outputs_for
 
 
 @given(
@@ -171,7 +171,7 @@ def test_another_network_loss_or_activation_than_it_was_made_for_is_noticed():
     assert written_out is not None
     assert not written_out.is_valid(copy.deepcopy(net), loss)
     assert not written_out.is_valid(net, make_loss("cross_entropy", 0.1))
-    assert not written_out.is_valid(net, squared_error)
+    assert not written_out.is_valid(net, SquaredError())
     _replace(net, 1, nn.Tanh())
     assert not written_out.is_valid(net, loss)
     assert Backprop.of(net, loss) is not None

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from src.tasks.losses import binary_cross_entropy, make_loss, outputs_for, predicted, squared_error
+from src.tasks.losses import BinaryCrossEntropy, SquaredError, make_loss, outputs_for, predicted
 
 # Losses
 
@@ -13,13 +13,13 @@ from src.tasks.losses import binary_cross_entropy, make_loss, outputs_for, predi
 def test_squared_error_is_half_the_summed_square_of_sigmoids_against_one_hot():
     logits, labels = np.array([[0.3, -1.0, 2.0], [1.0, 0.0, -0.5]]), np.array([2, 0])
     expected = 0.5 * ((1 / (1 + np.exp(-logits)) - np.eye(3)[labels]) ** 2).sum()
-    assert squared_error(torch.tensor(logits), torch.tensor(labels)).item() == pytest.approx(expected, abs=1e-12)
+    assert SquaredError()(torch.tensor(logits), torch.tensor(labels)).item() == pytest.approx(expected, abs=1e-12)
 
 
 def test_binary_cross_entropy_reads_a_single_logit():
     logits, labels = torch.tensor([[0.4], [-2.0]], dtype=torch.float64), torch.tensor([1, 1])
     p = 1 / (1 + np.exp(-logits[:, 0].numpy()))
-    assert binary_cross_entropy(logits, labels).item() == pytest.approx(-np.log(p).sum(), abs=1e-12)
+    assert BinaryCrossEntropy()(logits, labels).item() == pytest.approx(-np.log(p).sum(), abs=1e-12)
     assert predicted(logits).tolist() == [1, 0]
     assert outputs_for("binary_cross_entropy", 2) == 1
     assert outputs_for("cross_entropy", 10) == 10

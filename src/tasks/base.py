@@ -1,0 +1,330 @@
+"""What the tasks have in common: a LightningModule that trains a network by one loss and measures further metrics."""
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torchmetrics import Metric
+
+from src.bounds import Mode, Positive
+from src.data.module import TensorData
+from src.errors import ConfigError, NonFiniteLoss, UserError
+from src.optim.schedules import interval_of
+from src.tasks.losses import Loss
+from src.tasks.metrics import Mean
+
+_REMEDY = ": lower optimizer.lr, or set task.gradient_clip_norm=1."
+
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+MakeSchedule = Callable[[Optimizer], LRScheduler | None]
+ClipNorm = Annotated[Positive | None, "maximum 2-norm of all gradients together; null: no clipping"]
+
+
+class SupervisedTask(pl.LightningModule):
+    """Trains a network on batches of samples (n, *input_shape) and targets.
+
+    Logs the loss as ``train/loss``, ``val/loss`` and ``test/loss``, and metrics, each exact for all samples of an epoch on any
+    number of ranks.
+
+    Args:
+        net: maps samples to outputs (n, num_outputs).
+        num_outputs: number of outputs for a sample.
+        loss: of outputs and targets.
+        metrics: measured in validation and test, by name; see ``update_metrics``.
+        train_metrics: names of those measured in training besides the loss; see ``train_sums``.
+        optimizer: builds the optimizer from the parameters; needed only for training.
+        schedule: builds the learning rate schedule from the optimizer, or returns None. It is stepped after every optimizer
+            step or every epoch, see ``interval_of``; ``ReduceLROnPlateau`` with the metric named by its attribute ``monitor``.
+        gradient_clip_norm: maximum 2-norm of all gradients together.
+
+    Attributes:
+        from_data: parameters of the constructor that are attributes of the data module.
+        metrics: every metric that may be logged besides its stage, and which way it is better.
+        monitor: the one by which the best weights are chosen.
+    """
+
+    from_data: ClassVar[tuple[str, ...]] = ()
+    metrics: ClassVar[Mapping[str, Mode]] = {"loss": "min"}
+    monitor: ClassVar[str] = "loss"
+
+    def __init__(
+        self,
+        *,
+        net: nn.Module,
+        num_outputs: int,
+        loss: Loss,
+        metrics: Mapping[str, Metric],
+        train_metrics: Sequence[str] = (),
+        optimizer: MakeOptimizer | None,
+        schedule: MakeSchedule | None,
+        gradient_clip_norm: float | None,
+    ) -> None:
+        super().__init__()
+        self.net, self.optimizer, self.schedule = net, optimizer, schedule
+        self.num_outputs = num_outputs
+        self.loss = loss
+        self.gradient_clip_norm = gradient_clip_norm
+        # Updated with values of all ranks, so that they must not be synchronised again.
+        self.train_means = nn.ModuleDict({name: Mean(sync_on_compute=False) for name in ("loss", *train_metrics)})
+        self.val_loss, self.test_loss = Mean(), Mean()
+        self.val_metrics = nn.ModuleDict(dict(metrics))
+        self.test_metrics = copy.deepcopy(self.val_metrics)
+
+    @staticmethod
+    def outputs(data: pl.LightningDataModule, settings: Mapping[str, Any]) -> int:
+        """The number of outputs of a network for a data module, by the task's settings.
+
+        Raises:
+            ConfigError: the data set is for another task.
+        """
+        raise NotImplementedError
+
+    # What a task defines besides its loss.
+    def check_targets(self, targets: Tensor) -> None:
+        """Raise ``DataError`` if the targets of a batch are none of this task; those of a ``TensorData`` are checked already."""
+        raise NotImplementedError
+
+    def train_sums(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """The sum over the samples of each of the ``train_metrics``."""
+        return {}
+
+    def update_metrics(self, metrics: nn.ModuleDict, outputs: Tensor, targets: Tensor) -> None:
+        """Update each metric; this rank's share may be empty."""
+        raise NotImplementedError
+
+    @property
+    def sum_dtype(self) -> torch.dtype:
+        """The type in which sums are kept: float64, except on Apple's GPUs, which do not have it."""
+        return torch.float32 if self.trainer.strategy.root_device.type == "mps" else torch.float64
+
+    def setup(self, stage: str) -> None:
+        """Choose the precision of the means, and whether targets are checked."""
+        for mean in (*self.train_means.values(), self.val_loss, self.test_loss):
+            mean.set_dtype(self.sum_dtype)  # type: ignore[operator]
+        self._checks_targets = not isinstance(self.trainer.datamodule, TensorData)  # type: ignore[attr-defined]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map normalised samples (n, *input_shape) to outputs (n, num_outputs).
+
+        Raises:
+            UserError: the network returned something else, on which a loss might be computed all the same.
+        """
+        outputs, expected = (
+            self.net(inputs),
+            (inputs.shape[0], self.num_outputs),
+        )  # len() would fix the size in an export
+        if isinstance(outputs, Tensor) and outputs.shape == expected:
+            return outputs
+        kind = type(outputs).__name__
+        found = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {kind}"
+        raise UserError(
+            f"{type(self.net).__name__} returned {found} for {expected[0]} samples: its forward must return one tensor of "
+            f"shape {expected}."
+        )
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimizer and its schedule."""
+        if self.optimizer is None:
+            raise ValueError(
+                f"this {type(self).__name__} was built without an optimizer: it can be evaluated, not trained."
+            )
+        optimizer = self.optimizer(self.parameters())
+        schedule = self.schedule(optimizer) if self.schedule else None
+        if schedule is None:
+            return optimizer
+        if (
+            isinstance(schedule, ReduceLROnPlateau) and self.automatic_optimization
+        ):  # for which Lightning requires a monitor
+            return [optimizer], [{"scheduler": schedule, "interval": "epoch", "monitor": schedule.monitor}]  # type: ignore[attr-defined]
+        return [optimizer], [{"scheduler": schedule, "interval": interval_of(schedule)}]
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Step a schedule; one that is stepped after every epoch is stepped by ``on_train_epoch_end``."""
+        if interval_of(scheduler) == "step":
+            scheduler.step()
+
+    def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
+        """Clip the gradients by ``gradient_clip_norm``."""
+        if self.gradient_clip_norm is None:
+            return
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            scaler.unscale_(optimizer)  # fused optimizers leave this to their own step
+        nn.utils.clip_grad_norm_(self.parameters(), self.gradient_clip_norm)
+
+    def on_fit_start(self) -> None:
+        """Refuse batch normalisation over a share of each batch; on GPUs it is synchronised.
+
+        Raises:
+            ConfigError: the network has such a layer, and there are several processes on the CPU.
+        """
+        normalises = any(isinstance(module, _BatchNorm) for module in self.net.modules())
+        if normalises and self.trainer.world_size > 1 and self.device.type == "cpu":
+            raise ConfigError(
+                f"batch normalisation on {self.trainer.world_size} CPU processes would normalise each share of a batch by "
+                "itself and change the training: use layer or group normalisation, or set trainer.devices=1."
+            )
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Any]:
+        """Compute the loss of a batch, of which every rank has a share.
+
+        Returns:
+            ``loss``, whose gradient averaged over the ranks is that of the batch's mean; ``train/loss`` and the other training
+            metrics, means over the batch on all ranks.
+
+        Raises:
+            NonFiniteLoss: the loss is NaN or Inf.
+        """
+        inputs, targets = self._checked(batch)
+        outputs = self(inputs)
+        loss = self.loss(outputs, targets)
+        count = torch.tensor(len(targets), device=loss.device)
+        weights = self.loss.sample_weights(targets)
+        weight = count if weights is None else weights.sum()
+        sums = self.train_sums(outputs, targets)
+        loss_sum, total, samples, *sums_over_ranks = self.sum_over_ranks(
+            loss.unsqueeze(0), weight, count, *sums.values()
+        )
+        metrics = self.update_train_metrics(
+            self.global_step,
+            [loss_sum / total],
+            [total],
+            dict(zip(sums, sums_over_ranks, strict=True)),
+            samples,
+            reset=batch_idx == 0,
+        )
+        return {"loss": loss * (self.trainer.world_size / total), **metrics}
+
+    def _checked(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        if self._checks_targets:
+            self.check_targets(batch[1])
+        return batch
+
+    # The next two also serve src.fast.classification, where a batch holds many steps.
+    def sum_over_ranks(self, losses: Tensor, *sums: Tensor) -> list[float]:
+        """The sum over all ranks of each loss (n,) and of each further value."""
+        dtype = torch.promote_types(losses.dtype, torch.float32)  # bfloat16 would round the counts
+        values = losses.detach().to(dtype)
+        if sums:
+            values = torch.cat([values, torch.stack(sums).to(dtype)])
+        if self.trainer.world_size > 1:
+            values = self.trainer.strategy.reduce(values, reduce_op="sum")
+        return values.tolist()
+
+    def update_train_metrics(
+        self,
+        first_step: int,
+        losses: Sequence[float],
+        weights: Sequence[float],
+        sums: Mapping[str, float],
+        samples: float,
+        reset: bool,
+    ) -> dict[str, float]:
+        """Add steps to the epoch's means.
+
+        Args:
+            first_step: number of the first of them, counted from the start of the training.
+            losses: mean loss of each step over all ranks.
+            weights: sum of the weights of the samples of each step on all ranks; their number where they have none.
+            sums: see ``train_sums``, over all steps and ranks.
+            samples: number of samples of all steps on all ranks.
+            reset: whether they are the epoch's first. A run resumed within an epoch continues its means.
+
+        Returns:
+            ``train/loss`` and the other training metrics of these steps.
+
+        Raises:
+            NonFiniteLoss: a loss is NaN or Inf.
+        """
+        if reset:
+            for mean in self.train_means.values():
+                mean.reset()  # type: ignore[operator]
+        for step, loss in enumerate(losses, first_step):
+            if not math.isfinite(loss):
+                raise NonFiniteLoss(
+                    f"train/loss became {loss} at step {step}, in epoch {self.current_epoch + 1}{_REMEDY}"
+                )
+        total = sum(weights)
+        means = {"loss": sum(loss * weight for loss, weight in zip(losses, weights, strict=True)) / total}
+        self.train_means["loss"].update(means["loss"], total)  # type: ignore[operator]
+        for name, value in sums.items():
+            means[name] = value / samples
+            self.train_means[name].update(means[name], samples)  # type: ignore[operator]
+        return {f"train/{name}": mean for name, mean in means.items()}
+
+    def epoch_means(self) -> dict[str, float]:
+        """``train/loss`` and the other training metrics over the epoch so far, for callbacks that come before
+        ``on_train_epoch_end``.
+        """
+        return {f"train/{name}": mean.compute().item() for name, mean in self.train_means.items()}  # type: ignore[operator]
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means and step a plateau schedule, before the epoch's checkpoint is saved.
+
+        Raises:
+            NonFiniteLoss: the epoch's last step made a weight NaN or Inf.
+        """
+        if not all(bool(parameter.isfinite().all()) for parameter in self.parameters()):
+            raise NonFiniteLoss(f"a weight is NaN or Inf after step {self.global_step - 1}{_REMEDY}")
+        means = self.epoch_means()
+        for name, mean in self.train_means.items():
+            self.log(f"train/{name}", mean, logger=False)  # type: ignore[arg-type]
+        # Lightning would write them after the epoch's checkpoint, and a run killed in between would lack the point.
+        for logger in self.trainer.loggers:
+            logger.log_metrics(means, self.global_step)
+        schedule: Any = self.lr_schedulers()  # Lightning would step it after the checkpoint
+        if isinstance(schedule, ReduceLROnPlateau):
+            metrics: dict[str, Any] = {**self.trainer.callback_metrics, **means}
+            schedule.step(float(metrics[schedule.monitor]))  # type: ignore[attr-defined]
+        elif schedule is not None and interval_of(schedule) == "epoch":
+            schedule.step()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save the epoch's means so far, so that a run resumed within an epoch reports those of the whole epoch."""
+        checkpoint["means"] = {f"train_{name}": dict(mean.metric_state) for name, mean in self.train_means.items()}  # type: ignore[arg-type]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the epoch's means."""
+        for name, state in checkpoint.get("means", {}).items():
+            for key, value in state.items():
+                setattr(self.train_means[name.removeprefix("train_")], key, value)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Update ``val/loss`` and the metrics."""
+        self.evaluate(batch, "val", self.val_loss, self.val_metrics)
+
+    def evaluate(self, batch: tuple[Tensor, Tensor], stage: str, loss: Mean, metrics: nn.ModuleDict) -> Tensor | None:
+        """Update and log loss and metrics; returns the outputs, or None if this rank has no sample of the batch."""
+        inputs, targets = self._checked(batch)
+        outputs = None
+        if len(targets):  # the last batch may be too small for every rank to get a sample
+            outputs = self(inputs)
+            weights = self.loss.sample_weights(targets)
+            weight = len(targets) if weights is None else weights.sum()
+            loss.update(self.loss(outputs, targets) / weight, weight)
+        # Lists of samples are concatenated over the ranks, each of which must have some, if only of length 0.
+        shown = torch.empty(0, self.num_outputs, device=self.device) if outputs is None else outputs
+        self.update_metrics(metrics, shown, targets)
+        self.log(f"{stage}/loss", loss)
+        for name, metric in metrics.items():
+            self.log(f"{stage}/{name}", metric)  # type: ignore[arg-type]
+        return outputs
+
+    def on_validation_epoch_end(self) -> None:
+        """Raise ``NonFiniteLoss`` if ``val/loss`` is NaN or Inf."""
+        self._check_finite("val/loss", self.val_loss)
+
+    def on_test_epoch_end(self) -> None:
+        """Raise ``NonFiniteLoss`` if ``test/loss`` is NaN or Inf."""
+        self._check_finite("test/loss", self.test_loss)
+
+    def _check_finite(self, name: str, loss: Mean) -> None:
+        if not math.isfinite(value := float(loss.compute())):
+            raise NonFiniteLoss(f"{name} became {value} after step {self.global_step - 1}{_REMEDY}")

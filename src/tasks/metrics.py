@@ -1,0 +1,64 @@
+"""Metrics of evaluation that torchmetrics does not define where classes or variance are missing."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric, Metric, R2Score
+from torchmetrics.functional.classification import binary_auroc
+from torchmetrics.utilities.data import dim_zero_cat
+
+
+class Mean(MeanMetric):
+    """torchmetrics' mean, which would take values in float32 again after it has been moved to a device."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the sum."""
+        return self.mean_value.dtype
+
+
+class AUROC(Metric):
+    """Area under the ROC curve of each class against all others, averaged over the classes.
+
+    A class without a sample, or to which all samples belong, has no ROC curve and is left out, where torchmetrics counts it
+    as 0; the result is NaN if there is no other.
+    """
+
+    is_differentiable, higher_is_better, full_state_update = False, True, False
+    scores: list[Tensor]
+    targets: list[Tensor]
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.add_state("scores", [], dist_reduce_fx="cat")
+        self.add_state("targets", [], dist_reduce_fx="cat")
+
+    def update(self, scores: Tensor, targets: Tensor) -> None:
+        """Add samples: the score of each class (n, k), and whether a sample belongs to it, 0 or 1, (n, k)."""
+        self.scores.append(scores.float())
+        self.targets.append(targets.to(torch.uint8))
+
+    def compute(self) -> Tensor:
+        """The mean over the classes."""
+        scores, targets = dim_zero_cat(self.scores), dim_zero_cat(self.targets)
+        areas = [
+            binary_auroc(score, target.long(), validate_args=False)
+            for score, target in zip(scores.T, targets.T, strict=True)
+            if 0 < target.count_nonzero() < len(target)
+        ]
+        return torch.stack(areas).mean() if areas else scores.new_tensor(torch.nan)
+
+
+class R2(R2Score):
+    """Coefficient of determination, averaged over the targets; NaN where a target is constant or there is one sample.
+
+    torchmetrics takes sums of squares below 1e-4 for 0, which those of small targets are.
+    """
+
+    def compute(self) -> Tensor:
+        """The mean over the targets."""
+        squares = self.sum_squared_error
+        variation = squares - self.sum_error**2 / self.total
+        is_constant = variation <= 4 * torch.finfo(squares.dtype).eps * squares  # up to rounding
+        return (1 - self.residual / variation.masked_fill(is_constant, torch.nan)).mean()
