@@ -303,19 +303,18 @@ class SupervisedTask(pl.LightningModule):
     def evaluate(self, batch: tuple[Tensor, Tensor], stage: str, loss: Mean, metrics: nn.ModuleDict) -> Tensor | None:
         """Update and log loss and metrics; returns the outputs, or None if this rank has no sample of the batch."""
         inputs, targets = self._checked(batch)
-        outputs = None
         if len(targets):  # the last batch may be too small for every rank to get a sample
             outputs = self(inputs)
             weights = self.loss.sample_weights(targets)
             weight = len(targets) if weights is None else weights.sum()
             loss.update(self.loss(outputs, targets) / weight, weight)
-        # Lists of samples are concatenated over the ranks, each of which must have some, if only of length 0.
-        shown = torch.empty(0, self.num_outputs, device=self.device) if outputs is None else outputs
-        self.update_metrics(metrics, shown, targets)
+        else:
+            outputs = torch.empty(0, self.num_outputs, device=self.device)
+        self.update_metrics(metrics, outputs, targets)
         self.log(f"{stage}/loss", loss)
         for name, metric in metrics.items():
             self.log(f"{stage}/{name}", metric)  # type: ignore[arg-type]
-        return outputs
+        return outputs if len(targets) else None
 
     def on_validation_epoch_end(self) -> None:
         """Raise ``NonFiniteLoss`` if ``val/loss`` is NaN or Inf."""

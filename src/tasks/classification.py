@@ -121,7 +121,8 @@ class Classifier(SupervisedTask):
     def check_targets(self, targets: Tensor) -> None:
         """Raise ``DataError`` if a label of a batch is no class, or labels are of another shape."""
         shape = (len(targets), self.classes) if self.multilabel else (len(targets),)
-        if targets.shape != shape or (targets.is_floating_point() != self.multilabel):
+        is_kind = targets.is_floating_point() if self.multilabel else targets.dtype == torch.int64
+        if targets.shape != shape or not is_kind:
             kind = "floating-point" if self.multilabel else "int64"
             raise DataError(
                 f"labels of a batch are {targets.dtype} of shape {tuple(targets.shape)}: they must be {kind}, of shape {shape}."
@@ -144,8 +145,10 @@ class Classifier(SupervisedTask):
         decided = (outputs > 0).long() if self.multilabel else predicted(outputs)
         for name, metric in metrics.items():
             match name:
-                case "auroc":
+                case "auroc":  # every rank needs samples to concatenate, if only of length 0
                     metric.update(*self._scores(outputs, labels))  # type: ignore[operator]
+                case _ if not len(labels):  # which torchmetrics does not take
+                    continue
                 case "top3" | "top5":
                     metric.update(outputs, labels)  # type: ignore[operator]
                 case _:
