@@ -47,7 +47,7 @@ class Classifier(SupervisedTask):
         multilabel: bool = False,
         optimizer: MakeOptimizer | None = None,
         schedule: MakeSchedule | None = None,
-        loss: Annotated[LossName | LossFunction, "loss function, its name or a module"] = DEFAULT,
+        loss: Annotated[LossName | nn.Module | LossFunction, "loss function: its name or a module"] = DEFAULT,
         label_smoothing: Annotated[
             FractionBelowOne, "for cross_entropy: share of the target probability spread over all classes"
         ] = 0.0,

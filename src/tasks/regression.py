@@ -44,7 +44,7 @@ class Regressor(SupervisedTask):
         targets: int,
         optimizer: MakeOptimizer | None = None,
         schedule: MakeSchedule | None = None,
-        loss: Annotated[RegressionLossName | LossFunction, "loss function, its name or a module"] = "mse",
+        loss: Annotated[RegressionLossName | nn.Module | LossFunction, "loss function: its name or a module"] = "mse",
         delta: Annotated[Positive, "for huber: error from which the loss is linear"] = DELTA,
         standardize_targets: Annotated[
             bool, "train the network on (target - mean) / std of the training targets; metrics keep their units"
