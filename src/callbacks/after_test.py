@@ -100,8 +100,9 @@ class AfterTest(pl.Callback):
 
 
 def classifies_tensors(trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
-    """Whether a training is a classification of data in memory."""
-    return isinstance(pl_module, Classifier) and isinstance(trainer.datamodule, TensorData)  # type: ignore[attr-defined]
+    """Whether a training is a classification of data in memory, one class for each sample."""
+    is_single = isinstance(pl_module, Classifier) and not pl_module.multilabel
+    return is_single and isinstance(trainer.datamodule, TensorData)  # type: ignore[attr-defined]
 
 
 def writers(trainer: pl.Trainer) -> list[SummaryWriter]:

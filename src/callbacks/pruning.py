@@ -1,5 +1,6 @@
 """Weights that are taken out of a network while it trains."""
 
+import math
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar
 
@@ -11,9 +12,9 @@ from torch.nn.utils import prune
 
 from src.bounds import NotNegative, OpenFraction, Positive
 from src.callbacks.curves import point_is_due
+from src.data.module import TensorData
 from src.errors import ConfigError
 from src.models.mlp import MLP
-from src.tasks.classification import Classifier
 
 # Optimizer steps from one pruning to the next, as in Zhu & Gupta.
 _EVERY_STEPS = 100
@@ -27,6 +28,8 @@ class Pruning(pl.Callback):
     the weights, and after each optimizer step those are set to zero again, so checkpoints hold ordinary weights that need
     neither this callback nor torch's reparametrisation. Lightning's ``ModelPruning`` prunes once an epoch, keeps
     ``weight_orig`` and ``weight_mask`` in place of the weights and cannot go on within an epoch, hence this one.
+
+    Of a LightningModule with a network as its attribute ``net`` only that is pruned.
 
     A network is best before it is pruned, so the best checkpoint and early stopping are judged anew from the moment at
     which ``amount`` is reached; a best.ckpt of before is overwritten at the end of that epoch.
@@ -66,20 +69,21 @@ class Pruning(pl.Callback):
         """Restore both."""
         self._masks, self._reached = dict(state_dict["masks"]), state_dict["reached"]
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen to the optimizer.
 
         Raises:
-            ConfigError: units are to be pruned of a network that is no MLP, or has no hidden layer.
+            ConfigError: units are to be pruned of a network that is no MLP, or has no hidden layer; or the length of an
+                epoch is unknown.
         """
-        net = pl_module.net
+        net = _network(pl_module)
         if self.structured and not (type(net) is MLP and len(_linear(net)) > 1):
             raise ConfigError(
                 "callbacks.pruning.structured=true prunes the units of hidden layers, and this network "
                 f"({type(net).__name__}) has none that are known: set structured=false."
             )
         self._masks = {name: mask.to(pl_module.device) for name, mask in self._masks.items()}
-        steps_per_epoch = trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
+        steps_per_epoch = _steps_per_epoch(trainer)
         first = round(self.start_epoch * steps_per_epoch)
         last = max(1, round(self.end_epoch * steps_per_epoch))
 
@@ -105,18 +109,36 @@ class Pruning(pl.Callback):
             torch._foreach_mul_(pruned, masks)
 
     def on_train_batch_end(  # type: ignore[override]
-        self, trainer: pl.Trainer, pl_module: Classifier, outputs: object, batch: object, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Log the share of weights that are zero, when a point is due."""
         if not point_is_due(trainer, batch_idx):
             return
-        value = sparsity(pl_module.net)
+        value = sparsity(_network(pl_module))
         for logger in trainer.loggers:
             logger.log_metrics({"sparsity": value}, trainer.global_step)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen no longer."""
         self._listening.remove()
+
+
+def _network(module: pl.LightningModule) -> nn.Module:
+    net = getattr(module, "net", None)
+    return net if isinstance(net, nn.Module) else module
+
+
+def _steps_per_epoch(trainer: pl.Trainer) -> int:
+    """Optimizer steps of an epoch; on the fast path Lightning counts chunks of them."""
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    in_chunks = isinstance(data, TensorData) and data.in_chunks
+    batches = data.steps_per_epoch if in_chunks else trainer.num_training_batches
+    if batches == math.inf:
+        raise ConfigError(
+            "callbacks=pruning is planned for epochs of a known length, and the training data has none: set "
+            "+trainer.limit_train_batches, or leave it out."
+        )
+    return math.ceil(batches / trainer.accumulate_grad_batches)
 
 
 def sparsity(net: nn.Module) -> float:

@@ -1,22 +1,22 @@
-"""A trained task together with the preprocessing of its inputs."""
+"""A trained classifier together with the preprocessing of its inputs."""
 
 import torch
 from torch import Tensor, nn
 
 from src.data.normalize import Normalize
-from src.tasks.base import SupervisedTask
+from src.tasks.classification import Classifier
 from src.tasks.losses import Loss
 
 
 class Pipeline(nn.Module):
-    """Maps raw samples (n, *input_shape) to the task's outputs (n, outputs), logits of a classifier.
+    """Maps raw samples (n, *input_shape) to logits (n, outputs).
 
     Args:
         normalize: the normalisation of the data set.
-        classifier: the task; its inputs are normalised samples.
+        classifier: its inputs are normalised samples.
     """
 
-    def __init__(self, normalize: Normalize, classifier: SupervisedTask) -> None:
+    def __init__(self, normalize: Normalize, classifier: Classifier) -> None:
         super().__init__()
         self.normalize, self.classifier = normalize, classifier
 
@@ -31,7 +31,7 @@ class Pipeline(nn.Module):
         return self.classifier.device
 
     def forward(self, raw: Tensor) -> Tensor:
-        """Normalise and apply the task's network."""
+        """Normalise and classify."""
         return self.classifier(self.normalize(raw, self.dtype))
 
     @property

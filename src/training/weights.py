@@ -106,7 +106,7 @@ def _pipeline(task: "pl.LightningModule", config: dict[str, Any]) -> "Pipeline |
     from src.training.build import make_data
 
     data = make_data(config)
-    if not (isinstance(task, Classifier) and isinstance(data, TensorData)):
+    if not (isinstance(task, Classifier) and not task.multilabel and isinstance(data, TensorData)):
         return None
     return Pipeline(data.normalize, task).eval()
 
