@@ -165,6 +165,21 @@ def test_a_hook_on_all_modules_is_called():
     assert Backprop.of(net, loss) is not None
 
 
+def test_only_unweighted_losses_that_are_written_out_are():
+    net, loss = MLP(input_shape=[4], outputs=3), make_loss("cross_entropy")
+    assert Backprop.of(net, make_loss("cross_entropy", weight=torch.ones(3))) is None
+    assert Backprop.of(net, make_loss("focal")) is None
+    assert Backprop.of(net, make_loss(nn.MultiMarginLoss())) is None
+    assert Backprop.of(net, make_loss("binary_cross_entropy", multilabel=True)) is None
+    written_out = Backprop.of(net, loss)
+    assert written_out is not None
+    loss.register_forward_hook(lambda *_: None)
+    assert not written_out.is_valid(net, loss)
+    replaced = make_loss("cross_entropy")
+    replaced.forward = lambda outputs, targets: outputs.sum()  # type: ignore[method-assign,assignment,misc]
+    assert Backprop.of(net, replaced) is None
+
+
 def test_another_network_loss_or_activation_than_it_was_made_for_is_noticed():
     net, loss = MLP(input_shape=[4], outputs=3), make_loss("cross_entropy")
     written_out = Backprop.of(net, loss)

@@ -66,6 +66,7 @@ def test_one_predicate_tells_whose_results_do_not_depend_on_threads() -> None:
     assert independent(mlp(activation="silu"), batch_size=6_500) == strict
     assert not independent(mlp(activation="silu"), batch_size=10_000)  # of 5 units
     assert not independent(mlp(), loss="squared_error", batch_size=10_000)
+    assert not independent(mlp(), loss="focal")
     assert not independent(mlp(norm="layer"))
     assert not independent(mlp(norm="batch"))
     assert not independent(nn.Sequential(nn.Conv2d(1, 2, 3)))
