@@ -53,6 +53,7 @@ def test_cut_off_again_and_again(fit_here: Fit, tmp_path: Path):
         ["model.norm=batch"],
         ["trainer.precision=bf16-mixed"],
         ["data.val_size=0"],
+        ["task.class_weights=balanced", "task.metrics=[acc,f1,auroc]", "monitor=val/f1"],
         ["callbacks=early_stopping", "callbacks.early_stopping.min_delta=1.0", "callbacks.early_stopping.patience=1"],
     ],
     ids=lambda words: words[0],
