@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from src.bounds import Bounds, Count, OpenFraction
+from src.callbacks.after_test import classifies_tensors
 from src.data.chunks import Chunk, as_chunk
 from src.data.module import TensorData
 from src.errors import ConfigError
@@ -43,12 +44,14 @@ class AdversarialTraining(pl.Callback):
     ) -> None:
         self.attack, self.epsilon, self.steps, self.step_size, self.share = attack, epsilon, steps, step_size, share
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen to the network.
 
         Raises:
-            ConfigError: the samples are not of type uint8.
+            ConfigError: the task is not classification of data in memory, or the samples are not of type uint8.
         """
+        if not isinstance(pl_module, Classifier) or not classifies_tensors(trainer, pl_module):
+            raise ConfigError("callbacks=adversarial is for task=classification on a data set in memory: leave it out.")
         data: TensorData = trainer.datamodule  # type: ignore[attr-defined]
         inputs = data.train_set[0]
         if inputs.dtype != torch.uint8:

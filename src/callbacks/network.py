@@ -99,14 +99,14 @@ class Histograms(pl.Callback):
 
     accepts_chunks: ClassVar[bool] = True
 
-    def on_train_batch_end(  # type: ignore[override]
-        self, trainer: pl.Trainer, pl_module: Classifier, outputs: object, batch: object, batch_idx: int
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Add those after the epoch's last step: validation takes the gradients away. An empty tensor has no spread."""
         if not trainer.is_last_batch:
             return
         for writer in writers(trainer):
-            for name, parameter in pl_module.net.named_parameters():
+            for name, parameter in _network(pl_module).named_parameters():
                 if parameter.numel():
                     writer.add_histogram(f"weights/{name}", parameter, trainer.global_step)
                 if parameter.grad is not None and parameter.numel():
@@ -116,11 +116,16 @@ class Histograms(pl.Callback):
 class Graph(pl.Callback):
     """Draws the network's operations, in the Graphs tab."""
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Classifier) -> None:  # type: ignore[override]
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Trace a copy, so that nothing in the one that trains is touched."""
         if trainer.global_step:
             return
-        net = copy.deepcopy(pl_module.net).cpu().float().eval()
+        if (net := _network(pl_module)) is pl_module:
+            log.warning(
+                "callbacks.graph draws the attribute net of the task, and %s has none.", type(pl_module).__name__
+            )
+            return
+        net = copy.deepcopy(net).cpu().float().eval()
         data = trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, TensorData):
             sample = data.normalize(data.train_set[0][:1].cpu())  # of the type that the network takes
@@ -131,6 +136,12 @@ class Graph(pl.Callback):
             return
         for writer in writers(trainer):
             writer.add_graph(net, sample)
+
+
+def _network(task: pl.LightningModule) -> nn.Module:
+    """The network of a task that has one as its attribute ``net``; else the task itself."""
+    net = getattr(task, "net", None)
+    return net if isinstance(net, nn.Module) else task
 
 
 class Projector(AfterTest):
