@@ -95,7 +95,9 @@ class AfterTest(pl.Callback):
         order = torch.cat([samples for samples, _ in parts]).argsort()
         logits = torch.cat([part for _, part in parts])[order]
         data: TensorData = trainer.datamodule  # type: ignore[attr-defined]
-        inputs, labels = (tensor.cpu() for tensor in data.test_set)
+        inputs, labels = (
+            tensor[: len(logits)].cpu() for tensor in data.test_set
+        )  # limit_test_batches may end it early
         self.show(trainer, pl_module, Outcome(probabilities(logits), labels, inputs, list(data.class_names)))
 
 
