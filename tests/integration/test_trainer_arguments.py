@@ -1,15 +1,12 @@
 """Every argument of lightning.pytorch.Trainer: trained with, or refused with the reason; and the table of them in docs."""
 
 import inspect
-import re
-from pathlib import Path
 
 import lightning.pytorch as pl
 import pytest
 
 from src.config.schemas import of_group
 from src.config.targets import OWNED_BY_TRAINING
-from src.errors import ConfigError
 from src.paths import ROOT
 from tests.conftest import Fit
 from tests.helpers.preflight import refusal
