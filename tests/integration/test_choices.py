@@ -21,7 +21,9 @@ from tests.helpers.losses import Losses
 
 
 def choices(group: str) -> list[str]:
-    return [f"{group}={path.stem}" for path in sorted((CONF / group).glob("*.yaml"))]
+    """The choices of a group that need no further setting, and that a classification does not need."""
+    names = [path.stem for path in sorted((CONF / group).glob("*.yaml")) if "???" not in path.read_text()]
+    return [f"{group}={name}" for name in names if (group, name) != ("optimizer", "none")]
 
 
 def weights(directory: Path) -> dict[str, torch.Tensor]:

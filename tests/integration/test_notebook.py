@@ -34,8 +34,9 @@ def test_the_notebook_runs_from_the_root_and_from_docs(outputs: Path, folder: st
     monkeypatch.setenv("OUTPUTS_DIR", str(outputs))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT / folder)}}).execute()
-    _, runs, lines, mistakes, model = (cell for cell in notebook.cells if cell.cell_type == "code")
+    _, trained, runs, lines, mistakes, model = (cell for cell in notebook.cells if cell.cell_type == "code")
     assert "looked_at" in said_and_drawn(runs)[0]
-    assert f"python -m src.train {SMALL[0]}" in said_and_drawn(runs)[0]
+    assert said_and_drawn(trained)[0].count("done") >= 2
+    assert "python -m src.train data.train_size=2000" in said_and_drawn(runs)[0]
     assert said_and_drawn(lines)[1] == said_and_drawn(mistakes)[1] == said_and_drawn(model)[1] == 1
     assert "the model says" in said_and_drawn(model)[0]
