@@ -30,9 +30,7 @@ from src.paths import ROOT
 from src.records.environment import environment
 from src.records.lock import owned
 from src.records.record import Record
-from src.training.checkpoints import newest
-from src.training.fit import fit
-from src.training.run import _clear
+from tests.helpers.fitting import fit_in
 
 # Commands started here stop by signals, even where this process was started as a background job that ignores them.
 for signum in (signal.SIGINT, signal.SIGHUP):
@@ -170,14 +168,7 @@ def fit_here(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     count = iter(range(100))
 
     def run(*words: str, extra: Any = (), small: bool = True, into: Path | None = None) -> dict[str, Any]:
-        [config] = preflight(parse([*(SMALL if small else []), *words]))
-        directory = into or tmp_path / f"run-{next(count)}"
-        directory.mkdir(exist_ok=True)
-        checkpoint = newest(directory / "checkpoints")
-        if checkpoint is None:
-            _clear(directory)
-            Record.start(directory, sweep=None, config=config, overrides=[], command="", git=None, environment={})
-        return {**fit(config, str(directory), extra, checkpoint and str(checkpoint)), "directory": directory}
+        return fit_in(into or tmp_path / f"run-{next(count)}", [*(SMALL if small else []), *words], extra)
 
     return run
 
