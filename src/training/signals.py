@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.trainer.call import _call_lightning_module_hook
 
 from src.errors import Interrupted
 from src.launching.stop import signals
@@ -41,13 +42,24 @@ class StopOnSignal(pl.callbacks.Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Stop between two chunks; after an epoch's last one Lightning could not go on where it stood."""
-        if not trainer.is_last_batch:  # type: ignore[attr-defined]
-            self._stop_if_told(trainer)
+        """Stop between two chunks, unless gradients are being accumulated, which no checkpoint contains, or a validation is due;
+        after an epoch's last one Lightning could not go on where it stood.
+        """
+        fit_loop = trainer.fit_loop
+        loop, fetcher = fit_loop.epoch_loop, fit_loop._data_fetcher
+        assert fetcher is not None
+        if trainer.is_last_batch or loop._should_accumulate() or loop._should_check_val_fx(fetcher):  # type: ignore[attr-defined]
+            return
+        if signum := self._agreed(trainer):
+            # Lightning calls the module's own hook after those of all callbacks.
+            _call_lightning_module_hook(trainer, "on_train_batch_end", outputs, batch, batch_idx)
+            self._save_and_raise(trainer, signum)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop between two epochs, or between the training and the test."""
-        self._stop_if_told(trainer)
+        if signum := self._agreed(trainer):
+            _log_epoch(trainer)
+            self._save_and_raise(trainer, signum)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From here on there is nothing more to save."""
@@ -61,11 +73,10 @@ class StopOnSignal(pl.callbacks.Checkpoint):
         for signum, handler in self._usual.items():
             signal.signal(signum, handler)
 
-    def _stop_if_told(self, trainer: pl.Trainer) -> None:
-        if signum := self._agreed(trainer):
-            if self.checkpoint is not None:
-                trainer.save_checkpoint(self.checkpoint)
-            raise Interrupted(signum)
+    def _save_and_raise(self, trainer: pl.Trainer, signum: int) -> None:
+        if self.checkpoint is not None:
+            trainer.save_checkpoint(self.checkpoint)
+        raise Interrupted(signum)
 
     def _agreed(self, trainer: pl.Trainer) -> int:
         if trainer.world_size == 1:
@@ -73,3 +84,12 @@ class StopOnSignal(pl.callbacks.Checkpoint):
         told = torch.tensor(self.received, device=trainer.strategy.root_device)
         torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
         return int(told)
+
+
+def _log_epoch(trainer: pl.Trainer) -> None:
+    """Log the metrics of the epoch, as Lightning does after the hooks of its end."""
+    loop, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
+    connector.on_epoch_end()
+    loop._batches_that_stepped -= 1
+    connector.log_metrics(connector.metrics["log"])
+    loop._batches_that_stepped += 1
