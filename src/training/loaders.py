@@ -52,11 +52,13 @@ class SeededLoader:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        epoch = self.trainer.current_epoch
-        skipped = 0
+        fit_loop = self.trainer.fit_loop
+        # Not current_epoch, which still counts an epoch that has ended when a loader of unknown length is asked for its first batch.
+        progress: Any = fit_loop.epoch_progress.current
+        epoch, skipped = progress.processed, 0
         if epoch != self._epoch:
             self._epoch, self._pass = epoch, 0
-            skipped = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            skipped = fit_loop.epoch_loop.batch_progress.current.ready if progress.started > epoch else 0
             if skipped and (reason := _why_not_exact(self.loader)):
                 log.warning("the run does not go on exactly as if it had not been interrupted: %s", reason)
         while True:
