@@ -50,10 +50,11 @@ class AutoEncoder(pl.LightningModule):
     Args:
         latent: how many numbers.
         hidden: units of the hidden layers.
-        lr: initial learning rate of Adam, halved after every epoch.
+        lr: initial learning rate of Adam.
+        gamma: factor of the learning rate after every epoch.
     """
 
-    def __init__(self, latent: int = 16, hidden: int = 128, lr: float = 1e-3) -> None:
+    def __init__(self, latent: int = 16, hidden: int = 128, lr: float = 1e-3, gamma: float = 0.5) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, hidden), nn.ReLU(), nn.Linear(hidden, latent))
@@ -81,4 +82,4 @@ class AutoEncoder(pl.LightningModule):
     def configure_optimizers(self) -> tuple[list, list]:
         """Adam, with a schedule that Lightning steps after every epoch."""
         optimizer = torch.optim.Adam(self.parameters(), lr=self.hparams.lr)
-        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)]
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=self.hparams.gamma)]

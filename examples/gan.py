@@ -5,13 +5,15 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.utils import make_grid
 
 
 class GAN(pl.LightningModule):
     """A generator and a discriminator of images (28, 28), each with its optimizer (Goodfellow and others, 2014).
 
-    It has neither validation nor test. After every epoch it logs the same sixteen samples to TensorBoard.
+    It has neither validation nor test. After every epoch it logs samples of the generator's exponential moving average, always of
+    the same noise, to TensorBoard.
 
     Args:
         latent: size of the noise.
@@ -35,6 +37,8 @@ class GAN(pl.LightningModule):
         self.discriminator = nn.Sequential(
             nn.Flatten(), nn.Linear(784, hidden), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(hidden, 1)
         )
+        average = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
+        self.average = average.requires_grad_(False)
         self.register_buffer("noise", torch.randn(16, latent))
 
     def forward(self, noise: Tensor) -> Tensor:
@@ -64,10 +68,14 @@ class GAN(pl.LightningModule):
         logits = self.discriminator(images)
         return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
 
+    def on_train_batch_end(self, outputs: object, batch: object, batch_idx: int) -> None:
+        """Update the average."""
+        self.average.update_parameters(self.generator)
+
     def on_train_epoch_end(self) -> None:
         """Log samples, as an image."""
         if isinstance(self.logger, TensorBoardLogger):
-            grid = make_grid(self(self.noise).detach().unsqueeze(1), nrow=4)
+            grid = make_grid(self.average(self.noise).unsqueeze(1), nrow=4)
             self.logger.experiment.add_image("samples", grid, self.global_step)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:

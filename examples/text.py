@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 from torch.utils.data import DataLoader, random_split
-from torchmetrics.classification import BinaryAccuracy
+from torchmetrics import MaxMetric, MetricCollection
+from torchmetrics.classification import BinaryAccuracy, BinaryF1Score
 
 Batch = tuple[Tensor, Tensor, Tensor]
 PADDING = 0
@@ -22,12 +23,8 @@ def pad(samples: list[tuple[Tensor, int]]) -> Batch:
 
 
 class Corpus(pl.LightningDataModule):
-    """Generated sentences of 3 to 12 tokens, labelled 1 if the token 1 occurs more often than the token 2.
-
-    Args:
-        size: number of sentences; a fifth of them is for validation.
-        vocabulary: number of tokens, with the padding.
-        batch_size: sentences per optimizer step and device.
+    """Generated sentences of 3 to 12 tokens, labelled 1 if the token 1 occurs more often than the token 2; a fifth of them
+    is for validation, ``vocabulary`` includes the padding.
     """
 
     def __init__(self, size: int = 4000, vocabulary: int = 8, batch_size: int = 32) -> None:
@@ -61,10 +58,8 @@ class GRUClassifier(nn.Module):
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Map tokens (n, longest) to logits (n,)."""
-        packed = pack_padded_sequence(
-            self.dropout(self.embedding(tokens)), lengths.cpu(), batch_first=True, enforce_sorted=False
-        )
-        _, last = self.gru(packed)
+        inputs = self.dropout(self.embedding(tokens))
+        _, last = self.gru(pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False))
         return self.head(last[-1]).squeeze(1)
 
 
@@ -74,27 +69,34 @@ class TextClassifier(pl.LightningModule):
     def __init__(self, net: nn.Module, optimizer: Callable, scheduler: Callable) -> None:
         super().__init__()
         self.net, self.optimizer, self.scheduler = net, optimizer, scheduler
-        self.accuracy = nn.ModuleDict({f"{stage}_acc": BinaryAccuracy() for stage in ("train", "val")})
+        metrics = MetricCollection({"acc": BinaryAccuracy(), "f1": BinaryF1Score()})
+        self.train_metrics, self.val_metrics = metrics.clone("train/"), metrics.clone("val/")
+        self.best_acc = MaxMetric()
 
-    def _step(self, batch: Batch, stage: str) -> Tensor:
+    def _step(self, batch: Batch, stage: str, metrics: MetricCollection) -> Tensor:
         tokens, lengths, labels = batch
         logits = self.net(tokens, lengths)
-        loss, accuracy = F.binary_cross_entropy_with_logits(logits, labels.float()), self.accuracy[f"{stage}_acc"]
-        accuracy(logits, labels)
+        loss = F.binary_cross_entropy_with_logits(logits, labels.float())
+        metrics.update(logits, labels)
         self.log(f"{stage}/loss", loss, batch_size=len(labels), on_step=False, on_epoch=True)
-        self.log(f"{stage}/acc", accuracy, on_step=False, on_epoch=True)
+        self.log_dict(metrics, on_step=False, on_epoch=True)
         return loss
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The cross-entropy of a batch."""
-        return self._step(batch, "train")
+        return self._step(batch, "train", self.train_metrics)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log ``val/loss`` and ``val/acc``."""
-        self._step(batch, "val")
+        """Log ``val/loss``, ``val/acc`` and ``val/f1``."""
+        self._step(batch, "val", self.val_metrics)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the highest accuracy so far."""
+        self.best_acc(self.val_metrics["acc"].compute())
+        self.log("val/acc_best", self.best_acc.compute())
 
     def configure_optimizers(self) -> dict:
-        """As lightning-hydra-template's modules do."""
+        """As modules of lightning-hydra-template do."""
         optimizer = self.optimizer(params=self.parameters())
-        schedule = self.scheduler(optimizer=optimizer)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": "val/loss"}}
+        schedule = {"scheduler": self.scheduler(optimizer=optimizer), "monitor": "val/loss"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}

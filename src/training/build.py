@@ -145,14 +145,30 @@ def build_schedule(
     return schedule
 
 
-class ScheduleIntervals(pl.Callback):
-    """Has schedules that are planned in optimizer steps stepped after every step, whatever interval the task states."""
+class ScheduleSteps(pl.callbacks.Checkpoint):
+    """Steps schedules at times of which a checkpoint knows.
+
+    Schedules that are planned in optimizer steps are stepped after every step, whatever interval the task states. Lightning
+    steps ``ReduceLROnPlateau`` after the epoch's checkpoint has been saved, so that a resumed run would lack that step, and
+    not at all in an epoch that is resumed; here it is stepped before. It is a ``Checkpoint`` so that it comes after the metrics
+    of the epoch, and must be in front of those that save.
+    """
+
+    _BEFORE_CHECKPOINTS = "epoch, before checkpoints"  # an interval of which Lightning's own loop does not know
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Set the interval."""
+        """Set the intervals."""
         for one in trainer.lr_scheduler_configs:
             if interval_of(one.scheduler) == "step":
                 one.interval = "step"
+            elif one.reduce_on_plateau and one.interval == "epoch":
+                one.interval = self._BEFORE_CHECKPOINTS
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Step plateau schedules, unless the training ends within the epoch."""
+        loop = trainer.fit_loop.epoch_loop
+        if loop._num_ready_batches_reached():
+            loop.update_lr_schedulers(self._BEFORE_CHECKPOINTS, update_plateau_schedulers=True)
 
 
 def _lengths(trainer: pl.Trainer) -> dict[str, Any]:

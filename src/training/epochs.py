@@ -28,7 +28,8 @@ class AccumulatedMetrics(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Save them, for every rank."""
-        progress, results = trainer.fit_loop.epoch_progress.current, trainer.fit_loop.epoch_loop._results
+        progress: Any = trainer.fit_loop.epoch_progress.current
+        results = trainer.fit_loop.epoch_loop._results
         within_epoch = progress.processed < progress.started
         for module in pl_module.modules():
             if isinstance(module, MetricCollection):
@@ -76,7 +77,9 @@ class AccumulatedMetrics(pl.Callback):
         for name in self._logged.keys() & results.keys():
             result, earlier = results[name], self._logged.pop(name)
             state = move_data_to_device(earlier["state"], result.value.device)
-            reduce = torch.add if result.meta.is_mean_reduction or result.meta.is_sum_reduction else result.meta.reduce_fx
+            reduce = (
+                torch.add if result.meta.is_mean_reduction or result.meta.is_sum_reduction else result.meta.reduce_fx
+            )
             merged = {key: reduce(value, getattr(result, key)) for key, value in state.items()}
             _restore(result, {"state": merged, "updates": earlier["updates"] + result.update_count})
 

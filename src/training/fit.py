@@ -25,9 +25,10 @@ from src.launching.logs import quiet_lightning
 from src.loggers.csv import OnOptimizerStep
 from src.numerics import flush_subnormals
 from src.records.record import Record
-from src.training.build import ScheduleIntervals, make_data, make_task
+from src.training.build import ScheduleSteps, make_data, make_task
 from src.training.check import is_builtin
 from src.training.checkpoints import FOLDER, LAST, DurableCheckpointIO, TrialSave, load
+from src.training.epochs import AccumulatedMetrics
 from src.training.finetuning import freeze, initialize
 from src.training.loaders import DDP, SingleDevice
 from src.training.recorder import KEY as RECORDER
@@ -119,7 +120,7 @@ def _fit(
         task = make_task(config, data, factory=factory)
     else:
         task = objects["task"] if "task" in objects else make_task(config, data)
-        callbacks = [*callbacks, SeedSteps(config["seed"]), ScheduleIntervals()]
+        callbacks = [ScheduleSteps(), *callbacks, SeedSteps(config["seed"]), AccumulatedMetrics()]
     trainer = make_trainer(
         config,
         logger=list(loggers.values()),
@@ -127,6 +128,8 @@ def _fit(
         default_root_dir=str(directory),
         **{**_validation(data), "log_every_n_steps": every},
     )
+    # With max_steps Lightning would go through the end of an epoch again when it is resumed from there, and count two.
+    trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
     # Lightning sets this when it is imported, so that whoever asks for a GPU may fork afterwards: torch then asks NVML. From
     # here on nothing is forked; and the optimizer asks at every step, which without a driver costs a tenth of it.
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)

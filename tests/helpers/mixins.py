@@ -39,7 +39,7 @@ class Watched(pl.Callback):
         self.loss, self.losses = loss, list[float]()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.initial = {name: value.detach().clone() for name, value in pl_module.named_parameters()}
+        self.initial = {name: value.detach().clone() for name, value in _trainable(pl_module)}
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: object, batch_idx: int
@@ -51,7 +51,11 @@ class Watched(pl.Callback):
             self.losses.append(float(found))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.trained = {name: value.detach().clone() for name, value in pl_module.named_parameters()}
+        self.trained = {name: value.detach().clone() for name, value in _trainable(pl_module)}
+
+
+def _trainable(module: pl.LightningModule) -> list[tuple[str, torch.Tensor]]:
+    return [(name, value) for name, value in module.named_parameters() if value.requires_grad]
 
 
 class Kill(Cut):

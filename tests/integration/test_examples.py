@@ -23,7 +23,7 @@ class TestRegression(ModuleTests):
 
 class TestAutoencoder(ModuleTests):
     words = ("experiment=example_autoencoder", "trainer.max_epochs=3", "data.train_size=320", "task.hidden=32")
-    overfit_words = ("task.lr=0.01",)
+    overfit_words = ("task.gamma=1.0", "task.lr=0.01")
 
 
 class TestText(ModuleTests):
