@@ -46,13 +46,15 @@ def arguments(
     """
     properties, required = dict[str, Any](), list[str]()
     parameters, is_open = _parameters(target)
+    own = next(_functions(target), None)
     for name, (parameter, function) in parameters.items():
         if name in omitted:
             continue
         schema = of_type(_evaluated(parameter.annotation, function)) or {}
         properties[name] = _overlaid(schema, overlay[name]) if name in overlay else schema
         if parameter.default is parameter.empty:
-            required.append(name)
+            # A constructor that passes **kwargs to that of a base may pass this, too.
+            required += [name] if function is own else []
         else:
             properties[name] = _with_default(properties[name], parameter.default)
     return {

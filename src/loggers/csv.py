@@ -2,16 +2,22 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 
+from src.errors import Interrupted
 from src.files import replacing
+from src.launching.stop import received
+
+# How a training ends, as in its record.
+Status = Literal["done", "failed", "interrupted"]
 
 
 class OnOptimizerStep:
@@ -28,7 +34,11 @@ class OnOptimizerStep:
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Write scalars at the trainer's optimizer step, without the epoch's number that Lightning adds to each point."""
         scalars = {name: value for name, value in metrics.items() if name != "epoch"}
-        super().log_metrics(scalars, self.trainer.global_step if self.trainer is not None else step)  # type: ignore[misc]
+        self.log_scalars(scalars, self.trainer.global_step if self.trainer is not None else step)
+
+    def log_scalars(self, scalars: Mapping[str, Any], step: int | None) -> None:
+        """Write scalars at an optimizer step."""
+        super().log_metrics(scalars, step)  # type: ignore[misc]
 
     @rank_zero_only
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
@@ -44,9 +54,21 @@ class OnOptimizerStep:
         """What is written from now on belongs to the test, which a resumed run may do again."""
 
     @rank_zero_only
-    def close(self) -> None:
-        """Write what is still to be written."""
+    def close(self, status: Status) -> None:
+        """Write what is still to be written, and how the training has ended."""
         self.save()  # type: ignore[attr-defined]
+
+    @classmethod
+    def check(cls, settings: Mapping[str, Any], prefix: str) -> None:
+        """Check the settings of a configuration before a run begins, beyond their types.
+
+        Args:
+            settings: those of the configuration.
+            prefix: their dotted key.
+
+        Raises:
+            ConfigError: nothing could be logged with them.
+        """
 
 
 class CSV(OnOptimizerStep, CSVLogger):
@@ -124,3 +146,22 @@ class _Rows(ExperimentWriter):
             writer.writerows(rows)
             text.detach()
         self._header = list(self.metrics_keys)
+
+
+@contextmanager
+def session(loggers: Sequence[OnOptimizerStep], config: Mapping[str, Any], trainer: pl.Trainer) -> Iterator[None]:
+    """Open loggers for a training, and close them with the status that it ends with."""
+    status: Status = "failed"
+    opened: list[OnOptimizerStep] = []
+    try:
+        for logger in loggers:
+            logger.open_session(config, trainer)
+            opened.append(logger)
+        yield
+        status = "done"
+    except Interrupted:
+        status = "interrupted"
+        raise
+    finally:
+        for logger in opened:
+            logger.close("interrupted" if received() else status)

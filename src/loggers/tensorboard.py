@@ -14,7 +14,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import writer
 from torch.utils.tensorboard.summary import custom_scalars, image, text
 
-from src.loggers.csv import OnOptimizerStep
+from src.loggers.csv import OnOptimizerStep, Status
 from src.loggers.event_files import EVENTS, OrderedEventFileWriter, write_events
 from src.loggers.hparams import END_SUFFIX, START_SUFFIX, session_end, session_start
 from src.records.git import PATCH
@@ -88,7 +88,7 @@ class TensorBoard(OnOptimizerStep, TensorBoardLogger):
     @rank_zero_only
     def begin_test(self) -> None:
         """Go on in a file of the test's own."""
-        self.close()
+        self.experiment.close()
         self._experiment = None
         self._kwargs = {"filename_suffix": _TEST_SUFFIX}
         _remove(Path(self.log_dir), _TEST_SUFFIX)
@@ -99,8 +99,8 @@ class TensorBoard(OnOptimizerStep, TensorBoardLogger):
         self.save()
 
     @rank_zero_only
-    def close(self) -> None:
-        """Close the event file."""
+    def close(self, status: Status) -> None:
+        """Close the event file; ``close_session`` writes how the run has ended, once the record holds it."""
         self.experiment.close()
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from src.config.signatures import parameter_names
 from src.config.targets import build, resolve
 from src.errors import ConfigError, DataError
+from src.loggers.csv import OnOptimizerStep
 from src.training.build import build_optimizer, build_schedule, make_data, make_network, make_task, outputs_of
 from src.training.finetuning import freeze, initialize
 from src.training.unsupported import check_callback, check_callbacks, check_network, check_optimizer
@@ -129,13 +130,15 @@ def _check_callbacks(config: Mapping[str, Any]) -> None:
 
 def _check_loggers(config: Mapping[str, Any]) -> None:
     for name, node in config["logger"].items():  # not built, which may open files
-        resolve(node["_target_"], "logger")
-        package = _REQUIRED.get(str(node["_target_"]).rpartition(".")[2])
+        logger: Any = resolve(node["_target_"], "logger")
+        package = next((_REQUIRED[base.__name__] for base in logger.__mro__ if base.__name__ in _REQUIRED), None)
         if package and importlib.util.find_spec(package) is None:
             raise ConfigError(
                 f"logger.{name} needs the package {package}, which is not installed: uv pip install {package}, or leave "
                 f"logger={name} out."
             )
+        if issubclass(logger, OnOptimizerStep):
+            logger.check({key: value for key, value in node.items() if key != "_target_"}, f"logger.{name}")
 
 
 def _named(prefix: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from src.fast.classification import CHUNKED, obstacle
 from src.files import is_full
 from src.launching.hardware import choose
 from src.launching.logs import quiet_lightning
-from src.loggers.csv import OnOptimizerStep
+from src.loggers.csv import OnOptimizerStep, session
 from src.numerics import flush_subnormals
 from src.records.record import Record
 from src.training.build import ScheduleSteps, make_data, make_task
@@ -106,6 +107,9 @@ def _fit(
     for callback in extra:  # check_targets has checked those of the configuration
         check_callback(type(callback), type(callback).__name__, is_builtin(config))
     callbacks = [build(node, "callbacks") for node in config["callbacks"].values()]
+    for callback in callbacks:
+        if isinstance(callback, pl.callbacks.ModelCheckpoint) and callback.dirpath is None:
+            callback.dirpath = str(directory / FOLDER)  # by default Lightning asks the first logger
     stop = StopOnSignal(str(directory / FOLDER / LAST) if _saves(callbacks) else None)
     fast = _selects_fast_path(config, data, [*callbacks, *extra], state)  # the program's own callbacks do for both
     recorder = RunRecorder(directory, config, fast)
@@ -136,15 +140,14 @@ def _fit(
     if checkpoint is None and (others := initialize(task, config["init_from"])) and trainer.is_global_zero:
         Record.load(directory).warn(f"init_from={config['init_from']['path']} did not initialize {', '.join(others)}")
     freeze(task, config["freeze"])
-    for logger in own_loggers:
-        logger.open_session(config, trainer)
-    _open_other_loggers(loggers, config, trainer, directory)
     log.info(
         "rank %d of %d: pid %d, %s", trainer.global_rank, trainer.world_size, os.getpid(), trainer.strategy.root_device
     )
 
-    threads = torch.get_num_threads()
-    try:
+    with ExitStack() as stack:
+        stack.callback(torch.set_num_threads, torch.get_num_threads())  # the last epoch may have used fewer
+        stack.enter_context(session(own_loggers, config, trainer))
+        _record_loggers(loggers, config, trainer, directory)
         trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         if not trainer.fit_loop.epoch_loop.batch_progress.total.completed:
             raise UserError(
@@ -161,10 +164,6 @@ def _fit(
             path = str(directory / best) if best else None
             trainer.test(task, datamodule=data, ckpt_path=path, verbose=False, weights_only=True)
         return recorder.record(trainer)
-    finally:
-        torch.set_num_threads(threads)  # the last epoch may have used fewer
-        for logger in own_loggers:
-            logger.close()
 
 
 def has_test(task: pl.LightningModule, data: pl.LightningDataModule | None) -> bool:
@@ -181,9 +180,9 @@ def _make_loggers(
     config: Mapping[str, Any], directory: Path, state: Mapping[str, Any] | None
 ) -> dict[str, pl.loggers.Logger]:
     """Build the loggers by their names. Each gets what it has parameters for: those of this project ``directory`` and
-    ``resumed_at``, others ``save_dir`` and, in a resumed run, their ``id`` or ``run_id`` of the first session.
+    ``resumed_at``, others ``save_dir``, and in a resumed run their ``id`` or ``run_id`` of the first session.
     """
-    known = Record.load(directory).values.get("loggers", {}) if state else {}
+    known = Record.load(directory).values.get("loggers", {})
     resumed_at = state["global_step"] if state else None
     supplied: dict[str, Any] = {"directory": str(directory), "save_dir": str(directory), "resumed_at": resumed_at}
     return {
@@ -198,18 +197,17 @@ def _make_loggers(
     }
 
 
-def _open_other_loggers(
+def _record_loggers(
     loggers: Mapping[str, pl.loggers.Logger], config: dict[str, Any], trainer: pl.Trainer, directory: Path
 ) -> None:
-    """Log the configuration to the loggers that are not this project's, and record under which id each knows the run."""
-    others = {name: logger for name, logger in loggers.items() if not isinstance(logger, OnOptimizerStep)}
-    if not others or not trainer.is_global_zero:
+    """Log the configuration, and record under which id each logger knows the run, if it has one."""
+    if not trainer.is_global_zero:
         return
-    for logger in others.values():
+    for logger in loggers.values():
         logger.log_hyperparams(config)
-    Record.load(directory).update(
-        loggers={name: str(logger.version) for name, logger in others.items() if logger.version is not None}
-    )
+    ids = {name: str(logger.version) for name, logger in loggers.items() if logger.version not in (None, "")}
+    if ids:
+        Record.load(directory).update(loggers=ids)
 
 
 def _selects_fast_path(

@@ -41,6 +41,7 @@ def show(record: Record, console: Console) -> None:
             "took": length(run.duration),
             "threads": run.threads,
             "resumed": ", ".join(one["at"] for one in record.values.get("resumed", [])),
+            "loggers": ", ".join(f"{name} {id}" for name, id in record.values.get("loggers", {}).items()),
             "command": run.command,
             "sweep": run.sweep,
             "code": run.code,

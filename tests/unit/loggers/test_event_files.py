@@ -20,7 +20,7 @@ def test_what_a_killed_attempt_wrote_after_its_checkpoint_is_forgotten(tmp_path:
         logger = TensorBoard(directory=str(tmp_path), resumed_at=resumed_at)
         for step in steps:
             logger.experiment.add_scalar("val/loss", float(resumed_at or 0), step)
-        logger.close()
+        logger.close("done")
     curve = [(8, 0.0), (16, 0.0), (24, 16.0), (32, 24.0), (40, 24.0)]
     python = events(tmp_path).Scalars("val/loss")
     assert [(point.step, point.value) for point in python] == curve
@@ -43,7 +43,7 @@ def test_event_files_are_named_in_the_order_in_which_they_are_begun(tmp_path: Pa
             logger.log_metrics({"test/acc" if test else "val/acc": 0.5}, 8)
             [name] = {path.name for path in tmp_path.iterdir()} - set(names)
             names.append(name)
-        logger.close()
+        logger.close("done")
     assert names == sorted(names)
 
 
