@@ -31,7 +31,7 @@ def test_the_default_configuration_composes_and_passes():
         f"{path.parent.name}={path.stem}"
         for group in (*GROUPS, "experiment")
         for path in (CONF / group).glob("*.yaml")
-        if path.stem != "custom"
+        if "???" not in path.read_text()
     ),
 )
 def test_every_choice_of_every_group_composes(choice: str):
