@@ -62,7 +62,9 @@ class AfterTest(pl.Callback):
         self._parts: list[tuple[Tensor, Tensor]] = []
         self._applies = classifies_tensors(trainer, pl_module)
         if not self._applies:
-            log.info("%s is for task=classification on data in memory: nothing is shown.", type(self).__name__)
+            log.info(
+                "%s is for classification of data in memory, one class a sample: nothing is shown.", type(self).__name__
+            )
 
     def on_test_batch_end(  # type: ignore[override]
         self,

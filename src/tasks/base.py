@@ -116,10 +116,8 @@ class SupervisedTask(pl.LightningModule):
         Raises:
             UserError: the network returned something else, on which a loss might be computed all the same.
         """
-        outputs, expected = (
-            self.net(inputs),
-            (inputs.shape[0], self.num_outputs),
-        )  # len() would fix the size in an export
+        outputs = self.net(inputs)
+        expected = (inputs.shape[0], self.num_outputs)  # len() would fix the size in an export
         if isinstance(outputs, Tensor) and outputs.shape == expected:
             return outputs
         kind = type(outputs).__name__

@@ -76,7 +76,7 @@ def trained(record: Record, checkpoint: str = "best") -> "tuple[Pipeline, dict[s
     if (pipeline := _pipeline(task, config)) is None:
         raise UserError(
             f"{record.values['id']} trained {config['task']['_target_']} on {config['data']['_target_']}: this command is for "
-            "task=classification on a data set in memory, such as data=mnist."
+            "task=classification on a data set in memory with one class for each sample, such as data=mnist."
         )
     return pipeline, config
 
