@@ -25,7 +25,7 @@ install: $(READY) ## Set up .venv; only what is not there yet
 
 .PHONY: lock
 lock: $(READY) ## Choose the newest versions pyproject.toml allows
-	$(BIN)/uv pip compile --quiet --universal --upgrade --no-emit-index-url --no-annotate --no-header --extra sweeps --extra slurm --extra ray --extra export --extra explain --extra dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --upgrade --no-emit-index-url --no-annotate --no-header --extra sweeps --extra slurm --extra ray --extra export --extra explain --extra wandb --extra mlflow --extra dev pyproject.toml -o requirements.lock
 
 .PHONY: train
 train: $(READY) ## Train on MNIST: make train, or make train ARGS="optimizer=sgd seed=3"
