@@ -181,6 +181,10 @@ def make_plan(line: CommandLine) -> Plan:
         params, loader = hydra["sweeper"].get("params"), current_loader()
         if line.multirun and hydra["sweeper"]["_target_"] == OPTUNA:
             constant, space = split_space(params, line.overrides, loader)
+            if any(dimension.key == "data.fold" for dimension in space):
+                raise ConfigError(
+                    "data.fold: a search would choose the easiest fold; set one, or leave hydra/sweeper out."
+                )
             if hydra["sweeper"]["sampler"] == "grid":
                 _ = [dimension.values for dimension in space]
             jobs, candidates = None, _ends(constant, space)

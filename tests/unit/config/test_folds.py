@@ -31,6 +31,7 @@ def test_a_single_fold_is_a_run():
         ),
         (["-m", "data.folds=2,3", "data.fold=all"], "and there is data.folds=2,3: set data.folds=5"),
         (["-m", "data.folds=1", "data.fold=all"], "and there is data.folds=1"),
+        (["-m", "hydra/sweeper=optuna", "data.folds=3", "data.fold=all"], "a search would choose the easiest fold"),
         (["data.folds=1", "data.fold=0"], "data.folds=1 must be at least 2"),
         (["data.folds=3", "data.fold=0", "data.val_size=100"], "data.val_size=100 is not used with data.folds=3"),
     ],
