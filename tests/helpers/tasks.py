@@ -41,7 +41,7 @@ class Made(TensorData):
     def make_targets(self, inputs: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _loaded(self, train: bool) -> tuple[Tensor, Tensor]:
+    def load(self, train: bool) -> tuple[Tensor, Tensor]:
         inputs = torch.randn(87 if train else self.test_size, 5, generator=torch.Generator().manual_seed(int(train)))
         return inputs, self.make_targets(inputs)
 
@@ -71,6 +71,7 @@ class SeveralClasses(Made):
 
 
 class Numbers(Made):
+    classes = None
     targets = 2
 
     def make_targets(self, inputs: Tensor) -> Tensor:
