@@ -50,9 +50,12 @@ def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> 
             decided = [name for name in schema[schemas.SUPPLIED] if name in values and group not in MAY_BE_SET]
             omitted = [*schema[schemas.SUPPLIED], *([PARTIAL] if group == NESTED else [])]
             settings = {name: value for name, value in values.items() if name not in omitted}
-            wrong = problems(schema, settings, prefix, everywhere, typed)
+            left_out = (
+                ("required",) if group == NESTED and values.get(PARTIAL) else ()
+            )  # whoever calls it passes the rest
+            wrong = problems(_without(schema, left_out), settings, prefix, everywhere, typed)
             if wrong and (current := schemas.renewed(target, group, schema)):
-                schema, wrong = current, problems(current, settings, prefix, everywhere, typed)
+                schema, wrong = current, problems(_without(current, left_out), settings, prefix, everywhere, typed)
         except ConfigError as error:
             found.append(str(error).replace(f"{group}.", f"{prefix}.", 1))
             return values
@@ -109,6 +112,10 @@ def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> 
     if found:
         raise ConfigError("\n".join(found))
     return checked
+
+
+def _without(schema: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    return {key: value for key, value in schema.items() if key not in keys}
 
 
 def takes(task: Mapping[str, Any], group: str) -> bool:

@@ -136,7 +136,7 @@ def of_type(annotation: Any) -> dict[str, Any] | None:
         return {"enum": list(args)} if _is_json(args) else None
     if origin in (typing.Union, types.UnionType):
         options = [schema for schema in map(of_type, args) if schema is not None]
-        if options and any(isinstance(one, type) and of_type(one) is None for one in args):
+        if options and any(of_type(one) is None and _is_built(one) for one in args):
             options.append(_OBJECT)
         return _any_of(options) if options else None
     if origin is tuple and args[-1:] != (...,):
@@ -154,6 +154,11 @@ def of_type(annotation: Any) -> dict[str, Any] | None:
     if isinstance(plain, type) and issubclass(plain, Iterable) and issubclass(list, plain):
         return {"type": "array", **({"items": of_type(args[0]) or {}} if args else {})}
     return None
+
+
+def _is_built(annotation: Any) -> bool:
+    """Whether a node with ``_target_`` can stand for a value: an object, or a function by ``_partial_``."""
+    return isinstance(annotation, type) or typing.get_origin(annotation) is Callable
 
 
 def _annotated(annotation: Any, metadata: Sequence[Any]) -> dict[str, Any] | None:

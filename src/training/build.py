@@ -94,13 +94,18 @@ def make_task(
 class _Maker:
     """What a task calls in ``configure_optimizers``. It can be pickled, since ``save_hyperparameters`` drops what cannot."""
 
-    task: pl.LightningModule  # set once it is built
+    task: pl.LightningModule | None = None  # set once it is built
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
 
     def __getstate__(self) -> dict[str, Any]:
         return {"config": self.config}
+
+    def _built(self) -> pl.LightningModule:
+        if self.task is None:
+            raise UserError("the schedule is planned for the whole training: call it in configure_optimizers.")
+        return self.task
 
 
 class MakeOptimizer(_Maker):
@@ -116,11 +121,11 @@ class MakeSchedule(_Maker):
 
     def __call__(self, optimizer: Optimizer) -> LRScheduler | None:
         """Build it for an optimizer of the task; None if it is a constant learning rate."""
-        return build_schedule(self.config, optimizer, lambda: _lengths(self.task.trainer))
+        return build_schedule(self.config, optimizer, lambda: _lengths(self._built().trainer))
 
 
-def build_optimizer(config: Mapping[str, Any], params: Iterable[nn.Parameter], task: nn.Module) -> Optimizer:
-    """Build the optimizer of a task's parameters."""
+def build_optimizer(config: Mapping[str, Any], params: Iterable[nn.Parameter], task: nn.Module | None) -> Optimizer:
+    """Build the optimizer of a task's parameters; the task is None while its constructor runs."""
     node = dict(config["optimizer"])
     optimizer: Optimizer = build(node, "optimizer", in_groups(params, node.pop(PARAM_GROUPS, []), task))
     return optimizer

@@ -81,14 +81,16 @@ def freeze(task: pl.LightningModule, patterns: Sequence[str]) -> None:
 
 
 def in_groups(
-    params: Iterable[nn.Parameter] | Iterable[dict[str, Any]], groups: Sequence[Mapping[str, Any]], task: nn.Module
+    params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+    groups: Sequence[Mapping[str, Any]],
+    task: nn.Module | None,
 ) -> list[Any]:
     """Divide parameters into the groups of an optimizer, each with settings of its own.
 
     Args:
         params: what the task wants to optimize.
         groups: ``parameters``, a pattern of names, and the settings; a parameter belongs to the first that matches.
-        task: has the names.
+        task: has the names; None while its constructor runs.
 
     Returns:
         The parameters that are in no group first, then the groups.
@@ -99,6 +101,11 @@ def in_groups(
     rest = list(params)
     if not groups:
         return rest
+    if task is None:
+        raise ConfigError(
+            "optimizer.param_groups: the task builds its optimizer in its constructor, where its parameters have no names: "
+            "leave it out."
+        )
     if any(isinstance(one, dict) for one in rest):
         raise ConfigError(
             f"optimizer.param_groups: {type(task).__name__} divides its parameters into groups itself: leave it out."

@@ -1,0 +1,29 @@
+"""Optimizers that a task builds in its constructor, before its parameters have names."""
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch import nn
+
+from src.errors import ConfigError, UserError
+from src.training.build import MakeOptimizer, MakeSchedule
+from tests.helpers.targets import CONFIG
+
+
+def test_a_task_may_call_the_optimizer_in_its_constructor():
+    class Task(pl.LightningModule):
+        def __init__(self, optimizer: MakeOptimizer) -> None:
+            super().__init__()
+            self.net = nn.Linear(2, 1)
+            self.own = optimizer(self.net.parameters())
+
+    assert isinstance(Task(MakeOptimizer(CONFIG)).own, torch.optim.Adam)
+    grouped = {**CONFIG, "optimizer": {**CONFIG["optimizer"], "param_groups": [{"parameters": "net.*", "lr": 0.1}]}}
+    with pytest.raises(ConfigError, match="builds its optimizer in its constructor"):
+        Task(MakeOptimizer(grouped))
+
+
+def test_a_schedule_that_needs_the_length_of_the_training_is_called_later():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    with pytest.raises(UserError, match="call it in configure_optimizers"):
+        MakeSchedule(CONFIG)(optimizer)
