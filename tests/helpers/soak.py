@@ -60,6 +60,8 @@ RUN = [
     "logger=both",
     "trainer.max_epochs=4",
 ]
+# An ordinary LightningModule on ordinary DataLoaders: dropout, accumulated metrics, a plateau schedule, in Lightning's own loop.
+OWN = ["experiment=example_text", "data.size=1000", "logger=both", "trainer.max_epochs=4"]
 ENDLESS = [*RUN[:-2], "logger=both", "trainer.max_epochs=100000"]
 TOO_LONG_S = 120
 
@@ -222,9 +224,9 @@ def resumed(soak: Soak, directory: Path, reference: dict[str, Any]) -> list[str]
     return [f"differs in {what}" for what in differences(outcome(directory), reference)]
 
 
-def kill(soak: Soak, tally: Tally, times: int, devices: int) -> None:
+def kill(soak: Soak, tally: Tally, times: int, devices: int, run: list[str] = RUN) -> None:
     """kill -9 at any moment of a run, then resume."""
-    words = [*RUN, f"trainer.devices={devices}"]
+    words = [*run, f"trainer.devices={devices}"]
     length, reference = soak.whole(*words)
     for _ in range(times):
         name = soak.name()
@@ -305,14 +307,14 @@ def hang_up(soak: Soak, tally: Tally, times: int, devices: int) -> None:
         tally.note(phase(directory), *lost, *(resumed(soak, directory, reference) if directory else []))
 
 
-def hang_up_sweep(soak: Soak, tally: Tally, times: int) -> None:
+def hang_up_sweep(soak: Soak, tally: Tally, times: int, run: list[str] = RUN) -> None:
     """The same of a sweep of two jobs; resumed, both equal single runs."""
-    length, first = soak.whole(*RUN)
-    _, second = soak.whole(*RUN, "seed=1", times=1)
+    length, first = soak.whole(*run)
+    _, second = soak.whole(*run, "seed=1", times=1)
     for _ in range(times):
         sweeps = soak.folder / "sweeps"
         shutil.rmtree(sweeps, ignore_errors=True)
-        child = soak.start("-m", *RUN, "seed=0,1")
+        child = soak.start("-m", *run, "seed=0,1")
         time.sleep(soak.chance.uniform(0, 2 * length))
         lost = _hung_up(child)
         struck, jobs = "before its record", [path.parent for path in sorted(sweeps.glob("*/*/run.json"))]
@@ -595,6 +597,27 @@ def misspell(soak: Soak, tally: Tally, times: int) -> None:
 FAULTS: list[tuple[str, str, Callable[..., None], int, int]] = [
     ("kill-1", "kill -9, 1 process, then resume: everything equal", partial(kill, devices=1), 30, 3),
     ("kill-2", "kill -9, 2 processes, then resume: everything equal", partial(kill, devices=2), 30, 2),
+    (
+        "own-1",
+        "ordinary module and loaders: kill -9, 1 process, resume: everything equal",
+        partial(kill, devices=1, run=OWN),
+        30,
+        2,
+    ),
+    (
+        "own-2",
+        "ordinary module and loaders: kill -9, 2 processes, resume: everything equal",
+        partial(kill, devices=2, run=OWN),
+        30,
+        1,
+    ),
+    (
+        "own-sweep",
+        "ordinary module and loaders: SIGHUP, a sweep of 2 jobs, resume: everything equal",
+        partial(hang_up_sweep, run=OWN),
+        30,
+        1,
+    ),
     ("checkpoint", "kill -9 while a checkpoint is written: one is left that loads", kill_in_checkpoint, 50, 5),
     ("terminate", "SIGTERM, 2 processes: all gone, checkpoint loads, status 143", terminate, 30, 3),
     ("hang-up-1", "SIGHUP, 1 process, then resume: everything equal", partial(hang_up, devices=1), 30, 1),
