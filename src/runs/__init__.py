@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from src.errors import UserError
 from src.records.find import all_runs, find, find_to_rebuild
 from src.records.record import Record
-from src.records.summary import Summary, summary
+from src.records.settings import settings_of
+from src.records.summary import Summary, differing, summary
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -79,7 +80,11 @@ def to_frame(filter: str | None = None) -> "pd.DataFrame":
     from src.views.listing import as_rows, choose, order
 
     records: Sequence[Record] = order(choose(all_runs(), filter), None)
-    rows: list[dict[str, Any]] = as_rows(records)
+    varied = differing(records).keys()
+    rows: list[dict[str, Any]] = [
+        {**row, **{name: value for name, value in settings_of(record).items() if name in varied}}
+        for row, record in zip(as_rows(records), records, strict=True)
+    ]
     frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["id"])
     return frame.set_index("id")
 

@@ -26,6 +26,8 @@ _CACHE = ROOT / ".cache" / "schemas"
 PARAM_GROUPS = "param_groups"
 # Of which sources a schema was generated: a fingerprint for each file of this project, a version for each package.
 SOURCES = "x-sources"
+# What every schema is generated with; of these the whole content matters.
+_GENERATOR = ("src/bounds.py", "src/config/schemas/overlay.py", "src/config/signatures.py")
 # Which parameters the program sets; of a task also the metrics that it may log, each with its mode, and which is monitored.
 SUPPLIED, METRICS, MONITOR = "x-supplied", "x-metrics", "x-monitor"
 # What only files may contain: in place of a value a reference to another or the mark of one that is missing; a list of
@@ -140,7 +142,7 @@ def generate(target: str, group: str) -> dict[str, Any]:
 
 
 def _sources(found: Callable[..., Any]) -> dict[str, str]:
-    files, packages = {"src/bounds.py", "src/config/schemas/overlay.py"}, set[str]()
+    files, packages = {*_GENERATOR}, set[str]()
     for one in found.__mro__[:-1] if isinstance(found, type) else [found]:
         package, file = one.__module__.partition(".")[0], getattr(sys.modules[one.__module__], "__file__", None)
         if package in sys.stdlib_module_names or file is None:
@@ -190,6 +192,8 @@ def _fingerprint(name: str) -> str:
 
     try:
         lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        if name in _GENERATOR:
+            return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
         tree = ast.parse("\n".join(lines))
     except (OSError, SyntaxError):
         return ""
