@@ -56,7 +56,7 @@ def pictures(tmp_path: Path) -> Path:
                       "data.val_size=20", ONE_EPOCH], "test/acc", id="CSV classification"),
         pytest.param(["data=csv", "data.path={table}", "data.target=price", "data.drop=[kind]", "data.test_size=0.2",
                       "data.val_size=20", "task=regression", ONE_EPOCH], "test/rmse", id="regression"),
-        pytest.param(["experiment=example_autoencoder", "data.train_size=320", ONE_EPOCH], "val/loss", id="a LightningModule"),
+        pytest.param(["experiment=example_autoencoder", "data.train_size=320", ONE_EPOCH], "test_loss", id="a LightningModule"),
         pytest.param(["experiment=example_gan", "data.train_size=320", ONE_EPOCH], "g_loss", id="a GAN"),
         pytest.param(["task=custom", f"task._target_={DEMOS}.DemoModel", "data=custom", f"data._target_={DEMOS}.BoringDataModule",
                       ONE_EPOCH], None, id="DataLoaders"),
