@@ -9,7 +9,7 @@
     views/        tables, cards, leaderboards, reports of records
     sweeps/       the jobs of a sweep, searches with Optuna, trial pruning
     training/     one run: its record, its training and test, checkpoints, resuming, reproducing
-    callbacks/, loggers/    Lightning callbacks, TensorBoard and CSV
+    callbacks/, loggers/    Lightning callbacks; TensorBoard, CSV, Weights & Biases, MLflow
     fast/         optimizer steps without the overhead of Lightning and autograd; selected in training/fit.py
     tasks/        the LightningModule, losses, attacks
     launching/    devices, the processes that train, signals, logs

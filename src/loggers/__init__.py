@@ -1,1 +1,1 @@
-"""Loggers: TensorBoard and CSV."""
+"""Loggers: TensorBoard, CSV, Weights & Biases, MLflow."""
