@@ -94,12 +94,10 @@ class AfterTest(pl.Callback):
         if not trainer.is_global_zero:
             return
         parts = [part for share in shares for part in share]
-        order = torch.cat([samples for samples, _ in parts]).argsort()
+        tested, order = torch.cat([samples for samples, _ in parts]).sort()  # limit_test_batches may leave some out
         logits = torch.cat([part for _, part in parts])[order]
         data: TensorData = trainer.datamodule  # type: ignore[attr-defined]
-        inputs, labels = (
-            tensor[: len(logits)].cpu() for tensor in data.test_set
-        )  # limit_test_batches may end it early
+        inputs, labels = (tensor.cpu()[tested] for tensor in data.test_set)
         self.show(trainer, pl_module, Outcome(probabilities(logits), labels, inputs, list(data.class_names)))
 
 
