@@ -76,7 +76,7 @@ class GAN(pl.LightningModule):
         """Log samples, as an image."""
         if isinstance(self.logger, TensorBoardLogger):
             grid = make_grid(self.average(self.noise).unsqueeze(1), nrow=4)
-            self.logger.experiment.add_image("samples", grid, self.global_step)
+            self.logger.experiment.add_image("generated", grid, self.global_step)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam for each of the two networks."""
