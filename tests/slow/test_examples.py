@@ -13,6 +13,7 @@ from src.paths import ROOT
 from tests.conftest import Command
 from tests.helpers.boards import dashboard, eventually, wait_for
 from tests.helpers.mixins import ModuleTests
+from tests.helpers.outcome import differences, outcome
 
 
 class TestNetwork(ModuleTests):
@@ -55,6 +56,32 @@ class TestStream(ModuleTests):
     overfit_words = ("data.workers=0",)
 
 
+def interrupt(outputs: Path, *words: str) -> None:
+    """Start a training, and end it by SIGTERM a moment after its first checkpoint."""
+    training = subprocess.Popen(
+        [sys.executable, "-m", "src.train", *words],
+        cwd=ROOT,
+        env={**os.environ, "OUTPUTS_DIR": str(outputs)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(lambda: any(outputs.glob("runs/*/checkpoints/last.ckpt")))
+    time.sleep(0.5)
+    training.send_signal(signal.SIGTERM)
+    assert training.wait() == 128 + signal.SIGTERM
+
+
+def test_two_processes_are_interrupted_and_resumed(command: Command, outputs: Path):
+    words = ["experiment=example_text", "data.size=1000", "model.hidden=8", "trainer.max_epochs=30"]
+    words += ["logger=both", "trainer.accelerator=cpu", "trainer.devices=2"]
+    interrupt(outputs, *words)
+    assert command("train", "resume=latest").status == 0
+    done = command("train", *words)
+    assert done.status == 0
+    resumed, whole = done.directories
+    assert differences(outcome(resumed), outcome(whole)) == []
+
+
 def test_the_whole_cycle_of_a_gan(command: Command, outputs: Path):
     words = ["experiment=example_gan", "data.train_size=640", "task.hidden=32"]
     done = command("train", "-m", *words, "trainer.max_epochs=2", "task.lr=1e-3,2e-4")
@@ -65,17 +92,7 @@ def test_the_whole_cycle_of_a_gan(command: Command, outputs: Path):
         assert {"d_loss", "g_loss"} <= set(run["metrics"])
         assert run["config"]["optimizer"] is run["config"]["model"] is run["config"]["schedule"] is None
 
-    killed = subprocess.Popen(
-        [sys.executable, "-m", "src.train", *words, "trainer.max_epochs=60"],
-        cwd=ROOT,
-        env={**os.environ, "OUTPUTS_DIR": str(outputs)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    wait_for(lambda: any(outputs.glob("runs/*/checkpoints/last.ckpt")))
-    time.sleep(0.5)
-    killed.send_signal(signal.SIGTERM)
-    assert killed.wait() == 128 + signal.SIGTERM
+    interrupt(outputs, *words, "trainer.max_epochs=60")
     [record] = outputs.glob("runs/*/run.json")
     assert json.loads(record.read_text())["status"] == "interrupted"
     assert command("train", "resume=latest").status == 0
