@@ -24,7 +24,3 @@ class TestRegression(ModuleTests):
 class TestAutoencoder(ModuleTests):
     words = ("experiment=example_autoencoder", "trainer.max_epochs=3", "data.train_size=320", "task.hidden=32")
     overfit_words = ("task.gamma=1.0", "task.lr=0.01")
-
-
-class TestText(ModuleTests):
-    words = ("experiment=example_text", "trainer.max_epochs=3", "data.size=400", "model.hidden=16", "optimizer.lr=0.01")

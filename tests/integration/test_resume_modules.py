@@ -13,6 +13,7 @@ AUTOENCODER = ["experiment=example_autoencoder", "data.train_size=320", "task.hi
 TEXT = ["experiment=example_text", "data.size=400", "model.hidden=8", "schedule.patience=0", "optimizer.lr=0.1"]
 GAN = ["experiment=example_gan", "data.train_size=320", "task.hidden=16"]
 STREAM = ["experiment=example_stream", "data.size=320"]
+SLOW = pytest.mark.slow
 SHORT = ["trainer.max_epochs=3", "logger=both"]
 
 
@@ -28,19 +29,19 @@ def interrupted(directory: Path, words: list[str], *cuts: int) -> None:
     [
         (AUTOENCODER, (5,)),  # at the end of an epoch
         (AUTOENCODER, (2, 1, 1, 3)),
-        ([*AUTOENCODER, "+trainer.accumulate_grad_batches=2"], (1,)),
+        pytest.param([*AUTOENCODER, "+trainer.accumulate_grad_batches=2"], (1,), marks=SLOW),
         ([*AUTOENCODER, "+trainer.accumulate_grad_batches=2"], (8, 3)),
         ([*AUTOENCODER, "+trainer.val_check_interval=2"], (2,)),
-        ([*AUTOENCODER, "+trainer.val_check_interval=2"], (3, 4)),
+        pytest.param([*AUTOENCODER, "+trainer.val_check_interval=2"], (3, 4), marks=SLOW),
         ([*AUTOENCODER, "+trainer.max_steps=12"], (5,)),
-        ([*AUTOENCODER, "+trainer.max_steps=12"], (7,)),
+        pytest.param([*AUTOENCODER, "+trainer.max_steps=12"], (7,), marks=SLOW),
         ([*AUTOENCODER, "+trainer.check_val_every_n_epoch=2"], (6,)),
-        (TEXT, (10,)),
+        pytest.param(TEXT, (10,), marks=SLOW),
         (TEXT, (3, 9)),
         (GAN, (3, 5)),
         (STREAM, (10,)),
-        (STREAM, (4, 8)),
-        ([*STREAM, "data.workers=0"], (4, 8)),
+        pytest.param(STREAM, (4, 8), marks=SLOW),
+        pytest.param([*STREAM, "data.workers=0"], (4, 8), marks=SLOW),
     ],
     ids=str,
 )

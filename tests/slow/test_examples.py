@@ -28,6 +28,10 @@ class TestNetwork(ModuleTests):
     )
 
 
+class TestText(ModuleTests):
+    words = ("experiment=example_text", "trainer.max_epochs=3", "data.size=400", "model.hidden=16", "optimizer.lr=0.01")
+
+
 class TestImageFiles(ModuleTests):
     words = (
         "experiment=example_resnet",
