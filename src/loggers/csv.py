@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,7 +115,7 @@ class _Rows(ExperimentWriter):
             return
         text = path.read_text()
         table = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-        rows = [{name: row[name] for name in row if not name.startswith("test/")} for row in table]
+        rows = [{name: row[name] for name in row if not re.match("test[/_]", name)} for row in table]
         rows = [
             row for row in rows if int(row["step"]) <= last_step and any(row[name] for name in row if name != "step")
         ]
