@@ -36,7 +36,11 @@ class AccumulatedMetrics(pl.Callback):
                 module.items()  # updates the states of metrics that share those of others
         # Those of the epoch that has ended are reset next.
         ended = () if within_epoch else {id(one.value) for one in results.values() if not one.is_tensor}
-        metrics = {name: _state(metric) for name, metric in _metrics(pl_module) if id(metric) not in ended}
+        metrics = {
+            name: _state(metric)
+            for name, metric in _metrics(pl_module)
+            if metric.update_called and id(metric) not in ended
+        }
         logged = {name: _state(one) for name, one in results.items() if one.is_tensor and not one.has_reset}
         mine = move_data_to_device({"metrics": metrics, "logged": logged if within_epoch else {}}, "cpu")
         states = [mine]
