@@ -12,20 +12,17 @@ from torchmetrics import MaxMetric, MetricCollection
 from torchmetrics.classification import BinaryAccuracy, BinaryF1Score
 
 Batch = tuple[Tensor, Tensor, Tensor]
-PADDING = 0
 
 
 def pad(samples: list[tuple[Tensor, int]]) -> Batch:
     """Make a batch: tokens (n, longest), lengths (n,), labels (n,)."""
     tokens, labels = zip(*samples, strict=True)
     lengths = torch.tensor([len(one) for one in tokens])
-    return pad_sequence(tokens, batch_first=True, padding_value=PADDING), lengths, torch.tensor(labels)
+    return pad_sequence(tokens, batch_first=True), lengths, torch.tensor(labels)
 
 
 class Corpus(pl.LightningDataModule):
-    """Generated sentences of 3 to 12 tokens, labelled 1 if the token 1 occurs more often than the token 2; a fifth of them
-    is for validation, ``vocabulary`` includes the padding.
-    """
+    """Generated sentences, labelled 1 if the token 1 occurs more often than the token 2; 0 is the padding."""
 
     def __init__(self, size: int = 4000, vocabulary: int = 8, batch_size: int = 32) -> None:
         super().__init__()
@@ -53,7 +50,7 @@ class GRUClassifier(nn.Module):
 
     def __init__(self, vocabulary: int = 8, hidden: int = 32, dropout: float = 0.1) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary, hidden, padding_idx=PADDING)
+        self.embedding = nn.Embedding(vocabulary, hidden, padding_idx=0)
         self.dropout, self.gru, self.head = nn.Dropout(dropout), nn.GRU(hidden, hidden), nn.Linear(hidden, 1)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
