@@ -53,7 +53,9 @@ def by_hand(epochs: int, choice: str) -> list[float]:
     net, loss, batch_size = model.net, model.loss, config["data"]["batch_size"]
     optimizer = build(config["optimizer"], "optimizer", net.parameters())
     steps = -(-len(digits) // batch_size)
-    schedule = build(config["schedule"], "schedule", optimizer, steps_per_epoch=steps, max_epochs=epochs)
+    schedule = build(
+        config["schedule"], "schedule", optimizer, supplied={"steps_per_epoch": steps, "max_epochs": epochs}
+    )
     seconds = []
     for _ in range(epochs):
         start = time.perf_counter()

@@ -60,6 +60,8 @@ def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> 
             found.append(str(error).replace(f"{group}.", f"{prefix}.", 1))
             return values
         found.extend(f"{prefix}.{name} cannot be set: the program decides it." for name in decided)
+        if group == NESTED and not isinstance(partial := values.get(PARTIAL, False), bool):
+            found.append(f"{prefix}.{PARTIAL}={as_yaml(partial)} must be true or false.")
         found.extend(wrong)
         checked = {name: nested(value, f"{prefix}.{name}") for name, value in values.items()}
         return checked if wrong else converted(checked, schema)

@@ -95,7 +95,8 @@ def is_plain(target: Callable[..., Any], name: str) -> bool:
 def returns(target: Callable[..., Any], kind: type) -> bool:
     """Whether the return annotation of a function is a class derived from ``kind``, or a union with such a class."""
     annotation = _evaluated(inspect.signature(target).return_annotation, inspect.unwrap(target))
-    options = typing.get_args(annotation) or (annotation,)
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    options = typing.get_args(annotation) if is_union else (annotation,)
     return any(isinstance(one, type) and issubclass(one, kind) for one in options)
 
 

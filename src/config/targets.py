@@ -201,9 +201,9 @@ def build(
     node: Mapping[str, Any],
     group: str,
     *args: Any,
+    supplied: Mapping[str, Any] = {},
     prefix: str = "",
     factory: Callable[..., Any] | None = None,
-    **supplied: Any,
 ) -> Any:
     """Call what ``node['_target_']`` names with the node's other entries, secrets revealed, and what the program supplies.
 
@@ -211,9 +211,9 @@ def build(
         node: names an object.
         group: its group.
         args: positional arguments.
+        supplied: keyword arguments, each passed if the object has a parameter of that name which the node does not set.
         prefix: the node's dotted key, if it is not the group's name.
         factory: called in place of what the node names.
-        supplied: keyword arguments, each passed if the object has a parameter of that name which the node does not set.
     """
     found, prefix = resolve(node["_target_"], group), prefix or group
     settings = {

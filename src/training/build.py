@@ -21,14 +21,15 @@ from src.training.finetuning import in_groups
 def make_data(config: Mapping[str, Any]) -> pl.LightningDataModule | None:
     """Build the data module of a checked configuration, if it has one; nothing is loaded."""
     node = config["data"]
-    return None if node is None else build(node, "data", seed=config["seed"])
+    return None if node is None else build(node, "data", supplied={"seed": config["seed"]})
 
 
 def make_network(config: Mapping[str, Any], data: pl.LightningDataModule | None) -> nn.Module:
     """Build the network for a data module; what it takes of ``input_shape`` and ``outputs`` is passed to it.
 
     Raises:
-        ConfigError: it requires one of them, and neither the settings nor the data module and the task say what it is.
+        ConfigError: it requires one of them, and neither the settings nor the data module and the task say what it is; or
+            what is named returns no network.
     """
     node, supplied = config["model"], dict[str, Any]()
     if (shape := getattr(data, "input_shape", None)) is not None:
@@ -42,7 +43,11 @@ def make_network(config: Mapping[str, Any], data: pl.LightningDataModule | None)
                 f"{type(data).__name__} has no attribute input_shape" if name == "input_shape" else "the task does not"
             )
             raise ConfigError(f"model.{name} is required by {node['_target_']}, and {source}: set +model.{name}=...")
-    net: nn.Module = build(node, "model", **supplied)
+    net = build(node, "model", supplied=supplied)
+    if not isinstance(net, nn.Module):
+        raise ConfigError(
+            f"model: {node['_target_']} returned a {type(net).__name__}: it must return a torch.nn.Module."
+        )
     return net
 
 
@@ -85,7 +90,7 @@ def make_task(
     makers = {"optimizer": MakeOptimizer(config), "schedule": MakeSchedule(config), "scheduler": MakeSchedule(config)}
     groups = {"optimizer": "optimizer", "schedule": "schedule", "scheduler": "schedule"}
     supplied |= {name: maker for name, maker in makers.items() if config[groups[name]] is not None}
-    task: pl.LightningModule = build(config["task"], "task", factory=factory, **supplied)
+    task: pl.LightningModule = build(config["task"], "task", supplied=supplied, factory=factory)
     for maker in makers.values():
         maker.task = task
     return task
@@ -141,7 +146,7 @@ def build_schedule(
     """
     node = config["schedule"]
     needs = {"steps_per_epoch", "max_epochs"} & {*supplied_to(resolve(node["_target_"], "schedule"), "schedule")}
-    schedule = build(node, "schedule", optimizer, **(dict(lengths()) if needs else {}))
+    schedule = build(node, "schedule", optimizer, supplied=lengths() if needs else {})
     if schedule is not None and not isinstance(schedule, LRScheduler):
         raise UserError(
             f"the schedule returned a {type(schedule).__name__}: it must return one scheduler of torch.optim.lr_scheduler, "

@@ -190,8 +190,7 @@ def _make_loggers(
             node,
             "logger",
             prefix=f"logger.{name}",
-            **supplied,
-            **({"id": known[name], "run_id": known[name]} if name in known else {}),
+            supplied=supplied | ({"id": known[name], "run_id": known[name]} if name in known else {}),
         )
         for name, node in config["logger"].items()
     }

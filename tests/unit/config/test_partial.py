@@ -27,3 +27,5 @@ def test_it_is_checked_like_any_other():
         check(with_nested({**NODE, "lr": -1.0}))
     with pytest.raises(ConfigError, match=r"callbacks\.own\.setup\.params is missing"):
         check(with_nested({key: value for key, value in NODE.items() if key != "_partial_"}))
+    with pytest.raises(ConfigError, match=r"callbacks\.own\.setup\._partial_='false' must be true or false"):
+        check(with_nested({**NODE, "_partial_": "false"}))

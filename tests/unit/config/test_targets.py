@@ -12,6 +12,7 @@ from src.config.check import check
 from src.config.command_line import parse
 from src.config.compose import preflight
 from src.config.schemas import default_of, schema_of
+from src.config.signatures import returns
 from src.config.targets import build, check_name, resolve
 from src.errors import ConfigError
 from src.training.check import check_targets
@@ -181,3 +182,22 @@ def test_settings_are_those_of_the_signature_and_of_every_constructor_its_kwargs
 def test_an_optimizer_of_torch_needs_no_code_here():
     optimizer = build({"_target_": "torch.optim.RAdam", "lr": 0.1}, "optimizer", [torch.nn.Parameter(torch.ones(1))])
     assert isinstance(optimizer, torch.optim.RAdam)
+
+
+def test_what_the_program_offers_may_have_any_name():
+    offered = dict.fromkeys(["node", "group", "args", "supplied", "prefix", "factory"], 1)
+    net = build({"_target_": "src.models.mlp.MLP"}, "model", supplied={**offered, "input_shape": [4], "outputs": 2})
+    assert net(torch.zeros(3, 4)).shape == (3, 2)
+
+
+def test_a_function_must_return_a_network_itself():
+    def several() -> list[torch.nn.Module]:
+        return []
+
+    def perhaps() -> torch.nn.Linear | None:
+        return None
+
+    assert not returns(several, torch.nn.Module)
+    assert returns(perhaps, torch.nn.Module)
+    with pytest.raises(ConfigError, match=r"^model: torchvision\.models\.list_models returned a list"):
+        check_targets({**CONFIG, "model": {"_target_": "torchvision.models.list_models"}})
