@@ -78,7 +78,7 @@ def train(
         config, directory = changed(record, changes), record.directory
         if config is None:
             return record
-        check_machine([config])
+        check_machine([{**config, "init_from": None}])  # its checkpoint has the weights
         run = partial(go_on, directory, config, changes, callbacks_of_trial(directory, config))
     else:
         plan = make_plan(line)

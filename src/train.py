@@ -164,7 +164,7 @@ def _resume(record: Record, changes: list[str], store: RankStore | None) -> tupl
         print(f"{id} is finished, all {epochs} epochs: there is nothing to resume.")
         return 0, directory
     _announce(f"{id} from where it was cut off", directory)
-    check_machine([config], store.ranks if store else None)
+    check_machine([{**config, "init_from": None}], store.ranks if store else None)  # its checkpoint has the weights
     if store:
         store.register()
     return _train_and_report(

@@ -13,7 +13,7 @@ from torch import nn
 
 from src.config.signatures import parameter_names
 from src.config.targets import build, resolve
-from src.errors import ConfigError, DataError
+from src.errors import ConfigError, UserError
 from src.loggers.csv import OnOptimizerStep
 from src.training.build import build_optimizer, build_schedule, make_data, make_network, make_task, outputs_of
 from src.training.finetuning import freeze, initialize
@@ -39,7 +39,7 @@ def check_targets(config: Mapping[str, Any], objects: Mapping[str, Any] = {}) ->
 
     Raises:
         ConfigError: one line for each object that does not exist, cannot be built with its settings, or would be ignored.
-        DataError: a data file that the data set reads when it is built is damaged.
+        UserError: a file that is read for it, of the data or of weights, is missing or damaged.
     """
     problems: list[str] = []
     for check in (partial(_check_training, objects=objects), _check_callbacks, _check_loggers):
@@ -47,7 +47,7 @@ def check_targets(config: Mapping[str, Any], objects: Mapping[str, Any] = {}) ->
             check(config)
         except ConfigError as error:
             problems += str(error).splitlines()
-        except DataError:
+        except UserError:
             raise
         except Exception:  # perhaps for want of data; if an object is at fault, the run fails and is recorded
             log.debug("an object could not be built ahead of the run", exc_info=True)

@@ -50,9 +50,11 @@ def initialize(task: pl.LightningModule, init_from: Mapping[str, Any] | None) ->
     return others
 
 
-def _state_dict(content: Mapping[str, Any], path: str) -> dict[str, Tensor]:
-    state = content.get("state_dict", content)
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+def _state_dict(content: Any, path: str) -> dict[str, Tensor]:
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         raise ConfigError(f"init_from={path}: the file has no state_dict, a mapping of names to tensors.")
     return dict(state)
 
