@@ -149,7 +149,7 @@ class Run:
     monitor: Annotated[Metric | None, "metric that selects best.ckpt; null: the last epoch"]
     mode: Annotated[Mode | None, "whether monitor should fall or rise"]
     init_from: Annotated[
-        str | dict[str, str | bool] | None,
+        str | dict[str, str | bool | None] | None,
         "trained weights to start from: a run, or a file; or {path: RUN, strict: false} for those that match",
     ] = None
     freeze: Annotated[list[str], "patterns of parameters that are not trained, as in ['net.layers.0.*']"] = ()  # type: ignore[assignment]
