@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -48,6 +50,12 @@ def make_network(config: Mapping[str, Any], data: pl.LightningDataModule | None)
         raise ConfigError(
             f"model: {node['_target_']} returned a {type(net).__name__}: it must return a torch.nn.Module."
         )
+    if shape is not None and any(is_lazy(parameter) for parameter in net.parameters()):
+        with torch.no_grad():
+            net.eval()(
+                torch.zeros(1, *shape)
+            )  # gives lazy layers their shapes, before an optimizer gets their parameters
+        net.train()
     return net
 
 

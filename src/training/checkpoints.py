@@ -11,6 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
+from torch.nn.parameter import is_lazy
 
 from src.errors import UserError
 from src.files import replacing
@@ -47,7 +48,9 @@ class DurableCheckpointIO(TorchCheckpointIO):
             if key in checkpoint:
                 checkpoint[key] = {name: value for name, value in checkpoint[key].items() if _is_plain(value)}
         if target.name == _TRIAL:
-            _check_plain(checkpoint)
+            # The parameters of lazy layers have no values before the first batch.
+            state = {key: value for key, value in checkpoint.get("state_dict", {}).items() if not is_lazy(value)}
+            _check_plain({**checkpoint, "state_dict": state})
             return
         # Through memory, because torch reports a full disk as an internal error of its own.
         buffer = io.BytesIO()

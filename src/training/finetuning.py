@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from src.errors import ConfigError
 from src.training.checkpoints import load
@@ -39,7 +40,11 @@ def initialize(task: pl.LightningModule, init_from: Mapping[str, Any] | None) ->
     own = task.state_dict()
     if not own.keys() & given.keys():
         given = {f"net.{name}": value for name, value in given.items()}
-    matching = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+    matching = {
+        name: value
+        for name, value in given.items()
+        if name in own and (is_lazy(own[name]) or own[name].shape == value.shape)
+    }
     others = sorted((own.keys() | given.keys()) - matching.keys())
     if not matching or (strict and others):
         remedy = "" if not matching else f": init_from={{path:{path},strict:false}} initializes the others"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from src.training.checkpoints import DurableCheckpointIO
 from tests.helpers.limits import files_of_at_most
@@ -18,3 +19,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Pat
         io.save_checkpoint({"epoch": 2}, path)
     assert io.load_checkpoint(path) == {"epoch": 1}
     assert not list(tmp_path.glob(".*.part"))
+
+
+def test_lazy_layers_may_have_no_values_before_the_first_batch(tmp_path: Path):
+    DurableCheckpointIO().save_checkpoint({"state_dict": nn.LazyLinear(2).state_dict()}, tmp_path / "trial.ckpt")

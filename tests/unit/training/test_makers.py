@@ -4,9 +4,11 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
+from src.data.mnist import MNIST
 from src.errors import ConfigError, UserError
-from src.training.build import MakeOptimizer, MakeSchedule
+from src.training.build import MakeOptimizer, MakeSchedule, make_network
 from tests.helpers.targets import CONFIG
 
 
@@ -27,3 +29,11 @@ def test_a_schedule_that_needs_the_length_of_the_training_is_called_later():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
     with pytest.raises(UserError, match="call it in configure_optimizers"):
         MakeSchedule(CONFIG)(optimizer)
+
+
+def test_lazy_layers_get_their_shapes_from_the_data():
+    network = {**CONFIG, "model": {"_target_": "torch.nn.LazyLinear", "out_features": 3}}
+    net = make_network(network, MNIST())
+    assert net.training
+    assert net(torch.zeros(2, 28)).shape == (2, 3)
+    assert not any(is_lazy(parameter) for parameter in net.parameters())
