@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +107,39 @@ def _check_plain(checkpoint: dict[str, Any]) -> None:
 
 
 class TrialSave(pl.Callback):
-    """Saves nothing before the first step: finds out whether a checkpoint could be saved and read again."""
+    """Saves nothing before the first step: finds out whether a checkpoint could be saved and read again.
+
+    Args:
+        own: keys of a checkpoint that are the program's.
+    """
+
+    def __init__(self, own: Sequence[str] = ()) -> None:
+        self.own = own
+        self._trials: list[tuple[dict[str, Any], dict[str, Any]]] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Check what a checkpoint would contain."""
-        if trainer.checkpoint_callback is not None:
-            trainer.save_checkpoint(Path(trainer.default_root_dir, _TRIAL))
+        """Check what a checkpoint would contain.
+
+        Raises:
+            UserError: something that is not plain data, or one of the program's keys with a value of the module's.
+        """
+        if trainer.checkpoint_callback is None:
+            return
+        self._trials = []
+        trainer.save_checkpoint(Path(trainer.default_root_dir, _TRIAL))
+        [(checkpoint, before)], self._trials = self._trials, None
+        if replaced := [key for key, value in before.items() if checkpoint.get(key) is not value]:
+            raise UserError(
+                f"checkpoint[{replaced[0]!r}] is the program's, and {type(pl_module).__name__} or its data module replaces it "
+                "in on_save_checkpoint(): use another key there."
+            )
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """In a trial, keep what the callbacks before have added; the hook of the module is called after this."""
+        if self._trials is not None:
+            self._trials.append((checkpoint, {key: checkpoint[key] for key in self.own if key in checkpoint}))
 
 
 def _keep(path: Path, name: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.core.optimizer import _MockOptimizer
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from src.config.schemas import PARAM_GROUPS, of_group
@@ -29,11 +30,12 @@ from src.records.record import Record
 from src.training.build import ScheduleSteps, make_data, make_task
 from src.training.check import is_builtin
 from src.training.checkpoints import FOLDER, LAST, DurableCheckpointIO, TrialSave, load
+from src.training.epochs import KEY as ACCUMULATED
 from src.training.epochs import AccumulatedMetrics
 from src.training.finetuning import freeze, initialize
 from src.training.loaders import DDP, SingleDevice
+from src.training.recorder import CONFIG, RunRecorder
 from src.training.recorder import KEY as RECORDER
-from src.training.recorder import RunRecorder
 from src.training.seeding import SeedSteps
 from src.training.signals import StopOnSignal
 from src.training.unsupported import check_callback
@@ -128,7 +130,7 @@ def _fit(
     trainer = make_trainer(
         config,
         logger=list(loggers.values()),
-        callbacks=[*callbacks, recorder, *extra, TrialSave(), stop],
+        callbacks=[*callbacks, recorder, *extra, TrialSave((CONFIG, RECORDER, ACCUMULATED)), stop],
         default_root_dir=str(directory),
         **{**_validation(data), "log_every_n_steps": every},
     )
@@ -153,6 +155,14 @@ def _fit(
             raise UserError(
                 f"{type(data or task).__name__}: there is no batch to train on: its training set is empty, or smaller than a batch that "
                 "is dropped because it is not complete (drop_last)."
+            )
+        if (
+            task.automatic_optimization
+            and trainer.is_global_zero
+            and all(isinstance(one, _MockOptimizer) for one in trainer.optimizers)
+        ):
+            Record.load(directory).warn(
+                "configure_optimizers() returned no optimizer: the weights are those of the beginning"
             )
         best = recorder.record(trainer)["best"]["checkpoint"]
         for callback in extra:

@@ -12,6 +12,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Stra
 from torch.utils.data import DataLoader
 
 from src.data.chunks import ChunkLoader
+from src.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class SeededLoader:
 
     def __init__(self, loader: Any, trainer: pl.Trainer, seed: int) -> None:
         self.loader, self.trainer, self.seed = loader, trainer, seed
+        self._epoch_with_batches: int | None = None
         self._epoch, self._pass = -1, 0  # a loader may be passed through several times in an epoch of another one
 
     def __getattr__(self, name: str) -> Any:
@@ -66,6 +68,13 @@ class SeededLoader:
             for number, batch in enumerate(self._batches(epoch), 1):
                 if number > skipped:
                     yield batch
+            if not number and self._epoch_with_batches is not None:
+                raise UserError(
+                    f"the training data has no batch in epoch {epoch}, and had some in epoch {self._epoch_with_batches}: a "
+                    f"{type(self.loader).__name__} that can be iterated once ends there; return a DataLoader from "
+                    "train_dataloader(), or set trainer.max_epochs=1."
+                )
+            self._epoch_with_batches = epoch if number else None
             self._pass += 1
             skipped -= number
             if skipped < 0 or not number:

@@ -1,0 +1,59 @@
+"""Modules and data that Lightning trains in silence on less than was meant, or that no command could read again."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel, RandomDataset
+from torch.utils.data import DataLoader
+
+from src.api import train
+from src.records.record import Record
+
+WORDS = ["trainer=cpu", "trainer.devices=1", "trainer.max_epochs=2", "callbacks=none", "logger=none"]
+
+
+class KeepsAConfig(BoringModel):
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["config"] = {"mine": 1}
+
+
+class LearnsNothing(BoringModel):
+    def configure_optimizers(self) -> None:
+        return None
+
+
+class OnceOnly(BoringDataModule):
+    def train_dataloader(self) -> Iterable[torch.Tensor]:
+        return (batch for batch in DataLoader(RandomDataset(32, 4)))
+
+
+@pytest.fixture
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("OUTPUTS_DIR", str(tmp_path))
+
+    def trained(task: BoringModel, data: BoringDataModule, *words: str) -> Record:
+        record = train([*WORDS, *words], task=task, data=data)
+        assert isinstance(record, Record)
+        return record
+
+    return trained
+
+
+def test_a_module_may_not_replace_what_the_program_saves(trained: Any):
+    record = trained(KeepsAConfig(), BoringDataModule())
+    assert "checkpoint['config'] is the program's, and KeepsAConfig or its data module" in record.values["error"]
+
+
+def test_a_module_without_optimizer_is_reported(trained: Any):
+    record = trained(LearnsNothing(), BoringDataModule())
+    [warning] = record.values["warnings"]
+    assert "returned no optimizer" in warning["text"]
+
+
+def test_a_loader_that_can_be_iterated_once_lasts_an_epoch(trained: Any):
+    record = trained(BoringModel(), OnceOnly())
+    assert "the training data has no batch in epoch 1, and had some in epoch 0" in record.values["error"]
+    assert trained(BoringModel(), OnceOnly(), "trainer.max_epochs=1").status == "done"
