@@ -24,7 +24,7 @@ from src.config.check import check, takes
 from src.config.command_line import CommandLine, fixed_words, points, typed_values
 from src.config.hydra import EXTRAS, OPTUNA, check_hydra, hydra_node, known_choices
 from src.config.hydra_internals import current_loader, parse_overrides
-from src.config.schemas import METRICS, MONITOR, schema_of
+from src.config.schemas import METRICS, MONITOR, of_group, schema_of
 from src.config.settings_help import describe_settings
 from src.config.space import Dimension, split_space
 from src.config.targets import GROUPS, MANY, ONE, TAKEN_BY
@@ -378,6 +378,7 @@ def _defaults(config: DictConfig) -> Iterator[str]:
         with contextlib.suppress(ConfigError, AttributeError):  # of what is wrong with a node, the first is reported
             properties = schema_of(node.get("_target_"), group)["properties"]
             yield from (f"{prefix}.{name}" for name in properties)
+    yield from (f"trainer.{name}" for name in of_group("trainer")["trainer"]["properties"])
 
 
 def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str:

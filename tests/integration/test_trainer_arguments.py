@@ -80,6 +80,7 @@ def test_an_invalid_value_is_refused_before_the_training():
     assert "trainer.accumulate_grad_batches=0 must be at least 1" in refusal("+trainer.accumulate_grad_batches=0")
     assert "trainer.gradient_clip_algorithm='l1' must be" in refusal("+trainer.gradient_clip_algorithm=l1")
     assert "trainer.accumulate_batches: there is no such setting" in refusal("+trainer.accumulate_batches=2")
+    assert "set it by +trainer.gradient_clip_val=" in refusal("trainer.gradient_clip_val=1.0")
 
 
 def make_page() -> str:
