@@ -48,15 +48,12 @@ def test_what_would_be_ignored_is_refused_by_the_command(command: Command, tmp_p
         "src/callbacks/largest.py": "from lightning.pytorch.callbacks import BatchSizeFinder\n\n\n"
         "class Largest(BatchSizeFinder):\n    pass\n",
         "conf/callbacks/largest.yaml": "largest:\n  _target_: src.callbacks.largest.Largest\n",
-        "src/loggers/mine.py": "from lightning.pytorch.loggers import CSVLogger\n\n\nclass Mine(CSVLogger):\n    pass\n",
-        "conf/logger/mine.yaml": "mine:\n  _target_: src.loggers.mine.Mine\n",
     }
     for name, text in files.items():
         (project / name).write_text(text)
     for word, message in (
-        ("model=mine", "error: model._target_='src.models.mine.Mine' has a method training_step"),
+        ("model=mine", "error: model._target_='src.models.mine.Mine' is a LightningModule"),
         ("callbacks=largest", "error: callbacks.largest is a BatchSizeFinder of Lightning's"),
-        ("logger=mine", "derived from src.loggers.csv.OnOptimizerStep"),
     ):
         done = command("train", word, cwd=project)
         assert done.status == 2
@@ -66,7 +63,8 @@ def test_what_would_be_ignored_is_refused_by_the_command(command: Command, tmp_p
 
     with (project / "src/optim/schedules.py").open("a") as file:
         file.write(
-            "\n\ndef mine(optimizer, *, steps_per_epoch, max_epochs):\n    return {'scheduler': StepLR(optimizer, 1)}\n"
+            "\n\ndef mine(optimizer, *, steps_per_epoch, max_epochs) -> LRScheduler:\n"
+            "    return {'scheduler': StepLR(optimizer, 1)}\n"
         )
     (project / "conf/schedule/mine.yaml").write_text("_target_: src.optim.schedules.mine\n")
     done = command("train", *SMALL, "schedule=mine", cwd=project)

@@ -18,6 +18,8 @@ __all__ = ["free_port"]
 
 @pytest.mark.parametrize("given", [{"MASTER_ADDR": "one", "MASTER_PORT": "4000"}, {}])
 def test_sruns_variables_are_read_and_left_as_they_are(monkeypatch: pytest.MonkeyPatch, given: dict[str, str]):
+    for name in ("MASTER_ADDR", "MASTER_PORT"):  # which a training of two processes may have left
+        monkeypatch.delenv(name, raising=False)
     assert RankInfo.from_environment() is None
     step = {
         "SLURM_JOB_ID": "77",
