@@ -36,6 +36,10 @@ def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> 
     Raises:
         ConfigError: one line for each thing that is wrong.
     """
+    if isinstance(monitor := config.get("monitor"), str) and config.get("mode", "") is None:  # callbacks refer to both
+        raise ConfigError(
+            f"monitor={monitor}: its name does not say whether it should fall or rise: set mode=min or mode=max."
+        )
     found: list[str] = []
     run = schemas.of_group("config")["run"]
     known = {*GROUPS, *run["properties"]}
@@ -148,9 +152,6 @@ def _package_hint(key: str) -> str:
 def _clashes(config: Mapping[str, Any]) -> Iterator[str]:
     """Settings of several objects that are right each by itself and wrong together."""
     monitor, mode, trainer = config["monitor"], config["mode"], config["trainer"]
-    if monitor and mode is None:
-        yield f"monitor={monitor}: its name does not say whether it should fall or rise: set mode=min or mode=max."
-        return
     yield from _monitor_clashes(config)
     if not monitor and mode == "min":
         yield "mode=min says which way monitor is better, and there is no monitor: leave mode out."

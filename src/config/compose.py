@@ -428,7 +428,8 @@ def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str
             "letters and digits into quotes, as in 'data.dir=\"my data\"'."
         )
     if found := re.search(r"Config group override must be a string or a list", text):
-        wrong = next((word for word in overrides if (CONF / word.partition("=")[0]).is_dir()), "a group")
+        groups = [word for word in overrides if (CONF / word.partition("=")[0]).is_dir()]
+        wrong = next((word for word in groups if not (CONF / f"{word.replace('=', '/', 1)}.yaml").is_file()), "a group")
         return f"{wrong}: a group is chosen by the name of one of its files."
     if key := _key_of(error):
         return f"{key}: {str(error).splitlines()[0]}."

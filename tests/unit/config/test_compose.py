@@ -276,3 +276,16 @@ def test_a_rate_is_accepted_exactly_when_it_is_a_finite_number_above_zero(compos
     else:
         with pytest.raises(ConfigError, match=r"optimizer\.lr"):
             check(config)
+
+
+def test_a_metric_of_unknown_direction_is_one_error_and_not_one_of_each_callback():
+    boring = "lightning.pytorch.demos.boring_classes.Boring"
+    words = ["task=custom", f"task._target_={boring}Model", "data=custom", f"data._target_={boring}DataModule"]
+    with pytest.raises(ConfigError, match=r"^monitor=nope: its name does not say [^\n]+$"):
+        preflight(parse([*words, "monitor=nope"]))
+
+
+@pytest.mark.parametrize("word", ["task=null", "logger=3"])
+def test_of_several_groups_the_one_that_names_no_file_is_reported(word: str):
+    with pytest.raises(ConfigError, match=f"^{word}: a group is chosen by the name"):
+        preflight(parse(["callbacks=none", word]))
