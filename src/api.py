@@ -62,7 +62,10 @@ def train(
         UserError: a run cannot be resumed.
         KeyboardInterrupt: Ctrl-C; what the run had is saved.
     """
+    if isinstance(overrides, str):
+        raise ConfigError(f"the words must be a list, as in train([{overrides!r}]).")
     objects: dict[str, Any] = {key: value for key, value in (("task", task), ("data", data)) if value is not None}
+    _check_kinds(objects)
     line = parse(conceal_words([*overrides, *_stand_ins(objects, overrides)]))
     word, changes = split_resume(line)
     if line.asks:
@@ -102,6 +105,23 @@ def train(
             return run()
         except Interrupted as stop:
             raise KeyboardInterrupt(f"{shown(directory)} can be resumed") from stop
+
+
+def _check_kinds(objects: Mapping[str, Any]) -> None:
+    """Refuse classes, and objects of another kind.
+
+    Raises:
+        ConfigError: the task is no LightningModule, or the data no LightningDataModule.
+    """
+    if not objects:
+        return
+    import lightning.pytorch as pl
+
+    kinds = {"task": pl.LightningModule, "data": pl.LightningDataModule}
+    for group, value in objects.items():
+        if not isinstance(value, kinds[group]):
+            found = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+            raise ConfigError(f"{group} must be a {kinds[group].__name__}, and is {found}.")
 
 
 def _stand_ins(objects: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:

@@ -66,6 +66,8 @@ def _check_training(config: Mapping[str, Any], objects: Mapping[str, Any]) -> No
     initialize(task, config["init_from"])
     freeze(task, config["freeze"])
     if config["optimizer"] is None:
+        if is_builtin(config):
+            raise ConfigError(f"optimizer=none: {kind.__name__} is trained by an optimizer: choose one.")
         return
     if is_builtin(config):
         check_optimizer(resolve(config["optimizer"]["_target_"], "optimizer"), config["optimizer"]["_target_"])  # type: ignore[arg-type]
@@ -78,7 +80,8 @@ def _check_training(config: Mapping[str, Any], objects: Mapping[str, Any]) -> No
 
 def is_builtin(config: Mapping[str, Any]) -> bool:
     """Whether a configuration trains one of the tasks of this project."""
-    return str(config["task"]["_target_"]).startswith("src.tasks.")
+    target = str(config["task"]["_target_"])
+    return target.startswith("src.tasks.") and not target.startswith("src.tasks.given.")  # what stands for an object
 
 
 def _network(config: Mapping[str, Any], data: pl.LightningDataModule | None) -> nn.Module:

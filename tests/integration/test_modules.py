@@ -10,6 +10,7 @@ from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from torch.utils.data import DataLoader
 
 from src.api import train
+from src.errors import ConfigError
 from src.records.record import Record
 
 WORDS = ["trainer=cpu", "trainer.devices=1", "trainer.max_epochs=2", "callbacks=none", "logger=none"]
@@ -57,3 +58,17 @@ def test_a_loader_that_can_be_iterated_once_lasts_an_epoch(trained: Any):
     record = trained(BoringModel(), OnceOnly())
     assert "the training data has no batch in epoch 1, and had some in epoch 0" in record.values["error"]
     assert trained(BoringModel(), OnceOnly(), "trainer.max_epochs=1").status == "done"
+
+
+@pytest.mark.parametrize(
+    ("words", "objects", "message"),
+    [
+        (WORDS, {"task": BoringModel}, "task must be a LightningModule, and is the class BoringModel"),
+        (WORDS, {"task": torch.nn.Linear(1, 1)}, "task must be a LightningModule, and is a Linear"),
+        (WORDS, {"data": BoringModel()}, "data must be a LightningDataModule, and is a BoringModel"),
+        ("trainer=cpu", {}, r"the words must be a list, as in train\(\['trainer=cpu'\]\)"),
+    ],
+)
+def test_train_refuses_arguments_of_another_kind(words: Any, objects: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        train(words, **objects)

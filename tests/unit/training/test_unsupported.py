@@ -46,3 +46,8 @@ REFUSED = (
 def test_a_callback_that_has_no_effect_here_is_refused(base: type[pl.Callback]):
     with pytest.raises(ConfigError, match=r"^callbacks.mine is a \w+ of Lightning's, which .+: .+\.$"):
         check_callback(type("Mine", (base,), {}), "callbacks.mine")
+
+
+def test_a_task_of_this_project_needs_an_optimizer():
+    with pytest.raises(ConfigError, match=r"^optimizer=none: Classifier is trained by an optimizer"):
+        check_targets({**CONFIG, "optimizer": None, "schedule": None})
