@@ -1,6 +1,7 @@
 """Classes that are refused because they would have no effect in a training here, or one that the record does not show."""
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import lightning.pytorch as pl
@@ -88,11 +89,18 @@ def check_callback(callback: type[pl.Callback], name: str, is_builtin: bool = Tr
 
 
 def check_callbacks(callbacks: Sequence[pl.Callback], max_epochs: int) -> None:
-    """Refuse callbacks that undo each other's work, or do theirs after the training.
+    """Refuse callbacks that undo each other's work, do theirs after the training, or have one place for two states.
 
     Raises:
-        ConfigError: weights are pruned and averaged, or pruned after the last epoch.
+        ConfigError: weights are pruned and averaged, or pruned after the last epoch; or callbacks have the same ``state_key``.
     """
+    stateful = (one for one in callbacks if type(one).state_dict is not pl.Callback.state_dict)
+    for key, number in Counter(one.state_key for one in stateful).items():
+        if number > 1:
+            raise ConfigError(
+                f"callbacks: {number} have the state_key {key!r}, under which a checkpoint has one state: let their class define "
+                "state_key by what differs between them, or leave all but one out."
+            )
     for callback in callbacks:
         if not isinstance(callback, Pruning):
             continue

@@ -8,7 +8,7 @@ from torch import nn
 
 from src.errors import ConfigError
 from src.training.check import check_targets
-from src.training.unsupported import check_callback, check_network, check_optimizer
+from src.training.unsupported import check_callback, check_callbacks, check_network, check_optimizer
 from tests.helpers.targets import CONFIG
 
 # -- what would be accepted and then ignored
@@ -51,3 +51,15 @@ def test_a_callback_that_has_no_effect_here_is_refused(base: type[pl.Callback]):
 def test_a_task_of_this_project_needs_an_optimizer():
     with pytest.raises(ConfigError, match=r"^optimizer=none: Classifier is trained by an optimizer"):
         check_targets({**CONFIG, "optimizer": None, "schedule": None})
+
+
+def test_two_callbacks_cannot_share_a_state():
+    class Counts(pl.Callback):
+        def state_dict(self) -> dict[str, int]:
+            return {"n": 1}
+
+    with pytest.raises(ConfigError, match=r"callbacks: 2 have the state_key '.*Counts'"):
+        check_callbacks([Counts(), Counts()], 1)
+    check_callbacks([pl.Callback(), pl.Callback(), Counts()], 1)
+    stopping = [callbacks.EarlyStopping(monitor=name, mode="min") for name in ("val/loss", "train/loss")]
+    check_callbacks(stopping, 1)
