@@ -35,9 +35,9 @@ def print_card(record: Record, console: Console | None = None) -> None:
     rows = Table.grid(padding=(0, 2))
     rows.add_row("status", Text(run.ended, style=STATUS_STYLE[run.status]))
     for name, best in run.best_line.items():
-        rows.add_row(name, best)
+        rows.add_row(Text(name), Text(best))
     if (metric := run.test_metric) and (test := run.metrics[metric]) is not None:
-        rows.add_row(metric, f"{test:.4f} with {'the last' if run.best is None else 'the best'} weights")
+        rows.add_row(Text(metric), f"{test:.4f} with {'the last' if run.best is None else 'the best'} weights")
     if run.speed and run.duration is not None:  # it has none where its record could not be closed
         rows.add_row("speed", f"{run.speed:,.0f} samples/s, {run.duration:.1f} s in all")
     if run.threads:

@@ -96,7 +96,7 @@ def _print_section(console: Console, title: str, entries: Mapping[str, Any]) -> 
         return
     table = Table.grid(padding=(0, 2, 0, 0))
     for name, value in told.items():
-        table.add_row(f"  {name}", value if isinstance(value, Text) else Text(str(value)))
+        table.add_row(Text(f"  {name}"), value if isinstance(value, Text) else Text(str(value)))
     console.print(Text(title, style="bold"))
     console.print(table)
 

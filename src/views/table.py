@@ -58,7 +58,7 @@ def make_table(
     for number, (heading, cells) in enumerate(apart.items()):
         # The first column names the row, to be copied or searched for.
         is_word = number == len(apart) - 1 or (number and max(map(len, cells), default=0) > width // 4)
-        table.add_column(heading, overflow="fold", no_wrap=not is_word)
+        table.add_column(Text(heading), overflow="fold", no_wrap=not is_word)
     for row in zip(*apart.values(), strict=True):
         table.add_row(*(Text(cell, style=STATUS_STYLE.get(cell.split(" ")[0], "")) for cell in row))
     return table
