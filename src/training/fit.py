@@ -142,6 +142,12 @@ def _fit(
     if checkpoint is None and (others := initialize(task, config["init_from"])) and trainer.is_global_zero:
         Record.load(directory).warn(f"init_from={config['init_from']['path']} did not initialize {', '.join(others)}")
     freeze(task, config["freeze"])
+    averages = any(isinstance(one, pl.callbacks.StochasticWeightAveraging) for one in callbacks)
+    if checkpoint and averages and trainer.is_global_zero:
+        Record.load(directory).warn(
+            "the run does not go on exactly as if it had not been interrupted: StochasticWeightAveraging does not save all of "
+            "its state"
+        )
     log.info(
         "rank %d of %d: pid %d, %s", trainer.global_rank, trainer.world_size, os.getpid(), trainer.strategy.root_device
     )

@@ -10,8 +10,10 @@ from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from torch.utils.data import DataLoader
 
 from src.api import train
-from src.errors import ConfigError
+from src.errors import ConfigError, Interrupted
 from src.records.record import Record
+from tests.helpers.fitting import fit_in
+from tests.helpers.resume import Cut
 
 WORDS = ["trainer=cpu", "trainer.devices=1", "trainer.max_epochs=2", "callbacks=none", "logger=none"]
 
@@ -72,3 +74,15 @@ def test_a_loader_that_can_be_iterated_once_lasts_an_epoch(trained: Any):
 def test_train_refuses_arguments_of_another_kind(words: Any, objects: dict[str, Any], message: str):
     with pytest.raises(ConfigError, match=message):
         train(words, **objects)
+
+
+def test_a_resumed_average_of_weights_is_not_exact_and_the_record_says_so(tmp_path: Path):
+    boring = "lightning.pytorch.demos.boring_classes.Boring"
+    swa = "{_target_:lightning.pytorch.callbacks.StochasticWeightAveraging,swa_lrs:0.01,swa_epoch_start:1}"
+    words = ["task=custom", f"task._target_={boring}Model", "data=custom", f"data._target_={boring}DataModule"]
+    words += [*WORDS, "callbacks=default", f"+callbacks.swa={swa}"]
+    with pytest.raises(Interrupted):
+        fit_in(tmp_path / "run", words, [Cut(2, "told")])
+    fit_in(tmp_path / "run", words)
+    [warning] = Record.load(tmp_path / "run").values["warnings"]
+    assert "StochasticWeightAveraging does not save all of its state" in warning["text"]
