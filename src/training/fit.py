@@ -145,8 +145,8 @@ def _fit(
     averages = any(isinstance(one, pl.callbacks.StochasticWeightAveraging) for one in callbacks)
     if checkpoint and averages and trainer.is_global_zero:
         Record.load(directory).warn(
-            "the run does not go on exactly as if it had not been interrupted: StochasticWeightAveraging does not save all of "
-            "its state"
+            "the run does not go on exactly as if it had not been interrupted: Lightning's StochasticWeightAveraging is not "
+            "restored exactly"
         )
     log.info(
         "rank %d of %d: pid %d, %s", trainer.global_rank, trainer.world_size, os.getpid(), trainer.strategy.root_device
