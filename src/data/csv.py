@@ -176,6 +176,8 @@ def _encoded(choice: _Choice, *files: tuple[Path, int, int]) -> _Encoded:
     for setting, names in vars(choice).items():
         if setting in ("target", "columns", "drop", "categorical"):
             first.check_columns(names or (), f"data.{setting}")
+    if not choice.target or len({*choice.target}) < len(choice.target):
+        raise ConfigError(f"data.target={[*choice.target]} must name one column or more, each once.")
     if repeated := set(choice.target) & {*(choice.columns or ()), *choice.drop}:
         raise ConfigError(
             f"data.target={min(repeated)} cannot be among data.columns or data.drop as well: leave it out there."

@@ -213,6 +213,8 @@ def test_a_test_file_that_differs_is_named(text: str, message: str, tmp_path: Pa
         ({"target": "nam"}, "data.target=nam: .*table.csv has no such column; did you mean 'name'"),
         ({"target": "name", "drop": ["x"]}, "data.drop=x: .* it has height, colour, legs, name"),
         ({"target": "name", "columns": ["name"]}, "data.target=name cannot be among data.columns or data.drop"),
+        ({"target": []}, r"data.target=\[\] must name one column or more"),
+        ({"target": ["legs", "legs"], "kind": "regression"}, r"data.target=\['legs', 'legs'\] must name .* each once"),
         ({"target": "name", "columns": []}, "has no column left to predict from"),
         (
             {"target": ["name", "legs"], "kind": "classification"},
