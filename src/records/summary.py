@@ -167,5 +167,6 @@ def find_best(records: Sequence[Record], metric: str | None = None) -> Record:
     rated = [record for record, score in scores.items() if record.is_finished and score is not None]
     if not rated:
         known = {name for found in metrics.values() for name in found}
-        raise RunNotFound(f"no finished run has a {metric!r}{suggest(metric, known)}")
+        hint = suggest(metric, known) or f": name one that was logged ({', '.join(sorted(known)) or 'there is none'})."
+        raise RunNotFound(f"no finished run has a {metric!r}{hint}")
     return (min if is_low(metric, records) else max)(comparable(rated), key=lambda record: scores[record] or 0.0)

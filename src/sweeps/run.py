@@ -29,7 +29,9 @@ def check_search(plan: Plan) -> None:
         ConfigError: it has no metric to optimize, or its storage cannot be used.
     """
     if plan.search and not plan.configs[0]["monitor"]:
-        raise ConfigError("a search needs a metric to optimize, and data.val_size=0 leaves none: set monitor=.")
+        raise ConfigError(
+            "monitor=null: a search needs a metric to optimize: set monitor to one that the task logs, as in monitor=val_loss."
+        )
     if plan.search and plan.search["storage"]:
         check_storage(reveal(plan.search["storage"], STORAGE))
 

@@ -95,7 +95,9 @@ def _load_task(path: Path) -> "tuple[pl.LightningModule, dict[str, Any]]":
     except UserError:
         raise
     except Exception as error:  # plain data, but of any form
-        raise UserError(f"{path} is not a checkpoint of this project ({type(error).__name__}: {error}).") from error
+        raise UserError(
+            f"{path} is not a checkpoint of this project ({type(error).__name__}: {' '.join(str(error).split())})."
+        ) from error
     return task.eval(), config
 
 

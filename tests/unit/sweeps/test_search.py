@@ -15,6 +15,7 @@ from src.paths import ROOT
 from src.records.record import Record
 from src.records.sweep import Sweep
 from src.sweeps.resume import check_unchanged
+from src.sweeps.run import check_search
 from src.sweeps.storage import check_storage
 from src.sweeps.study import open_study, search, trial_of
 from tests.helpers.sweeps import a_sweep, answer
@@ -171,3 +172,11 @@ def test_a_sweep_resumes_only_with_the_jobs_it_began_with(tmp_path: Path, sweepe
     check_unchanged(sweep, plan)
     with pytest.raises(UserError, match="files in conf/ have changed"):
         check_unchanged(sweep, make_plan(parse(["-m", f"hydra/sweeper={sweeper}", "optimizer=glob(adam*)"])))
+
+
+def test_a_search_needs_a_metric():
+    boring = "lightning.pytorch.demos.boring_classes.Boring"
+    words = ["-m", "task=custom", f"task._target_={boring}Model", "data=custom", f"data._target_={boring}DataModule"]
+    words += ["hydra/sweeper=optuna", "seed=choice(1,2)", "hydra.sweeper.n_trials=2"]
+    with pytest.raises(ConfigError, match=r"^monitor=null: a search needs a metric"):
+        check_search(make_plan(parse(words)))
