@@ -33,7 +33,7 @@ from src.training.checkpoints import FOLDER, LAST, DurableCheckpointIO, TrialSav
 from src.training.epochs import KEY as ACCUMULATED
 from src.training.epochs import AccumulatedMetrics
 from src.training.finetuning import freeze, initialize
-from src.training.loaders import DDP, SingleDevice
+from src.training.loaders import DDP, SingleDevice, undivided
 from src.training.recorder import CONFIG, RunRecorder
 from src.training.recorder import KEY as RECORDER
 from src.training.seeding import SeedSteps
@@ -161,6 +161,11 @@ def _fit(
             raise UserError(
                 f"{type(data or task).__name__}: there is no batch to train on: its training set is empty, or smaller than a batch that "
                 "is dropped because it is not complete (drop_last)."
+            )
+        if trainer.world_size > 1 and trainer.is_global_zero and (names := undivided(trainer)):
+            Record.load(directory).warn(
+                f"every process trained on all of {', '.join(names)}, unless it takes its share itself, by "
+                "torch.distributed.get_rank()"
             )
         if (
             task.automatic_optimization

@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from src.data.chunks import ChunkLoader
 from src.errors import UserError
@@ -127,6 +127,18 @@ def _why_not_exact(loader: Any) -> str | None:
     if loader.num_workers and loader.persistent_workers:
         return "workers that persist draw random numbers from one epoch to the next: leave out persistent_workers"
     return None
+
+
+def undivided(trainer: pl.Trainer) -> list[str]:
+    """Of the training's data that no sampler divides among the processes: the names of the classes."""
+    combined = trainer.fit_loop._combined_loader
+    loaders = [
+        one.loader for one in (combined.flattened if combined is not None else ()) if isinstance(one, SeededLoader)
+    ]
+    sources = [loader.dataset if isinstance(loader, DataLoader) else loader for loader in loaders]
+    return [
+        type(one).__name__ for one in sources if isinstance(one, IterableDataset) or not hasattr(one, "__getitem__")
+    ]
 
 
 class _SeedsLoaders(Strategy):

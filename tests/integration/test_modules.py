@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from src.api import train
 from src.errors import ConfigError, Interrupted
 from src.records.record import Record
+from src.train import main
 from tests.helpers.fitting import fit_in
 from tests.helpers.resume import Cut
 
@@ -86,3 +87,12 @@ def test_a_resumed_average_of_weights_is_not_exact_and_the_record_says_so(tmp_pa
     fit_in(tmp_path / "run", words)
     [warning] = Record.load(tmp_path / "run").values["warnings"]
     assert "StochasticWeightAveraging is not restored exactly" in warning["text"]
+
+
+def test_a_stream_that_no_sampler_divides_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OUTPUTS_DIR", str(tmp_path))
+    words = ["experiment=example_stream", "data.size=64", "trainer=cpu", "trainer.devices=2", "trainer.max_epochs=1"]
+    assert main([*words, "callbacks=none", "logger=none"]) == 0
+    [path] = tmp_path.glob("runs/*")
+    [warning] = Record.load(path).values["warnings"]
+    assert warning["text"].startswith("every process trained on all of ")
