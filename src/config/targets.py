@@ -82,6 +82,9 @@ _KINDS: dict[str, tuple[str, ...]] = {
 # Groups that may name a function, and of the libraries' functions only these: torch.hub.load is one, too.
 _FUNCTIONS: dict[str, tuple[str, ...]] = {"model": ("torchvision.models.",), "schedule": ()}
 
+# Modules of the libraries whose classes unpickle files that nothing verifies.
+_UNPICKLES = ("torchvision.datasets.lsun",)
+
 _NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", re.ASCII)
 
 
@@ -151,6 +154,8 @@ def resolve(target: object, group: str) -> Callable[..., Any]:
 
 def _check_kind(found: Callable[..., Any], name: str, group: str) -> None:
     bases = [_imported(kind) for kind in _KINDS[group]]
+    if found.__module__ in _UNPICKLES:
+        raise ConfigError(f"{group}._target_={name!r} is not allowed: it unpickles a file, which may run code.")
     if not isinstance(found, type):
         if group not in _FUNCTIONS:
             raise ConfigError(f"{group}._target_={name!r} is a function: it must be a class.")

@@ -146,6 +146,7 @@ def test_nothing_hostile_is_reached_wherever_it_stands_in_a_configuration(node: 
         ("callbacks", "src.callbacks.curves.point_is_due", "is a function"),
         ("callbacks", "src.data.mnist.MNIST", "derived from lightning.pytorch.Callback"),
         ("logger", "src.loggers.tensorboard.close_session", "is a function"),
+        ("nested", "torchvision.datasets.LSUN", "unpickles a file"),
         ("callbacks", "src.callbacks.progress.Bar", "defines no 'Bar'"),
         ("optimizer", "torch.optim.Adagradd", "did you mean 'Adagrad'"),
         ("model", "src.models.mlp.MLPP", "did you mean 'MLP'"),
