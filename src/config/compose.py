@@ -378,7 +378,10 @@ def _defaults(config: DictConfig) -> Iterator[str]:
         with contextlib.suppress(ConfigError, AttributeError):  # of what is wrong with a node, the first is reported
             properties = schema_of(node.get("_target_"), group)["properties"]
             yield from (f"{prefix}.{name}" for name in properties)
-    yield from (f"trainer.{name}" for name in of_group("trainer")["trainer"]["properties"])
+
+
+def _trainer_arguments() -> set[str]:
+    return {f"trainer.{name}" for name in of_group("trainer")["trainer"]["properties"]}
 
 
 def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str:
@@ -403,12 +406,12 @@ def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str
             )
     if found := re.search(r"Could not (?:override '|delete from config\. ')\+?([\w./@-]+)'", text):
         key = found.group(1)
-        if key in known:
+        if key in known or key in (arguments := _trainer_arguments()):
             remedy = f"set it by +{key}=..." if "override" in found.group() else "there is nothing to delete."
             return f"{key} is not in the configuration and has its default: {remedy}"
         if (CONF / key).is_dir():
             return f"{key}: it is chosen by name, as in {key}={next((CONF / key).glob('*.yaml')).stem}."
-        return f"{key}: there is no such setting or group{renamed(key) or suggest_key(key, known)}"
+        return f"{key}: there is no such setting or group{renamed(key) or suggest_key(key, known) or suggest_key(key, arguments)}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is missing (???): set it, as in {error.full_key}=..."
     if found := re.search(r"Multiple values for (\w+)\. To override", text):

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from src.paths import ROOT
 from tests.conftest import Command, copy_of_the_project
 from tests.helpers.data import archives
@@ -30,6 +32,7 @@ def test_many_processes_may_unpack_at_once_and_one_be_killed(tmp_path: Path):
 # -- what a data set may load
 
 
+@pytest.mark.slow
 def test_the_commands_name_what_is_wrong_with_a_data_set(command: Command, tmp_path: Path):
     project = copy_of_the_project(tmp_path / "project")
     (project / "src/data/tiny.py").write_text(
@@ -96,6 +99,7 @@ def test_what_is_wrong_with_a_table_is_reported_before_a_run_begins(train_here: 
     fails("row 3, column 'a': the value is missing: set data.missing=mean", path, "data.target=level", status=1)
 
 
+@pytest.mark.slow
 def test_a_cross_validation_trains_every_fold_and_shows_one_row(command: Command, tmp_path: Path):
     words = ["data=csv", table(tmp_path), "data.target=level", "trainer.max_epochs=2", "model.hidden=[8]"]
     done = command(
@@ -112,6 +116,7 @@ def test_a_cross_validation_trains_every_fold_and_shows_one_row(command: Command
 # -- folders of images
 
 
+@pytest.mark.slow
 def test_a_folder_of_images_is_trained_on_two_devices_and_evaluated_by_the_commands(command: Command, tmp_path: Path):
     folder = folder_of_images(tmp_path / "images", {"blue": 30, "green": 40, "red": 50})
     words = [f"data.dir={folder}", "data.size=8", "data.num_workers=1", "data.batch_size=10", "trainer.max_epochs=3"]

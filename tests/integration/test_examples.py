@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.helpers.mixins import ModuleTests
 
@@ -21,6 +22,7 @@ class TestRegression(ModuleTests):
         return [f"data.path={folder / 'houses.csv'}"]
 
 
+@pytest.mark.slow
 class TestAutoencoder(ModuleTests):
     words = ("experiment=example_autoencoder", "trainer.max_epochs=3", "data.train_size=320", "task.hidden=32")
     overfit_words = ("task.gamma=1.0", "task.lr=0.01")

@@ -101,6 +101,7 @@ def test_every_point_is_on_its_optimizer_step(train_here: Command, store: Path, 
     assert wandb.run is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["told", "killed"])
 def test_a_resumed_run_is_one_run_there(fit_here: Fit, store: Path, tmp_path: Path, how: str):
     directory = tmp_path / "cut"
@@ -132,6 +133,7 @@ def test_a_resumed_run_is_one_run_there(fit_here: Fit, store: Path, tmp_path: Pa
         }
 
 
+@pytest.mark.slow
 def test_a_resumed_run_may_differ_in_what_it_may(train_here: Command, store: Path):
     first = train_here(BOTH)
     done = train_here(f"resume={first.runs[0]['id']}", "trainer.max_epochs=3", small=False)
@@ -145,6 +147,7 @@ def test_a_resumed_run_may_differ_in_what_it_may(train_here: Command, store: Pat
     assert ([step for step, _ in there["test/acc"]], [step for step, _ in points["test/acc"]]) == ([16, 24], [24])
 
 
+@pytest.mark.slow
 def test_a_run_that_was_removed_there_is_resumed_as_another(train_here: Command, store: Path):
     first = train_here("logger=mlflow")
     [run] = mlflow_runs(store)
@@ -214,6 +217,7 @@ def test_a_failed_run_is_failed_there(train_here: Command, store: Path):
     assert wandb.run is None
 
 
+@pytest.mark.slow
 def test_a_sweep_is_a_group_of_runs(train: Command, store: Path):
     done = train("-m", "seed=1,2", "logger=[wandb,mlflow]")
     assert done.status == 0, done.stderr
@@ -323,6 +327,7 @@ class Mine(Logger):
 '''
 
 
+@pytest.mark.slow
 def test_any_logger_works_as_it_is(command: Command, tmp_path: Path):
     project = copy_of_the_project(tmp_path / "project")
     (project / "src/loggers/mine.py").write_text(OWN)

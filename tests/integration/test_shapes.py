@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from src.paths import ROOT
@@ -23,6 +24,7 @@ TRAINING = [
 ]
 
 
+@pytest.mark.slow
 def test_colour_images_are_trained_evaluated_explained_and_predicted(command: Command, tmp_path: Path):
     shape = (3, 12, 12)
     project = copy_of_the_project(tmp_path / "project")

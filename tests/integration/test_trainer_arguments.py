@@ -63,6 +63,7 @@ def test_what_the_program_owns_is_refused_with_the_reason(name: str):
     assert f"trainer.{name} cannot be set: {OWNED_BY_TRAINING[name]}" in sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*BOTH_PATHS, *PLAIN_PATH])
 def test_every_other_argument_trains(fit_here: Fit, name: str):
     value = {**BOTH_PATHS, **PLAIN_PATH}[name]

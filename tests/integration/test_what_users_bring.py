@@ -82,6 +82,7 @@ def test_it_trains(train_here: Command, table: Path, pictures: Path, words: Sequ
         assert value == value
 
 
+@pytest.mark.slow
 def test_folds_are_runs_and_rank_as_replicates(command: Command):
     done = command(
         "train",
