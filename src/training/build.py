@@ -1,6 +1,7 @@
 """The objects of a configuration: data module, network, task, loggers."""
 
 import inspect
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -13,11 +14,17 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from src.config.schemas import PARAM_GROUPS
+from src.config.signatures import parameter_names
 from src.config.targets import build, resolve, supplied_to
 from src.data.module import TensorData
 from src.errors import ConfigError, UserError
 from src.optim.schedules import interval_of
 from src.training.finetuning import in_groups
+
+log = logging.getLogger(__name__)
+
+# By which a network may be told how many outputs it has.
+_NAMES_OF_OUTPUTS = ("outputs", "num_classes", "out_features", "classes", "n_classes", "num_outputs")
 
 
 def make_data(config: Mapping[str, Any]) -> pl.LightningDataModule | None:
@@ -57,6 +64,37 @@ def make_network(config: Mapping[str, Any], data: pl.LightningDataModule | None)
             )  # gives lazy layers their shapes, before an optimizer gets their parameters
         net.train()
     return net
+
+
+def check_outputs(net: nn.Module, config: Mapping[str, Any], data: pl.LightningDataModule | None) -> None:
+    """Run two samples of zeros through a network, if the task says how many outputs it must have.
+
+    Only where the training is: a network may hang, or end the process.
+
+    Raises:
+        ConfigError: it has another number of outputs.
+    """
+    outputs, shape = outputs_of(config, data), getattr(data, "input_shape", None)
+    if outputs is None or shape is None:
+        return
+    modes = {module: module.training for module in net.modules()}
+    try:
+        with torch.no_grad():
+            found = net.eval()(torch.zeros(2, *shape))
+    except Exception:  # perhaps it takes other samples than these: the first batch will show it
+        log.debug("the network could not be tried", exc_info=True)
+        return
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    if isinstance(found, torch.Tensor) and tuple(found.shape) != (2, outputs):
+        accepted = parameter_names(resolve(config["model"]["_target_"], "model"))
+        name = next((name for name in _NAMES_OF_OUTPUTS if name in accepted), None)
+        remedy = f"set +model.{name}={outputs}" if name else "change its last layer"
+        raise ConfigError(
+            f"model: {type(net).__name__} maps 2 samples of shape {tuple(shape)} to {tuple(found.shape)}, and the task needs "
+            f"{(2, outputs)}: {remedy}."
+        )
 
 
 def _is_required(target: Callable[..., Any], name: str) -> bool:

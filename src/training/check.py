@@ -11,11 +11,10 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from src.config.signatures import parameter_names
 from src.config.targets import build, resolve
 from src.errors import ConfigError, UserError
 from src.loggers.csv import OnOptimizerStep
-from src.training.build import build_optimizer, build_schedule, make_data, make_network, make_task, outputs_of
+from src.training.build import build_optimizer, build_schedule, make_data, make_network, make_task
 from src.training.finetuning import freeze, initialize
 from src.training.unsupported import check_callback, check_callbacks, check_network, check_optimizer
 
@@ -23,8 +22,6 @@ log = logging.getLogger(__name__)
 
 # Enough for every schedule to have several steps in each of its phases.
 _STEPS_PER_EPOCH = 100
-# By which a network may be told how many outputs it has.
-_NAMES_OF_OUTPUTS = ("outputs", "num_classes", "out_features", "classes", "n_classes", "num_outputs")
 # What loggers of Lightning import, by their class.
 _REQUIRED = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow", "CometLogger": "comet_ml", "NeptuneLogger": "neptune"}
 _NO_LOADER = pl.LightningModule.train_dataloader
@@ -94,32 +91,7 @@ def _network(config: Mapping[str, Any], data: pl.LightningDataModule | None) -> 
         raise
     except Exception:  # perhaps because it reads values
         net = _named("model", make_network, config, data)
-    _check_outputs(net, config, data)
     return net.to_empty(device="cpu")  # not every optimizer accepts weights on the meta device
-
-
-def _check_outputs(net: nn.Module, config: Mapping[str, Any], data: pl.LightningDataModule | None) -> None:
-    """Run a batch of zeros through a network, if the task says how many outputs it must have."""
-    outputs, shape = outputs_of(config, data), getattr(data, "input_shape", None)
-    if outputs is None or shape is None:
-        return
-    device = next((parameter.device for parameter in net.parameters()), torch.device("meta"))
-    try:
-        with torch.no_grad():
-            found = net.eval()(torch.zeros(2, *shape, device=device))
-    except Exception:  # perhaps it takes other samples than these: the first batch will show it
-        log.debug("the network could not be tried", exc_info=True)
-        return
-    finally:
-        net.train()
-    if isinstance(found, torch.Tensor) and tuple(found.shape) != (2, outputs):
-        accepted = parameter_names(resolve(config["model"]["_target_"], "model"))
-        name = next((name for name in _NAMES_OF_OUTPUTS if name in accepted), None)
-        remedy = f"set +model.{name}={outputs}" if name else "change its last layer"
-        raise ConfigError(
-            f"model: {type(net).__name__} maps 2 samples of shape {tuple(shape)} to {tuple(found.shape)}, and the task needs "
-            f"{(2, outputs)}: {remedy}."
-        )
 
 
 def _check_callbacks(config: Mapping[str, Any]) -> None:

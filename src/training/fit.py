@@ -27,7 +27,7 @@ from src.launching.logs import quiet_lightning
 from src.loggers.csv import OnOptimizerStep, session
 from src.numerics import flush_subnormals
 from src.records.record import Record
-from src.training.build import ScheduleSteps, make_data, make_task
+from src.training.build import ScheduleSteps, check_outputs, make_data, make_network, make_task
 from src.training.check import is_builtin
 from src.training.checkpoints import FOLDER, LAST, DurableCheckpointIO, TrialSave, load
 from src.training.epochs import KEY as ACCUMULATED
@@ -115,6 +115,10 @@ def _fit(
     stop = StopOnSignal(str(directory / FOLDER / LAST) if _saves(callbacks) else None)
     fast = _selects_fast_path(config, data, [*callbacks, *extra], state)  # the program's own callbacks do for both
     recorder = RunRecorder(directory, config, fast)
+    net = None
+    if config["model"] is not None:
+        net = make_network(config, data)
+        check_outputs(net, config, data)
     every = config["trainer"].get("log_every_n_steps", 50)
     if fast:
         assert isinstance(data, TensorData)
@@ -123,9 +127,9 @@ def _fit(
         varies_threads = config["trainer"]["threads"] == "auto"
         chunked = CHUNKED[resolve(config["task"]["_target_"], "task")]
         factory = partial(chunked, seed=config["seed"], varies_threads=varies_threads)
-        task = make_task(config, data, factory=factory)
+        task = make_task(config, data, net, factory)
     else:
-        task = objects["task"] if "task" in objects else make_task(config, data)
+        task = objects["task"] if "task" in objects else make_task(config, data, net)
         callbacks = [ScheduleSteps(), *callbacks, SeedSteps(config["seed"]), AccumulatedMetrics()]
     trainer = make_trainer(
         config,

@@ -6,9 +6,11 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from src.config.command_line import parse
+from src.config.compose import preflight
 from src.data.mnist import MNIST
 from src.errors import ConfigError, UserError
-from src.training.build import MakeOptimizer, MakeSchedule, make_network
+from src.training.build import MakeOptimizer, MakeSchedule, check_outputs, make_data, make_network
 from tests.helpers.targets import CONFIG
 
 
@@ -37,3 +39,13 @@ def test_lazy_layers_get_their_shapes_from_the_data():
     assert net.training
     assert net(torch.zeros(2, 28)).shape == (2, 3)
     assert not any(is_lazy(parameter) for parameter in net.parameters())
+
+
+def test_a_network_of_other_outputs_is_refused_with_the_setting_to_change():
+    [config] = preflight(parse(["model=custom", "model._target_=torchvision.models.shufflenet_v2_x0_5"]))
+    data = make_data(config)
+    data.input_shape = (3, 32, 32)  # type: ignore[union-attr]
+    net = make_network(config, data)
+    with pytest.raises(ConfigError, match=r"to \(2, 1000\), and the task needs \(2, 10\): set \+model.num_classes=10"):
+        check_outputs(net, config, data)
+    assert all(module.training for module in net.modules())
