@@ -88,7 +88,8 @@ def check_outputs(net: nn.Module, config: Mapping[str, Any], data: pl.LightningD
         for module, mode in modes.items():
             module.training = mode
     if isinstance(found, torch.Tensor) and tuple(found.shape) != (2, outputs):
-        accepted = parameter_names(resolve(config["model"]["_target_"], "model"))
+        # A function, such as those of torchvision.models, may pass **kwargs to the class.
+        accepted = [*parameter_names(resolve(config["model"]["_target_"], "model")), *parameter_names(type(net))]
         name = next((name for name in _NAMES_OF_OUTPUTS if name in accepted), None)
         remedy = f"set +model.{name}={outputs}" if name else "change its last layer"
         raise ConfigError(
