@@ -4,14 +4,22 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from src.config import schemas
-from src.config.targets import GROUPS, MANY, MAY_BE_SET, NESTED, ONE, OWNED_BY_TRAINING, PARTIAL, TAKEN_BY
+from src.config.targets import (
+    GROUPS,
+    MANY,
+    MAY_BE_SET,
+    NESTED,
+    ONE,
+    OWN_OF_TRAINER,
+    OWNED_BY_TRAINING,
+    PARTIAL,
+    TAKEN_BY,
+)
 from src.config.validate import as_yaml, converted, problems
 from src.errors import ConfigError, suggest_key
 from src.records.metrics import mode_of
 
 _EARLY_STOPPING = "lightning.pytorch.callbacks.EarlyStopping"
-# Settings of the trainer group that are always recorded, besides those that the files of conf/trainer/ set.
-_OWN_OF_TRAINER = ("threads", "max_minutes")
 # What other commands, and a resumed run, require of the checkpoint callbacks named best and last.
 _OF_CHECKPOINTS: dict[str, tuple[Any, str]] = {
     "dirpath": (None, "other commands look for checkpoints in the run's directory"),
@@ -106,7 +114,7 @@ def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> 
             is_left_out = (group == "data" or group in TAKEN_BY) and group in config and config[group] is None
             checked[group] = None if is_left_out else node(config.get(group), group, group)
     schema = schemas.of_group("trainer")["trainer"]
-    checked["trainer"] = plain(trainer, schema, "trainer", _OWN_OF_TRAINER)
+    checked["trainer"] = plain(trainer, schema, "trainer", OWN_OF_TRAINER)
     for group in MANY:
         members = config.get(group) or {}
         if not isinstance(members, Mapping):

@@ -41,6 +41,10 @@ SUPPLIED: dict[str, tuple[str, ...]] = {
 MAY_BE_SET = ("model", "logger")
 # Groups that only some tasks take, by the parameters of the task that show it.
 TAKEN_BY = {"model": ("net",), "optimizer": ("optimizer",), "schedule": ("schedule", "scheduler")}
+# Settings of the trainer group that are no arguments of lightning.pytorch.Trainer.
+OWN_OF_TRAINER = ("threads", "max_minutes")
+# Defaults of arguments of lightning.pytorch.Trainer that are not Lightning's.
+TRAINER_DEFAULTS: dict[str, Any] = {"deterministic": "warn", "num_sanity_val_steps": 0, "enable_model_summary": False}
 # Arguments of lightning.pytorch.Trainer that are no settings, and what takes their place.
 OWNED_BY_TRAINING = {
     "logger": "loggers are chosen by the group logger, as in logger=csv",

@@ -7,18 +7,23 @@ import lightning.pytorch as pl
 from src.errors import ConfigError
 
 
+def cannot_be_built(group: str, name: str) -> ConfigError:
+    """The error of building what stands for an object of a class of that name."""
+    return ConfigError(
+        f"{group}={name} was passed as a Python object, which no configuration describes: only train() can use it; name the class "
+        f"by {group}._target_ to evaluate, resume, reproduce or sweep."
+    )
+
+
 class GivenData(pl.LightningDataModule):
-    """Stands for a LightningDataModule that was passed to ``src.train.train``; it cannot be built.
+    """Stands for a LightningDataModule that was passed to ``src.api.train``.
 
     Args:
         name: the class of the object.
 
     Raises:
-        ConfigError: always.
+        ConfigError: always, since it cannot be built.
     """
 
     def __init__(self, *, name: Annotated[str, "class of the object"]) -> None:
-        raise ConfigError(
-            f"data={name} was passed as a Python object, which no configuration describes: only train() can use it; name the class "
-            "by data._target_ to evaluate, resume, reproduce or sweep."
-        )
+        raise cannot_be_built("data", name)

@@ -4,21 +4,18 @@ from typing import Annotated
 
 import lightning.pytorch as pl
 
-from src.errors import ConfigError
+from src.data.given import cannot_be_built
 
 
 class GivenTask(pl.LightningModule):
-    """Stands for a LightningModule that was passed to ``src.train.train``; it cannot be built.
+    """Stands for a LightningModule that was passed to ``src.api.train``.
 
     Args:
         name: the class of the object.
 
     Raises:
-        ConfigError: always.
+        ConfigError: always, since it cannot be built.
     """
 
     def __init__(self, *, name: Annotated[str, "class of the object"]) -> None:
-        raise ConfigError(
-            f"task={name} was passed as a Python object, which no configuration describes: only train() can use it; name the class "
-            "by task._target_ to evaluate, resume, reproduce or sweep."
-        )
+        raise cannot_be_built("task", name)

@@ -17,7 +17,7 @@ from lightning.pytorch.core.optimizer import _MockOptimizer
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from src.config.schemas import PARAM_GROUPS, of_group
-from src.config.targets import build, resolve
+from src.config.targets import OWN_OF_TRAINER, TRAINER_DEFAULTS, build, resolve
 from src.data.module import TensorData
 from src.errors import UserError
 from src.fast.classification import CHUNKED, obstacle
@@ -42,7 +42,7 @@ from src.training.unsupported import check_callback
 
 log = logging.getLogger(__name__)
 
-# Arguments of the Trainer whose effect does not depend on the path, besides what is no argument of it.
+# Arguments of the Trainer that both paths follow.
 _FOR_BOTH_PATHS = (
     "accelerator",
     "devices",
@@ -52,7 +52,6 @@ _FOR_BOTH_PATHS = (
     "log_every_n_steps",
     "deterministic",
 )
-_NOT_ARGUMENTS = ("threads", "max_minutes")
 
 
 def fit(
@@ -273,7 +272,7 @@ def _changed_argument(trainer: Mapping[str, Any]) -> str | None:
     if trainer["precision"] in ("bf16-true", "16-true"):
         return f"trainer.precision={trainer['precision']}"
     for name, value in trainer.items():
-        if name in (*_FOR_BOTH_PATHS, *_NOT_ARGUMENTS):
+        if name in (*_FOR_BOTH_PATHS, *OWN_OF_TRAINER):
             continue
         if value != properties[name].get("default"):
             return f"trainer.{name}={value}"
@@ -291,19 +290,14 @@ def make_trainer(config: Mapping[str, Any], callbacks: Sequence[pl.Callback], **
     quiet_lightning()
     hardware, settings = choose(config["trainer"]), dict(config["trainer"])
     kind = settings.pop("strategy", "auto")
-    for name in ("accelerator", "devices", "num_nodes", "log_every_n_steps", *_NOT_ARGUMENTS):
+    for name in ("accelerator", "devices", "num_nodes", "log_every_n_steps", *OWN_OF_TRAINER):
         settings.pop(name, None)
     strategy: SingleDevice | DDP = SingleDevice(device=hardware.accelerator)
     if hardware.world > 1:
         backend = "nccl" if hardware.accelerator == "cuda" else "gloo"
         strategy = DDP(process_group_backend=backend, find_unused_parameters=kind == "ddp_find_unused_parameters_true")
     strategy.seed = config["seed"]
-    defaults = {
-        "sync_batchnorm": hardware.accelerator == "cuda" and hardware.world > 1,
-        "deterministic": "warn",
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-    }
+    defaults = {**TRAINER_DEFAULTS, "sync_batchnorm": hardware.accelerator == "cuda" and hardware.world > 1}
     return pl.Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,

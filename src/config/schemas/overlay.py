@@ -20,7 +20,7 @@ from src.bounds import (
     Word,
 )
 from src.config.signatures import arguments, of_type
-from src.config.targets import OWNED_BY_TRAINING
+from src.config.targets import OWNED_BY_TRAINING, TRAINER_DEFAULTS
 
 # By the name of a parameter.
 PARAMETERS: dict[str, Any] = {
@@ -111,9 +111,8 @@ TRAINER: dict[str, Any] = {
     "reload_dataloaders_every_n_epochs": Annotated[CountOrZero, "epochs after which loaders are made anew; 0: never"],
     "enable_model_summary": Annotated[bool, "print the layers and their sizes before the training"],
 }
-# Arguments that every file of conf/trainer/ sets, and defaults that are not Lightning's.
+# Arguments that every file of conf/trainer/ sets.
 TRAINER_REQUIRED = ("accelerator", "devices", "num_nodes", "precision", "max_epochs")
-TRAINER_DEFAULTS: dict[str, Any] = {"deterministic": "warn", "num_sanity_val_steps": 0, "enable_model_summary": False}
 # Settings of the trainer group beyond the arguments of lightning.pytorch.Trainer.
 OWN_TRAINER: dict[str, Any] = {
     "max_minutes": Annotated[Positive | None, "end a run that takes longer, even if it hangs; it can be resumed"],
