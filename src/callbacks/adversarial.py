@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from src.bounds import Bounds, Count, OpenFraction
-from src.callbacks.after_test import classifies_tensors
 from src.data.chunks import Chunk, as_chunk
 from src.data.module import TensorData
 from src.errors import ConfigError
 from src.randomness import ATTACK, step_seeds
 from src.tasks.attacks import fgsm, pgd
-from src.tasks.classification import Classifier
+from src.tasks.classification import Classifier, classifies_tensors
 from src.tasks.pipeline import Pipeline
 
 
@@ -50,9 +49,9 @@ class AdversarialTraining(pl.Callback):
         Raises:
             ConfigError: the task is not classification of data in memory, or the samples are not of type uint8.
         """
-        if not isinstance(pl_module, Classifier) or not classifies_tensors(trainer, pl_module):
-            raise ConfigError("callbacks=adversarial is for task=classification on a data set in memory: leave it out.")
         data: TensorData = trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(pl_module, Classifier) or not classifies_tensors(pl_module, data):
+            raise ConfigError("callbacks=adversarial is for task=classification on a data set in memory: leave it out.")
         inputs = data.train_set[0]
         if inputs.dtype != torch.uint8:
             raise ConfigError(

@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 from src.data.chunks import ChunkLoader
 from src.data.images import are_images
 from src.data.module import TensorData
-from src.tasks.classification import Classifier
+from src.tasks.classification import classifies_tensors
 from src.tasks.losses import probabilities
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class AfterTest(pl.Callback):
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin anew; with another task than classification, or other data than tensors, there is nothing to do."""
         self._parts: list[tuple[Tensor, Tensor]] = []
-        self._applies = classifies_tensors(trainer, pl_module)
+        self._applies = classifies_tensors(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
         if not self._applies:
             log.info(
                 "%s is for classification of data in memory, one class a sample: nothing is shown.", type(self).__name__
@@ -99,12 +99,6 @@ class AfterTest(pl.Callback):
         data: TensorData = trainer.datamodule  # type: ignore[attr-defined]
         inputs, labels = (tensor.cpu()[tested] for tensor in data.test_set)
         self.show(trainer, pl_module, Outcome(probabilities(logits), labels, inputs, list(data.class_names)))
-
-
-def classifies_tensors(trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
-    """Whether a training is a classification of data in memory, one class for each sample."""
-    is_single = isinstance(pl_module, Classifier) and not pl_module.multilabel
-    return is_single and isinstance(trainer.datamodule, TensorData)  # type: ignore[attr-defined]
 
 
 def writers(trainer: pl.Trainer) -> list[SummaryWriter]:

@@ -233,3 +233,8 @@ def make_metrics(names: Sequence[MetricName], classes: int, multilabel: bool = F
                     task="multiclass", num_classes=classes, average="micro", top_k=best, validate_args=False
                 )
     return found
+
+
+def classifies_tensors(task: pl.LightningModule, data: pl.LightningDataModule | None) -> bool:
+    """Whether a task classifies data in memory, one class for each sample."""
+    return isinstance(task, Classifier) and not task.multilabel and isinstance(data, TensorData)

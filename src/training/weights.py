@@ -75,7 +75,7 @@ def trained(record: Record, checkpoint: str = "best") -> "tuple[Pipeline, dict[s
     task, config = trained_task(record, checkpoint)
     if (pipeline := _pipeline(task, config)) is None:
         raise UserError(
-            f"{record.values['id']} trained {config['task']['_target_']} on {config['data']['_target_']}: this command is for "
+            f"{record.values['id']} trained {config['task']['_target_']} on {(config['data'] or {}).get('_target_', 'its own data')}: this command is for "
             "task=classification on a data set in memory with one class for each sample, such as data=mnist."
         )
     return pipeline, config
@@ -102,15 +102,12 @@ def _load_task(path: Path) -> "tuple[pl.LightningModule, dict[str, Any]]":
 
 
 def _pipeline(task: "pl.LightningModule", config: dict[str, Any]) -> "Pipeline | None":
-    from src.data.module import TensorData
-    from src.tasks.classification import Classifier
+    from src.tasks.classification import classifies_tensors
     from src.tasks.pipeline import Pipeline
     from src.training.build import make_data
 
-    data = make_data(config)
-    if not (isinstance(task, Classifier) and not task.multilabel and isinstance(data, TensorData)):
-        return None
-    return Pipeline(data.normalize, task).eval()
+    data: Any = make_data(config)
+    return Pipeline(data.normalize, task).eval() if classifies_tensors(task, data) else None  # type: ignore[arg-type]
 
 
 def data_of(config: dict[str, Any], *stages: str) -> "TensorData":
