@@ -51,6 +51,11 @@ class OnOptimizerStep:
         self.trainer = trainer
 
     @rank_zero_only
+    def before_checkpoint(self) -> None:
+        """Write every point so far: a run resumed from the checkpoint logs only later ones."""
+        self.save()  # type: ignore[attr-defined]
+
+    @rank_zero_only
     def begin_test(self) -> None:
         """What is written from now on belongs to the test, which a resumed run may do again."""
 

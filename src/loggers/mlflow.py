@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -165,7 +164,7 @@ class MLflow(OnOptimizerStep, MLFlowLogger):
         self._points, self._written = [], time.monotonic()
 
     @rank_zero_only
-    def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
+    def before_checkpoint(self) -> None:
         """Write all points up to the checkpoint: a resumed run logs only later ones."""
         self._write()
 

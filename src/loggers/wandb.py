@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -114,7 +113,7 @@ class WandB(OnOptimizerStep, WandbLogger):
         self._has_open_row = True
 
     @rank_zero_only
-    def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
+    def before_checkpoint(self) -> None:
         """Write the values of the last step, which W&B keeps until the next: a resumed run logs only later ones."""
         if self._has_open_row:
             self.experiment.log({}, commit=True)

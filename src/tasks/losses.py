@@ -172,7 +172,7 @@ class Custom(Loss):
             UserError: the loss failed, or returned something else.
         """
         if not len(targets):  # one rank's share of a small batch, of which a mean would be NaN
-            return outputs.sum() if reduction == "sum" else outputs.sum(1)
+            return self._of_nothing(outputs) if reduction == "sum" else outputs.sum(1)
         result = self._call(*_same_dtype(outputs, targets))
         if result.ndim:
             losses = result.flatten(1).mean(1) if result.ndim > 1 else result
@@ -180,6 +180,10 @@ class Custom(Loss):
         if reduction == "none":
             return torch.stack([self(*sample) for sample in zip(outputs.split(1), targets.split(1), strict=True)])
         return result if getattr(self.loss, "reduction", None) == "sum" else result * len(targets)
+
+    def _of_nothing(self, outputs: Tensor) -> Tensor:
+        """0, with gradients of 0 for the loss's own parameters too: DDP waits until every rank has one for each parameter."""
+        return outputs.sum() + sum(parameter.flatten()[:0].sum() for parameter in self.parameters())
 
     def _call(self, outputs: Tensor, targets: Tensor) -> Tensor:
         shapes = f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(targets.shape)}"

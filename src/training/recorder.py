@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from src.data.chunks import samples_in
 from src.errors import UserError
+from src.loggers.csv import OnOptimizerStep
 from src.records.record import Record
 
 # Of its entry in a checkpoint, and of the configuration there.
@@ -107,7 +108,10 @@ class RunRecorder(pl.Callback):
             "seconds": self._seconds,
         }
         for logger in trainer.loggers:
-            logger.save()
+            if isinstance(logger, OnOptimizerStep):
+                logger.before_checkpoint()
+            else:
+                logger.save()
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

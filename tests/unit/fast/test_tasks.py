@@ -23,7 +23,7 @@ def test_the_fast_path_takes_the_steps_of_lightnings_loop(name: str):
 @pytest.mark.parametrize(
     ("devices", "names"),
     [
-        (2, ["smoothing", "module", "one test sample", "several classes", "numbers, one test sample"]),
+        (2, ["smoothing", "module with a parameter", "one test sample", "several classes", "numbers, one test sample"]),
         pytest.param(3, [*CASES], marks=pytest.mark.slow),
     ],
 )
