@@ -216,17 +216,21 @@ def test_the_graph_shows_the_network_between_input_and_output(browser: Browser):
 
 def test_texts_tell_of_configuration_environment_and_result(browser: Browser, jobs: list[Record], names: list[str]):
     browser.open("text", "^(result|environment)")
-    cards = browser.until(f"{FOUND}tf-text-loader", 8)
-    results = {card[1]: card for card in cards if card[0] == "result/text_summary"}
-    environments = {card[1]: card for card in cards if card[0] == "environment/text_summary"}
-    for record, name in zip(jobs, names, strict=True):
-        run = record.values
-        assert results[name][results[name].index("status") + 1] == run["status"]
-        assert (run["error"] is None) or run["error"] in results[name]
-        for tag, value in run["metrics"].items():
-            assert results[name][results[name].index(tag) + 1] == f"{value:.4f}"
-        torch = environments[name].index("torch")
-        assert environments[name][torch + 1] == run["environment"]["packages"]["torch"]
+
+    def check() -> None:  # the names of the cards are there before their texts
+        cards = browser.until(f"{FOUND}tf-text-loader", 8)
+        results = {card[1]: card for card in cards if card[0] == "result/text_summary"}
+        environments = {card[1]: card for card in cards if card[0] == "environment/text_summary"}
+        for record, name in zip(jobs, names, strict=True):
+            run = record.values
+            assert results[name][results[name].index("status") + 1] == run["status"]
+            assert (run["error"] is None) or run["error"] in results[name]
+            for tag, value in run["metrics"].items():
+                assert results[name][results[name].index(tag) + 1] == f"{value:.4f}"
+            torch = environments[name].index("torch")
+            assert environments[name][torch + 1] == run["environment"]["packages"]["torch"]
+
+    eventually(check)
 
 
 def test_each_class_has_a_curve_of_precision_over_recall(browser: Browser, names: list[str]):
