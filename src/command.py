@@ -1,12 +1,14 @@
 """What the entry points for finished runs share: the run as an argument, ``key=value`` settings, exit statuses."""
 
 import argparse
+import atexit
 import importlib
+import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from src.errors import ConfigError, UserError, suggest
@@ -53,8 +55,25 @@ def status_of(do: Callable[[], int | None]) -> int:
 
 def exit_with(status: int) -> NoReturn:
     """Exit; a signal that arrives meanwhile ends the process without a traceback from the interpreter's own clean-up."""
+    global _status
     end_on_stop()
+    _status = status
     sys.exit(status)
+
+
+_status: int | None = None  # with which ``exit_with`` ends the process
+
+
+@atexit.register
+def _leave() -> None:
+    """End the process once all that is registered has run: the interpreter would take a second to free torch's objects."""
+    if _status is None:
+        return
+    logging.shutdown()  # which may have been registered before
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(_status)
 
 
 @contextmanager
