@@ -65,15 +65,11 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the search that the command line describes; one whose storage fails ends, and can be resumed."""
-        from optuna.exceptions import StorageInternalError
-        from sqlalchemy.exc import SQLAlchemyError
-
         from src.config.space import split_space
         from src.launching.share import jobs_at_once
         from src.records.sweep import Sweep
-        from src.sweeps.storage import reason
-        from src.sweeps.study import search
-        from src.training.run import say
+        from src.sweeps.storage import report_lost_storage
+        from src.sweeps.study import Search, search_in_batches
 
         directory = Path(self.config.hydra.sweep.dir)
         params = OmegaConf.to_container(self.params, resolve=True)
@@ -81,14 +77,9 @@ class OptunaSweeper(Sweeper):
         fixed, space = split_space(
             {str(key): value for key, value in params.items()}, arguments, self.context.config_loader
         )
-        try:
-            search(
-                Sweep.load(directory),
-                space,
-                fixed,
+        with report_lost_storage():
+            search_in_batches(
+                Search(Sweep.load(directory), space, fixed, self.config.trainer.max_epochs),
                 launch=lambda jobs, first: self.launcher.launch(jobs, initial_job_idx=first),
                 at_once=jobs_at_once(),
-                max_epochs=self.config.trainer.max_epochs,
             )
-        except (SQLAlchemyError, StorageInternalError) as error:
-            say(f"the search has lost its storage ({reason(error)}): resume the sweep once the storage is back.")

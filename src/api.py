@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.config.command_line import parse
-from src.config.compose import make_plan, source_of
+from src.config.compose import make_plan
 from src.errors import ConfigError, Interrupted, UserError
 from src.masking import conceal_words
 from src.paths import ROOT, runs_dir, shown
@@ -85,7 +85,8 @@ def train(
         run = partial(go_on, directory, config, changes, callbacks_of_trial(directory, config))
     else:
         plan = make_plan(line)
-        [config] = plan.configs
+        [composed] = plan.composed
+        config = composed.config
         check_name(config["name"])
         check_machine([config], objects=objects)
     trainer = config["trainer"]
@@ -98,9 +99,8 @@ def train(
     with _ONE_AT_A_TIME:
         if word is None:
             directory = claim(runs_dir(), "r")
-            plan.save(directory)
-            source = source_of(plan.composed.hydra, config)
-            run = partial(begin, directory, config, **source, code=git(), objects=objects)
+            composed.save(directory)
+            run = partial(begin, directory, config, **composed.source, code=git(), objects=objects)
         try:
             return run()
         except Interrupted as stop:

@@ -7,6 +7,8 @@ from src.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
+# In the processes of a frozen sweep, whose code is a copy: the project's root from which it was started.
+FROZEN_FROM = "FROZEN_FROM"
 
 
 def user_path(text: str) -> Path:
@@ -37,8 +39,8 @@ def sweeps_dir() -> Path:
 
 
 def from_root(path: str) -> Path:
-    """``path`` as it is when absolute, else below the project's root."""
-    return ROOT / user_path(path)
+    """``path`` as it is when absolute, else below the project's root; files are there also where a copy of the code runs."""
+    return Path(os.environ.get(FROZEN_FROM) or ROOT) / user_path(path)
 
 
 def shown(path: Path, base: Path | None = None) -> str:

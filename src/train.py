@@ -27,8 +27,8 @@ from functools import partial
 from pathlib import Path
 
 from src.command import exit_with
-from src.config.command_line import CommandLine, parse
-from src.config.compose import Plan, help_text, make_plan, source_of
+from src.config.command_line import FROZEN, SKIP_DONE, CommandLine, parse
+from src.config.compose import Plan, help_text, make_plan
 from src.errors import ConfigError, Interrupted, UserError
 from src.files import describe
 from src.launching.cluster import RankInfo, requeue, requeued_job
@@ -37,10 +37,11 @@ from src.launching.store import RankStore
 from src.masking import conceal_words, mask
 from src.paths import runs_dir, shown, sweeps_dir
 from src.records.find import check_format, check_name, find_to_resume, of_slurm_job
-from src.records.git import git
+from src.records.git import difference, git
 from src.records.lock import owned
 from src.records.record import RECORD, Record, claim
 from src.records.sweep import Sweep, find_sweep
+from src.sweeps.frozen import check_can_freeze, is_frozen, run_frozen
 from src.sweeps.jobs import callbacks_of_trial
 from src.sweeps.resume import changed_sweep, check_unchanged
 from src.sweeps.run import begin_sweep, check_search, hand_to_hydra, run_jobs
@@ -50,6 +51,7 @@ from src.training.run import begin, check_machine, go_on, run_worker, say
 from src.views.card import print_card
 from src.views.leaderboard import leave_leaderboard
 from src.views.overview import print_overview
+from src.views.plan import jobs_to_skip, print_plan
 
 
 def main(argv: list[str] | None = None, report: int | None = None) -> int:
@@ -119,11 +121,10 @@ def _run(argv: list[str], store: RankStore | None) -> tuple[int, Path | None]:
     plan = make_plan(line)
     for config in plan.configs:
         check_name(config["name"])
-    _announce(plan.summary, sweeps_dir() if line.multirun else runs_dir())
-    check_machine(plan.configs, ranks)
     if line.multirun:
-        check_search(plan)
-        return _sweep(begin_sweep(claim(sweeps_dir(), "s"), line, plan), line, plan)
+        return _begin_sweep(line, plan)
+    _announce(plan.summary, runs_dir())
+    check_machine(plan.configs, ranks)
     return _single(plan, store)
 
 
@@ -131,6 +132,13 @@ def _answer(line: CommandLine) -> int:
     """Print what a flag asks for that starts no training."""
     if line.asks == "help":
         print(mask(help_text(line)), end="")
+        return 0
+    if line.asks == "plan":
+        from src.sweeps.local import jobs_at_once
+
+        plan = make_plan(line)
+        check_machine(plan.configs)
+        print_plan(plan, jobs_at_once(plan, plan.search["n_trials"] if plan.search else len(plan.configs)))
         return 0
     if line.asks == "configuration":
         make_plan(line)
@@ -152,9 +160,10 @@ def _single(plan: Plan, store: RankStore | None) -> tuple[int, Path]:
     if store:
         store.register()
     directory = claim(runs_dir(), "r")
-    plan.save(directory)
-    source = source_of(plan.composed.hydra, plan.configs[0])
-    return _train_and_report(directory, partial(begin, directory, plan.configs[0], **source, code=git(), store=store))
+    [composed] = plan.composed
+    composed.save(directory)
+    run = partial(begin, directory, composed.config, **composed.source, code=git(), store=store)
+    return _train_and_report(directory, run)
 
 
 def _resume(record: Record, changes: list[str], store: RankStore | None) -> tuple[int, Path]:
@@ -188,13 +197,37 @@ def _train_and_report(directory: Path, run: Callable[[], Record]) -> tuple[int, 
     return stop.exit_status if stop else status, directory
 
 
+def _begin_sweep(line: CommandLine, plan: Plan) -> tuple[int, Path | None]:
+    if FROZEN in line.own_flags:
+        check_can_freeze(git())
+    skipped = jobs_to_skip(plan) if SKIP_DONE in line.own_flags else {}
+    if plan.jobs and len(skipped) == len(plan.jobs):
+        print(f"all {len(skipped)} jobs have run already: there is nothing to train.")
+        return 0, None
+    _announce(f"{plan.summary}{f', without {len(skipped)} that have run already' * bool(skipped)}", sweeps_dir())
+    check_machine(plan.configs)
+    check_search(plan)
+    sweep = begin_sweep(claim(sweeps_dir(), "s"), line, plan, skipped)
+    if is_frozen(sweep):
+        return run_frozen(sweep, []), sweep.directory
+    return _sweep(sweep, line, plan)
+
+
 def _resume_sweep(sweep: Sweep, changes: list[str]) -> tuple[int, Path]:
     line = changed_sweep(sweep, changes)
     if sweep.is_finished:
         print(f"{sweep.values['id']} is finished, all {sweep.values['trials']} jobs: there is nothing to resume.")
         return 0, sweep.directory
+    if is_frozen(sweep):
+        return run_frozen(sweep, changes), sweep.directory
     for record in sweep.records():
         check_format(record)
+    if change := difference(sweep.values["git"], sweep.directory, git()):
+        print(
+            f"warning: {change}; the jobs that are left run the code as it is now, and record it (--frozen keeps the code of "
+            "a sweep).",
+            file=sys.stderr,
+        )
     plan = make_plan(line)
     _announce(f"what is left of {sweep.values['trials']} jobs", sweep.directory)
     check_machine(plan.configs, None)
@@ -204,7 +237,7 @@ def _resume_sweep(sweep: Sweep, changes: list[str]) -> tuple[int, Path]:
 
 def _sweep(sweep: Sweep, line: CommandLine, plan: Plan) -> tuple[int, Path]:
     with owned(sweep.directory):
-        status = run_jobs(sweep, line, plan.hydra["launcher"])
+        status = run_jobs(sweep, line, plan)
         print_overview(sweep)
         leave_leaderboard(sweep)
     return status or int(not sweep.is_finished), sweep.directory

@@ -11,6 +11,13 @@ from typing import Any
 from src.config.hydra_internals import ConfigLoader, Override, get_args_parser, grid, parse_overrides, parse_space
 from src.errors import ConfigError
 
+PLAN, SKIP_DONE, FROZEN = "--plan", "--skip-done", "--frozen"
+# The flags that are not Hydra's own.
+OWN_FLAGS = {
+    PLAN: "list the jobs of a sweep and what is known of each, and start nothing",
+    SKIP_DONE: "leave out the jobs of a grid whose settings a finished run has had",
+    FROZEN: "run all jobs, also those of a resumed sweep, with the code as it is now",
+}
 # Jobs of a cross-validation; more would be a mistake.
 _MOST_FOLDS = 10_000
 
@@ -20,16 +27,19 @@ class CommandLine:
     """A command line of Hydra's, parsed and put in order.
 
     Attributes:
-        flags: the options, in the form Hydra reads.
+        flags: Hydra's options, in the form it reads.
         overrides: the ``key=value`` words.
         multirun: whether it is a sweep.
-        asks: ``help``, ``configuration`` (--cfg) or ``hydra`` (what else Hydra tells) where it starts no training.
+        asks: ``help``, ``plan`` (--plan), ``configuration`` (--cfg) or ``hydra`` (what else Hydra tells) where it starts no
+            training.
+        own_flags: the options that are not Hydra's.
     """
 
     flags: list[str]
     overrides: list[str]
     multirun: bool
     asks: str | None
+    own_flags: tuple[str, ...] = ()
 
 
 def parse(argv: list[str]) -> CommandLine:
@@ -50,6 +60,8 @@ def parse(argv: list[str]) -> CommandLine:
             "Hydra cannot read command lines in Python's optimized mode: leave out -O and unset PYTHONOPTIMIZE."
         )
     parser = get_args_parser()
+    for flag, text in OWN_FLAGS.items():
+        parser.add_argument(flag, action="store_true", help=text)
     usage = io.StringIO()
     try:
         with contextlib.redirect_stderr(usage):
@@ -72,10 +84,14 @@ def parse(argv: list[str]) -> CommandLine:
             raise ConfigError(f"--{flag} goes with --cfg job.")
     if args.shell_completion and not args.overrides:
         raise ConfigError("--shell-completion needs install=bash, or zsh or fish.")
-    flags = [word for action in parser._actions for word in _as_words(action, args)]
+    words = [word for action in parser._actions for word in _as_words(action, args)]
+    own_flags = tuple(word for word in words if word in OWN_FLAGS)
+    if own_flags and not args.multirun:
+        raise ConfigError(f"{own_flags[0]} goes with -m: it is for sweeps.")
+    flags = [word for word in words if word not in OWN_FLAGS]
     asks = "hydra" if any([args.hydra_help, args.info, args.shell_completion]) else None
-    asks = "help" if args.help else "configuration" if args.cfg else asks
-    return CommandLine(flags, _with_folds(args.overrides, args.multirun), args.multirun, asks)
+    asks = "help" if args.help else "configuration" if args.cfg else "plan" if args.plan else asks
+    return CommandLine(flags, _with_folds(args.overrides, args.multirun), args.multirun, asks, own_flags)
 
 
 def _with_folds(overrides: list[str], multirun: bool) -> list[str]:

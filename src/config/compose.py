@@ -23,7 +23,7 @@ from omegaconf.resolvers import oc
 from src.config.check import check, takes
 from src.config.command_line import CommandLine, fixed_words, points, typed_values
 from src.config.hydra import EXTRAS, OPTUNA, check_hydra, hydra_node, known_choices
-from src.config.hydra_internals import current_loader, parse_overrides
+from src.config.hydra_internals import choices_and_values, current_loader, parse_overrides, with_values
 from src.config.schemas import METRICS, MONITOR, of_group, schema_of
 from src.config.settings_help import describe_settings
 from src.config.space import Dimension, split_space
@@ -99,22 +99,59 @@ def source_of(hydra: DictConfig | HydraConf, config: Mapping[str, Any]) -> dict[
 
 
 @dataclass(frozen=True)
+class Composed:
+    """The configuration of one run.
+
+    Attributes:
+        node: as Hydra has composed it.
+        config: the same as plain values, checked.
+    """
+
+    node: DictConfig
+    config: dict[str, Any]
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Its overrides and choices, for the record."""
+        return source_of(self.node.hydra, self.config)
+
+    def save(self, directory: Path) -> None:
+        """Write it as Hydra writes that of a run, below ``.hydra``, but without secrets."""
+        hydra = self.node.hydra
+        with read_write(hydra), open_dict(hydra.runtime):
+            hydra.mode, hydra.run.dir, hydra.runtime.output_dir = RunMode.RUN, str(directory), str(directory)
+        nodes = {
+            "config": _without_hydra(self.node),
+            "hydra": OmegaConf.masked_copy(self.node, "hydra"),
+            "overrides": hydra.overrides.task,
+        }
+        (directory / hydra.output_subdir).mkdir(exist_ok=True)
+        for name, node in nodes.items():
+            write(directory / hydra.output_subdir / f"{name}.yaml", mask(OmegaConf.to_yaml(node)))
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a command line is going to do.
 
     Attributes:
-        configs: the checked configuration of each job; of a search, at the ends of each of its dimensions.
+        composed: the configuration of each job; of a search, at the ends of each of its dimensions.
         jobs: the overrides of each job; None for a search, which decides as it goes.
         space: what a search varies; empty for a grid.
+        fixed: of a search, the overrides that all its jobs share.
         hydra: the settings of Hydra itself, its launcher and its sweeper among them.
-        composed: the first of ``configs`` as Hydra has composed it.
     """
 
-    configs: list[dict[str, Any]]
+    composed: list[Composed]
     jobs: list[list[str]] | None
     space: list[Dimension]
+    fixed: list[str]
     hydra: dict[str, Any]
-    composed: DictConfig
+
+    @property
+    def configs(self) -> list[dict[str, Any]]:
+        """The checked configurations."""
+        return [one.config for one in self.composed]
 
     @property
     def search(self) -> dict[str, Any] | None:
@@ -124,7 +161,7 @@ class Plan:
     @property
     def summary(self) -> str:
         """What it trains, in a line."""
-        config, choices = self.configs[0], self.composed.hydra.runtime.choices
+        config, choices = self.composed[0].config, self.composed[0].node.hydra.runtime.choices
         name = {
             group: str(config[group]["_target_"]).rpartition(".")[2]
             if choices.get(group) == "custom"
@@ -140,20 +177,6 @@ class Plan:
         jobs = len(self.jobs or [])
         return what if jobs == 1 else f"{jobs} jobs, the first {what}"
 
-    def save(self, directory: Path) -> None:
-        """Write the configuration of a single run as Hydra writes that of a job, below ``.hydra``, but without secrets."""
-        hydra = self.composed.hydra
-        with read_write(hydra), open_dict(hydra.runtime):
-            hydra.mode, hydra.run.dir, hydra.runtime.output_dir = RunMode.RUN, str(directory), str(directory)
-        nodes = {
-            "config": _without_hydra(self.composed),
-            "hydra": OmegaConf.masked_copy(self.composed, "hydra"),
-            "overrides": hydra.overrides.task,
-        }
-        (directory / hydra.output_subdir).mkdir()
-        for name, node in nodes.items():
-            write(directory / hydra.output_subdir / f"{name}.yaml", mask(OmegaConf.to_yaml(node)))
-
 
 def preflight(line: CommandLine) -> list[dict[str, Any]]:
     """The checked configuration of each job of a command line; see ``make_plan``."""
@@ -167,15 +190,20 @@ def make_plan(line: CommandLine) -> Plan:
         ConfigError: what is wrong, in a sentence or more.
     """
 
-    @cache  # a single run is its own only job, and every composition takes a tenth of a second
-    def composed(*words: str) -> DictConfig:
+    @cache
+    def with_choices(*words: str) -> DictConfig:
         return compose(CONFIG_NAME, overrides=list(words), return_hydra_config=True)
+
+    @cache  # a single run is its own only job
+    def composed(*words: str) -> DictConfig:
+        choices, values = choices_and_values(words)
+        return with_values(with_choices(*choices), values, list(words))
 
     with _hydra(line):
         fixed = composed(*fixed_words(line))  # first, since most mistakes show here
         usual = hydra_node(composed())
         hydra = check_hydra(fixed, usual)
-        typed, space = typed_values(line), list[Dimension]()
+        typed, space, constant = typed_values(line), list[Dimension](), list[str]()
         if not line.multirun and not line.asks:
             _refuse_sweep(fixed, hydra, usual, typed)
         params, loader = hydra["sweeper"].get("params"), current_loader()
@@ -190,7 +218,7 @@ def make_plan(line: CommandLine) -> Plan:
             jobs, candidates = None, _ends(constant, space)
         else:
             jobs = candidates = points(line, params if line.multirun else None, loader)
-        configs = []
+        found = []
         for job in candidates:
             config = composed(*job)
             check_hydra(config, usual)
@@ -199,8 +227,22 @@ def make_plan(line: CommandLine) -> Plan:
                 raise ConfigError(
                     f"init_from={config.init_from} may change while a sweep runs: name the run by its id."
                 )
-            configs.append(checked(_without_hydra(config), typed))
-        return Plan(configs, jobs, space, hydra, composed(*candidates[0]))
+            found.append(Composed(config, checked(_without_hydra(config), typed)))
+        return Plan(found, jobs, space, constant, hydra)
+
+
+def compose_job(words: list[str]) -> Composed:
+    """Compose and check one job of a search.
+
+    Args:
+        words: its overrides.
+
+    Raises:
+        ConfigError: what is wrong.
+    """
+    with _hydra(CommandLine([], words, multirun=False, asks=None)):
+        node = compose(CONFIG_NAME, overrides=words, return_hydra_config=True)
+        return Composed(node, checked(_without_hydra(node)))
 
 
 def _unused(config: DictConfig) -> list[str]:

@@ -22,6 +22,7 @@ from src.paths import CONF
 _OPEN = re.compile(r"overrides|runtime|job\.(num|id|config_name|override_dirname)|launcher|sweeper")
 _DATABASE_URL = r"[a-z][a-z0-9_+]*://|\$\{oc\.env:\w+\}$"
 OPTUNA = "hydra_plugins.optuna_sweeper.OptunaSweeper"
+PROCESSES = "src.sweeps.local.run_sweep"
 
 
 # The settings of launchers and sweepers that are open; the others must be as their packages set them.
@@ -29,6 +30,13 @@ OPTUNA = "hydra_plugins.optuna_sweeper.OptunaSweeper"
 
 class _NoSettings(TypedDict):
     pass
+
+
+class Processes(TypedDict):
+    """``hydra/launcher=processes``, see ``src.sweeps.local``."""
+
+    n_jobs: Count | None
+    max_failures: Count | None
 
 
 class _Joblib(TypedDict):
@@ -101,6 +109,7 @@ _LAUNCHER, _SWEEPER = "hydra/launcher", "hydra/sweeper"
 _PLUGINS = "hydra_plugins"
 # By _target_: the name under which its package registers it, and what is open of it.
 _KNOWN: dict[str, tuple[str, Any]] = {
+    PROCESSES: (f"{_LAUNCHER}=processes", Processes),
     BASIC_LAUNCHER: (f"{_LAUNCHER}=basic", _NoSettings),
     f"{_PLUGINS}.hydra_joblib_launcher.joblib_launcher.JoblibLauncher": (f"{_LAUNCHER}=joblib", _Joblib),
     f"{_PLUGINS}.hydra_submitit_launcher.submitit_launcher.LocalLauncher": (f"{_LAUNCHER}=submitit_local", _Queue),

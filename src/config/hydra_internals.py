@@ -4,8 +4,13 @@ The documented API (``hydra.main``, ``hydra.compose``, ``HydraConfig``, ``Global
 types) is used where it is needed; ruff refuses imports of the rest anywhere else.
 """
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+# Composing takes Hydra a twentieth of a second, so the jobs of a sweep that choose the same files are composed once, and the
+# values they set are applied as Hydra itself does it.
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 
 # The points of a grid, in the order in which Hydra will number the jobs: each is checked before the first is run, and
 # recorded, so that a resumed sweep has the same.
@@ -23,6 +28,7 @@ from hydra.core.global_hydra import GlobalHydra
 # Hydra's grammar: which overrides vary something, over which values, and which setting each names.
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from omegaconf import DictConfig
 
 __all__ = [
     "BASIC_LAUNCHER",
@@ -55,6 +61,38 @@ def parse_overrides(words: Iterable[str], loader: ConfigLoader | None = None) ->
         HydraException: one cannot be read.
     """
     return OverridesParser.create(loader).parse_overrides(list(words))
+
+
+def choices_and_values(words: Iterable[str]) -> tuple[list[str], list[Override]]:
+    """Split overrides into those that Hydra must compose with, and those that set values.
+
+    The first choose files, are Hydra's own, or are mistakes: several values outside a sweep.
+    """
+    choices, values = [], []
+    repository = current_loader().repository  # type: ignore[attr-defined]
+    for override in parse_overrides(words):
+        is_choice = repository.group_exists(override.key_or_group) and not isinstance(override.value(), dict)
+        if is_choice or override.is_hydra_override() or override.is_sweep_override():
+            choices.append(override.input_line or "")
+        else:
+            values.append(override)
+    return choices, values
+
+
+def with_values(composed: DictConfig, values: list[Override], words: list[str]) -> DictConfig:
+    """A configuration as Hydra would compose it with values set, made from the one that is composed without them.
+
+    Args:
+        composed: with the other overrides.
+        values: overrides that set values.
+        words: all overrides, in their order.
+    """
+    config = copy.deepcopy(composed)
+    ConfigLoaderImpl._apply_overrides_to_config(values, config)
+    own = [override for override in parse_overrides(words) if not override.is_hydra_override()]
+    config.hydra.overrides.task = [override.input_line for override in own]
+    config.hydra.job.override_dirname = get_overrides_dirname(own, **config.hydra.job.config.override_dirname)
+    return config
 
 
 def parse_space(

@@ -30,6 +30,7 @@ class MNIST(TensorData):
     source: ClassVar[type[datasets.MNIST]] = datasets.MNIST
     input_shape = (28, 28)
     classes = 10
+    loaded_by = ("dir",)
     # MNIST comes with the project; the others are fetched by torchvision when they are first asked for.
     ships: ClassVar[bool] = True
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -20,6 +20,8 @@ from src.randomness import AUGMENTATION, seed_step, step_seeds
 
 # Evaluation goes through the network in pieces that stay in the processor's cache.
 _EVALUATION_BATCH = 2000
+# What ``share`` has loaded, by class, set and the settings on which it depends.
+_shared: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
 
 
 class TensorData(pl.LightningDataModule):
@@ -38,6 +40,8 @@ class TensorData(pl.LightningDataModule):
         multilabel: whether a sample may belong to any number of the classes.
         targets: for regression, number of values that are predicted.
         target_names: of these values; by default their numbers.
+        loaded_by: the settings, kept as attributes of the same names, on which the result of ``load`` depends; the jobs of a sweep
+            that have the same load the samples once. None: not known, and each job loads its own.
         stratified: whether the held-out samples have the classes in the proportions of all of them. Folds always have.
         normalize: applied to every batch.
         in_chunks: whether the training gets ``Chunk``s of ``steps_per_execution`` batches; set before the training starts.
@@ -54,6 +58,7 @@ class TensorData(pl.LightningDataModule):
     targets: int
     target_names: tuple[str, ...]
     stratified: bool = False
+    loaded_by: ClassVar[tuple[str, ...] | None] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Name classes and targets by their numbers where a data set declares how many there are, but no names.
@@ -165,7 +170,22 @@ class TensorData(pl.LightningDataModule):
         if stage in ("fit", "test") and not hasattr(self, "test_set"):
             self.test_set = self._on_device(*self._loaded(train=False))
 
+    def share(self) -> None:
+        """Load the samples for all data modules of this process, and of those that are forked from it, that load the same.
+
+        Raises:
+            DataError: as from ``setup``.
+        """
+        if self.loaded_by is not None and self._key(train=True) not in _shared:
+            self.prepare_data()
+            _shared.update({self._key(train): self._loaded(train) for train in (True, False)})
+
+    def _key(self, train: bool) -> tuple[Any, ...]:
+        return (type(self), train, *(getattr(self, name) for name in self.loaded_by or ()))
+
     def _loaded(self, train: bool) -> tuple[Tensor, Tensor]:
+        if self.loaded_by is not None and (found := _shared.get(self._key(train))):
+            return found
         return validated(
             self.load(train),
             name=f"{type(self).__name__}, {'training' if train else 'test'} set",

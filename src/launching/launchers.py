@@ -8,13 +8,17 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import parent_process
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # not in its __all__
 
 from src.launching.hardware import Hardware
+from src.launching.logs import log_to
 from src.launching.processes import Train, loopback, train_in_processes
+from src.launching.share import is_worker
 from src.launching.store import RankStore
 
 _HOST = "127.0.0.1"
@@ -42,6 +46,8 @@ class InProcess:
     def launch(self, train: Train, directory: str) -> None:
         """See ``Launcher``; every error is that of ``train`` itself."""
         torch.set_num_threads(self.threads)
+        if is_worker():
+            log_to(Path(directory), alone=True)
         train()
 
 
@@ -96,19 +102,20 @@ class StartedRank:
             raise
 
 
-def launcher_for(hardware: Hardware, store: RankStore | None, max_minutes: float | None, in_sweep: bool) -> Launcher:
+def launcher_for(
+    hardware: Hardware, store: RankStore | None, max_minutes: float | None, starts_others: bool
+) -> Launcher:
     """The launcher of one run.
-
-    Only a run that is all its command does is trained in the command's own process; a sweep goes on to start others.
 
     Args:
         hardware: the run's devices.
         store: of the ranks that torchrun or srun has started; None in a command by itself.
         max_minutes: time limit of the training, which takes a process that can be killed.
-        in_sweep: whether the run is a job of a sweep.
+        starts_others: whether this process starts further runs after this one, and so must not train itself.
     """
     if store is not None:
         return StartedRank(store, hardware, max_minutes)
-    if in_sweep or hardware.devices > 1 or max_minutes is not None:
+    forked = parent_process() is not None and hardware.accelerator != "cpu"  # where a GPU may not be used
+    if starts_others or forked or hardware.devices > 1 or max_minutes is not None:
         return LocalProcesses(hardware, max_minutes)
     return InProcess(hardware.threads)

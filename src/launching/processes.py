@@ -148,12 +148,20 @@ def _cause(
     if isinstance(error, RankFailed):
         return RankFailed(prefix.format(rank) + error.message, error.details)
     status = child.exitcode or 0
-    for signum in STOP:
-        if status in (128 + signum, -signum):
-            return Interrupted(signum)
-    name = f" ({signal.Signals(-status).name})" if status < 0 else ""
-    process = f"{prefix.format(rank)}the training process (pid {child.pid})"
-    return RankFailed(f"{process} ended with status {status}{name} and left no message")
+    if (signum := signal_of(status)) in STOP:
+        return Interrupted(signum)
+    return RankFailed(prefix.format(rank) + no_message(child.pid or 0, status))
+
+
+def signal_of(exit_status: int) -> int:
+    """The signal that has ended a process, whether it killed it or was told by its status; 0 for none."""
+    return max(-exit_status, exit_status - 128, 0)
+
+
+def no_message(pid: int, exit_status: int) -> str:
+    """What is known of a process that was killed."""
+    name = f" ({signal.Signals(-exit_status).name})" if exit_status < 0 else ""
+    return f"the training process (pid {pid}) ended with status {exit_status}{name} and left no message"
 
 
 def _stop(children: Collection[BaseProcess], signum: int) -> None:

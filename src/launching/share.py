@@ -14,11 +14,25 @@ from pathlib import Path
 _JOBS, _THREADS, _PARENT = "SWEEP_JOBS_AT_ONCE", "SWEEP_THREADS_A_JOB", "SWEEP_PARENT"
 
 
-def share_out(jobs: int, cores: int) -> None:
-    """Announce that so many jobs run beside each other on this machine, now and in processes started from here."""
-    os.environ[_JOBS], os.environ[_PARENT] = str(jobs), str(os.getpid())
+@contextmanager
+def shared_out(jobs: int, cores: int) -> Iterator[None]:
+    """Announce that so many jobs run beside each other on this machine, to processes that are started meanwhile.
+
+    Args:
+        jobs: at once.
+        cores: that they share out.
+    """
+    variables = {_JOBS: str(jobs), _PARENT: str(os.getpid())}
     if "OMP_NUM_THREADS" not in os.environ:
-        os.environ[_THREADS] = str(max(1, cores // jobs))
+        variables[_THREADS] = str(max(1, cores // jobs))
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            del os.environ[name]
+            os.environ.update({} if value is None else {name: value})
 
 
 def jobs_at_once() -> int:
@@ -27,8 +41,8 @@ def jobs_at_once() -> int:
 
 
 def is_worker() -> bool:
-    """Whether this process works for a sweep that another process leads."""
-    return os.environ.get(_PARENT, str(os.getpid())) != str(os.getpid())
+    """Whether this process works for a sweep that another process leads, beside others."""
+    return jobs_at_once() > 1 and os.environ[_PARENT] != str(os.getpid())
 
 
 def threads_a_job() -> int | None:

@@ -1,14 +1,17 @@
 """The commit a run was made from, and the uncommitted changes as a patch."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from src.errors import UserError
 from src.masking import mask
 from src.paths import ROOT, outputs_dir
 
@@ -17,6 +20,15 @@ PATCH = "code.patch"
 _LARGEST_PATCH_BYTES = 1_000_000
 # Where git and the repository are to be found. Any other GIT_ variable, such as a hook inherits, would change what git does.
 _LOCATION = ("GIT_EXEC_PATH", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM")
+# No hook, attribute or setting of the user's takes part in making a worktree, or its files might not be the recorded ones.
+_PLAIN = tuple(
+    word
+    for setting in (
+        *(f"core.hooksPath={os.devnull}", f"core.attributesFile={os.devnull}", "core.fsmonitor=false"),
+        *("core.autocrlf=false", "core.eol=native", "core.sparseCheckout=false", "submodule.recurse=false"),
+    )
+    for word in ("-c", setting)
+)
 _NO_CONFIG = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 # All that is adopted from the user's configuration: filters, without which stored files cannot be compared with those on
 # disk; what must not be recorded, since it may be secret; and properties of the file system.
@@ -215,6 +227,55 @@ def _head(root: Path) -> str | None:
         return next((words[0] for words in packed if words[1:] == [ref]), None)
     except (OSError, ValueError):
         return None
+
+
+def difference(before: Mapping[str, Any] | None, directory: Path, now: Mapping[str, Any] | None) -> str | None:
+    """How the code differs from what a run or sweep has recorded, in words; None if it does not, as far as is known.
+
+    Args:
+        before: the entry of the record.
+        directory: of the run or sweep, with its patch.
+        now: what ``git`` says.
+    """
+    if not before or not now:
+        return None if before == now else f"the code was {'in' if before else 'outside'} git when it began"
+    if before["commit"] != now["commit"]:
+        here, there = (str(code["commit"] or "unknown")[:12] for code in (now, before))
+        return f"the code is at commit {here}, and was at {there} when it began"
+    patch = (directory / before["patch"]).read_bytes() if before["patch"] else None
+    return None if patch == now["patch"] else "the uncommitted changes are not those of when it began"
+
+
+@contextmanager
+def worktree(tree: Path, commit: str, patch: Path | None) -> Iterator[Path]:
+    """Check out a commit apart from the project, with a patch applied; it is removed in the end.
+
+    Args:
+        tree: a folder that does not exist.
+        commit: to check out.
+        patch: what ``store_patch`` has written.
+
+    Returns:
+        The project's folder there.
+
+    Raises:
+        UserError: git cannot do it.
+    """
+    _git("worktree", "add", "--quiet", "--force", "--detach", str(tree), commit)
+    try:
+        if patch:
+            apply = ("apply", "--whitespace=nowarn", "--no-ignore-whitespace")
+            _git("-C", str(tree), *apply, str(patch.absolute()))
+        yield tree / ROOT.relative_to(_git("rev-parse", "--show-toplevel"))
+    finally:
+        _git("worktree", "remove", "--force", str(tree))
+
+
+def _git(*words: str) -> str:
+    try:
+        return os.fsdecode(run_git(*_PLAIN, *words, cwd=ROOT).stdout).strip()
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise UserError(f"{shlex.join(['git', *words])}: {why_git_failed(error)}.") from error
 
 
 def store_patch(code: dict[str, Any] | None, directory: Path) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shlex
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ class Sweep:
     Args:
         directory: the sweep's.
         values: the entries of its record: id, command, flags, overrides, jobs (the overrides of each, or None for a search),
-            trials (how many jobs there are to be), mode (max or min), search (settings of the search, or None), git, started.
+            trials (how many jobs there are to be), mode (max or min), search (settings of the search, or None), git, skipped
+            (numbers of jobs that are left out, with the runs that have had their settings), frozen, started.
     """
 
     def __init__(self, directory: Path, values: dict[str, Any]) -> None:
@@ -53,12 +55,15 @@ class Sweep:
         mode: str,
         search: dict[str, Any] | None,
         git: dict[str, Any] | None,
+        own_flags: Sequence[str] = (),
+        skipped: Mapping[int, str] | None = None,
+        frozen: bool = False,
     ) -> "Sweep":
         """Open the record of a sweep that begins now."""
         git = store_patch(git, directory)
         values = {
             "id": directory.name,
-            "command": shlex.join(["python", "-m", "src.train", *flags, *overrides]),
+            "command": shlex.join(["python", "-m", "src.train", *flags, *own_flags, *overrides]),
             "flags": flags,
             "overrides": overrides,
             "jobs": jobs,
@@ -66,6 +71,8 @@ class Sweep:
             "mode": mode,
             "search": search,
             "git": git,
+            "skipped": {str(job): run for job, run in (skipped or {}).items()},
+            "frozen": frozen,
             "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
         sweep = cls(directory, values)
@@ -104,14 +111,6 @@ class Sweep:
         address: str | None = self.values["search"]["storage"]
         return reveal(address, STORAGE) if address else f"sqlite:///{self.directory / STUDY}"
 
-    @property
-    def code(self) -> dict[str, Any] | None:
-        """What ``git`` said when it began."""
-        code = self.values["git"]
-        if code and code["patch"]:
-            return {**code, "patch": (self.directory / code["patch"]).read_bytes()}
-        return code
-
     def records(self) -> list[Record]:
         """The jobs that were begun, in the order of their numbers.
 
@@ -126,13 +125,19 @@ class Sweep:
                 f"{error} Remove the directory of that job: python -m src.train -m resume={self.values['id']} runs it again."
             ) from None
 
+    @property
+    def skipped(self) -> dict[int, str]:
+        """The jobs of a grid that are left out, each with the run that has had its settings."""
+        return {int(job): run for job, run in self.values.get("skipped", {}).items()}
+
     def missing(self) -> list[str]:
         """The jobs that were not begun, by their overrides, or by their number in a search."""
         begun = {int(record.directory.name) for record in self.records()}
         if self.values["jobs"] is None:
             left = self.values["trials"] - len(begun)
             return [f"{left} of {self.values['trials']} trials"] if left > 0 else []
-        return [shlex.join(job) for number, job in enumerate(self.values["jobs"]) if number not in begun]
+        not_missing = begun | self.skipped.keys()
+        return [shlex.join(job) for number, job in enumerate(self.values["jobs"]) if number not in not_missing]
 
     @property
     def is_finished(self) -> bool:

@@ -1,17 +1,20 @@
 """The jobs of a sweep: each a run in a directory below the sweep's."""
 
+import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from src.config.compose import checked, register_resolvers, source_of
+from src.config.compose import Composed, checked, compose_job, register_resolvers, source_of
 from src.errors import Interrupted, UserError
 from src.files import describe, write
 from src.launching.share import is_worker
 from src.launching.stop import only_note_stop, raise_on_stop, received
 from src.masking import mask
+from src.records.git import git
 from src.records.record import RECORD, Record
 from src.records.summary import summary
 from src.records.sweep import SWEEP, Sweep
@@ -33,26 +36,71 @@ def callbacks_of_trial(directory: Path, config: dict[str, Any]) -> "list[pl.Call
     return [Pruning(directory, config["monitor"], config["trainer"]["max_epochs"])]
 
 
-# A worker imports this module to find the job, and composes its configuration.
+def train_job(directory: Path, job: Composed | Sequence[str]) -> None:
+    """Train one job in this process, which is its own and ends with it.
+
+    Args:
+        directory: the job's, below its sweep's.
+        job: its configuration, or the overrides of which it is composed.
+
+    Raises:
+        SystemExit: always; the status is that of a single run.
+    """
+    raise_on_stop()
+    status = 1
+    try:
+        composed = job if isinstance(job, Composed) else compose_job(list(job))
+        directory.mkdir(exist_ok=True)
+        if not (directory / RECORD).exists():
+            composed.save(directory)
+        status = int(_carry_out(directory, composed.config, composed.source).values["status"] != "done")
+    except Interrupted as stop:
+        status = stop.exit_status
+    except (UserError, OSError) as error:
+        say(f"{directory}: {describe(error) if isinstance(error, OSError) else error}")
+    except Exception:  # of this project; nobody is left to raise it to
+        traceback.print_exc()
+    raise SystemExit(status)
+
+
+# A worker of Hydra's launchers imports this module to find the job, and composes its configuration.
 register_resolvers()
 
 
 def job(cfg: DictConfig) -> float | None:
-    """Train one point of a sweep and keep its record. Hydra calls this, in the sweep's process or in a worker.
+    """Train one point of a sweep, whose launcher is one of Hydra's, in the sweep's process or in a worker.
 
     Returns:
-        The monitored metric's best value, for sweepers; None where there is none, or where the run failed.
+        The monitored metric's best value, for sweepers; None where there is none, where the run failed, or where this worker
+        was told to stop, which its sweep knows too.
+
+    Raises:
+        Interrupted: this process, which leads the sweep itself, was told to stop.
     """
     hydra = HydraConfig.get()
     directory = Path(hydra.runtime.output_dir)
+    raise_on_stop()
+    if is_worker() and received():
+        return None
     try:
         config = checked(cfg)
         _mask_what_hydra_wrote(directory)
-        record = _carry_out(directory, config, **source_of(hydra, config))
-    except OSError as error:
-        say(f"{directory} cannot be written: {describe(error)}")
+        record = _carry_out(directory, config, source_of(hydra, config), starts_others=True)
+    except (UserError, OSError) as error:
+        say(f"{directory}: {describe(error) if isinstance(error, OSError) else error}")
         return None
-    return record.values["best"]["value"] if record and record.values["status"] == "done" else None
+    except Interrupted:
+        if is_worker():  # the others must come to their end, too
+            return None
+        raise
+    finally:
+        if is_worker():
+            only_note_stop()  # between two jobs there is nothing to save, and no one to catch an exception
+    run = summary(record)
+    if is_worker():
+        result = "".join(f", {name} {value}" for name, value in run.best_line.items())
+        print(f"{run.id}: {run.ended}{result} ({' '.join(record.values['overrides'])})", flush=True)
+    return run.best if run.status == "done" else None
 
 
 def _mask_what_hydra_wrote(directory: Path) -> None:
@@ -63,39 +111,26 @@ def _mask_what_hydra_wrote(directory: Path) -> None:
 
 
 def _carry_out(
-    directory: Path, config: dict[str, Any], overrides: list[str], choices: dict[str, str | None]
-) -> Record | None:
+    directory: Path, config: dict[str, Any], source: Mapping[str, Any], starts_others: bool = False
+) -> Record:
     """Carry out one job of a sweep, from where it stands: done, cut off, failed, or not begun.
 
     Returns:
-        Its record; None where this worker was told to stop, which its sweep knows too.
+        Its record.
 
     Raises:
-        Interrupted: this process, which leads the sweep itself, was told to stop.
+        Interrupted: this process was told to stop.
+        UserError: it cannot begin, or go on.
     """
-    raise_on_stop()
-    if is_worker() and received():
-        return None
-    sweep = Sweep.load(directory.parent)
-    try:
-        if not (directory / RECORD).exists():
-            callbacks = callbacks_of_trial(directory, config)
-            record = begin(directory, config, overrides, choices, sweep.code, sweep.values["id"], callbacks)
-        elif not (record := Record.load(directory)).is_finished:
-            config = record.values["config"]
-            record = go_on(directory, config, [], callbacks_of_trial(directory, config))
-    except UserError as error:
-        say(f"{directory}: {error}")
-        return None
-    except Interrupted:
-        if is_worker():  # the others must come to their end, too
-            return None
-        raise
-    finally:
-        if is_worker():
-            only_note_stop()  # between two jobs there is nothing to save, and no one to catch an exception
-    if is_worker():
-        run = summary(record)
-        result = "".join(f", {name} {value}" for name, value in run.best_line.items())
-        print(f"{run.id}: {run.ended}{result} ({' '.join(overrides)})", flush=True)
-    return record
+    if not (directory / RECORD).exists():
+        callbacks = callbacks_of_trial(directory, config)
+        id = Sweep.load(directory.parent).values["id"]
+        # The code as it was when this process asked first: the processes of a sweep import it then.
+        return begin(
+            directory, config, **source, code=git(), sweep=id, callbacks=callbacks, starts_others=starts_others
+        )
+    record = Record.load(directory)
+    if record.is_finished:
+        return record
+    config = record.values["config"]
+    return go_on(directory, config, [], callbacks_of_trial(directory, config), starts_others=starts_others)

@@ -1,17 +1,19 @@
-"""One sweep: its record opened, and its jobs run by Hydra's sweeper and launcher."""
+"""One sweep: its record opened, and its jobs run on this machine, or by a launcher of Hydra's."""
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra
 
-from src.config.command_line import CommandLine, quoted_override
+from src.config.command_line import FROZEN, CommandLine, quoted_override
 from src.config.compose import CONFIG_NAME, Plan
+from src.config.hydra import PROCESSES
 from src.errors import ConfigError, Interrupted
-from src.launching.share import share_out
+from src.launching.share import shared_out
 from src.launching.stop import pass_on_stop, received
 from src.masking import is_masked, reveal
 from src.paths import CONF, ROOT
@@ -36,35 +38,46 @@ def check_search(plan: Plan) -> None:
         check_storage(reveal(plan.search["storage"], STORAGE))
 
 
-def begin_sweep(directory: Path, line: CommandLine, plan: Plan) -> Sweep:
-    """Open the record of a sweep in a directory that is this process's own."""
+def begin_sweep(directory: Path, line: CommandLine, plan: Plan, skipped: Mapping[int, str] = {}) -> Sweep:
+    """Open the record of a sweep.
+
+    Args:
+        directory: which is this process's own.
+        line: the command line.
+        plan: what it stands for.
+        skipped: jobs that are left out, each with the run that has had its settings.
+    """
     return Sweep.start(
         directory,
         line.flags,
         line.overrides,
         jobs=plan.jobs,
-        trials=plan.search["n_trials"] if plan.search else len(plan.jobs or []),
+        trials=plan.search["n_trials"] if plan.search else len(plan.jobs or []) - len(skipped),
         mode=plan.configs[0]["mode"],
         search=plan.search,
-        git=git(),  # the jobs run the code as it is now, whatever is committed while they do
+        git=git(),
+        own_flags=line.own_flags,
+        skipped=skipped,
+        frozen=FROZEN in line.own_flags,
     )
 
 
-def run_jobs(sweep: Sweep, line: CommandLine, launcher: Mapping[str, Any]) -> int:
-    """Have Hydra run the jobs, except those that are done already, and return the exit status as far as it is known.
+def run_jobs(sweep: Sweep, line: CommandLine, plan: Plan) -> int:
+    """Run the jobs, except those that are done already, and return the exit status as far as it is known.
 
     Args:
         sweep: its record.
         line: the command line.
-        launcher: the settings of Hydra's launcher.
+        plan: what it stands for.
     """
-    _prepare_workers(launcher)
-    # The password of a search's storage may come from a file, and is kept out of Hydra's own.
-    address = (sweep.values["search"] or {}).get("storage")
-    storage = [f"{STORAGE}='{address}'"] if is_masked(address) else []
     status = 0
     try:
-        hand_to_hydra(line, quoted_override("hydra.sweep.dir", sweep.directory), *storage)
+        if plan.hydra["launcher"]["_target_"] == PROCESSES:
+            from src.sweeps.local import run_sweep
+
+            run_sweep(sweep, plan)
+        else:
+            _run_by_hydra(sweep, line, plan.hydra["launcher"])
     except Interrupted as stop:
         status = stop.exit_status
     except Exception as error:  # of the launcher, whose kinds are many: a worker killed, a scheduler that refuses
@@ -73,6 +86,14 @@ def run_jobs(sweep: Sweep, line: CommandLine, launcher: Mapping[str, Any]) -> in
         status = 1
     signum = received()
     return Interrupted(signum).exit_status if signum else status
+
+
+def _run_by_hydra(sweep: Sweep, line: CommandLine, launcher: Mapping[str, Any]) -> None:
+    # The password of a search's storage may come from a file, and is kept out of Hydra's own.
+    address = (sweep.values["search"] or {}).get("storage")
+    storage = [f"{STORAGE}='{address}'"] if is_masked(address) else []
+    with _prepared(launcher):
+        hand_to_hydra(line, quoted_override("hydra.sweep.dir", sweep.directory), *storage)
 
 
 def hand_to_hydra(line: CommandLine, *extra: str) -> None:
@@ -86,7 +107,8 @@ def hand_to_hydra(line: CommandLine, *extra: str) -> None:
         raise
 
 
-def _prepare_workers(launcher: Mapping[str, Any]) -> None:
+@contextmanager
+def _prepared(launcher: Mapping[str, Any]) -> Iterator[None]:
     """Let the launcher's processes import the project; those of joblib share this machine, and get its signals."""
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *(path for path in paths if path)])
@@ -95,5 +117,8 @@ def _prepare_workers(launcher: Mapping[str, Any]) -> None:
         from joblib import effective_n_jobs
 
         if (jobs := effective_n_jobs(launcher["n_jobs"])) > 1:
-            share_out(jobs, torch.get_num_threads())
             pass_on_stop()
+            with shared_out(jobs, torch.get_num_threads()):
+                yield
+            return
+    yield

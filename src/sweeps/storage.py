@@ -2,10 +2,13 @@
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.errors import ConfigError
+from src.training.run import say
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -93,6 +96,18 @@ def _connect(address: str, url: "sqlalchemy.URL") -> None:
         raise ConfigError(
             f"{_shown(url)} cannot be used ({text}): check its address, user, password and rights."
         ) from failed[0]
+
+
+@contextmanager
+def report_lost_storage() -> Iterator[None]:
+    """End a search whose storage fails, with a message: it can be resumed."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        say(f"the search has lost its storage ({reason(error)}): resume the sweep once the storage is back.")
 
 
 def reason(error: BaseException) -> str:

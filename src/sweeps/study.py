@@ -3,7 +3,7 @@
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,62 +77,99 @@ def _pruner(search: dict[str, Any], max_epochs: int) -> "optuna.pruners.BasePrun
     return pruners.NopPruner()
 
 
-def search(
-    sweep: Sweep, space: Sequence[Dimension], fixed: Sequence[str], launch: Launch, at_once: int, max_epochs: int
-) -> None:
-    """Run trials until the sweep has as many as it is to have; failed ones count, and the search goes past them.
+class Search:
+    """Proposes the jobs of a sweep, and learns how they end. Failed ones count, and the search goes past them.
 
     A search that was cut off resumes with the jobs that were running and those that had failed. With one job at a time and
-    a seed its trials are then those of a search that was not cut off.
+    a seed its trials are then those of a search that was not cut off; with several they depend on which ends first.
 
     Args:
         sweep: its record, with the settings of the search.
         space: what is searched.
         fixed: overrides that all jobs share.
-        launch: runs jobs and returns when they have ended.
-        at_once: how many jobs run beside each other.
         max_epochs: of each job, for Hyperband.
     """
-    from optuna.trial import TrialState
 
-    study = open_study(sweep, max_epochs)
-    distributions = {dimension.key: dimension.distribution() for dimension in space}
-    points: list[dict[str, Any]] | None = None
-    if sweep.values["search"]["sampler"] == "grid":
-        values = itertools.product(*(dimension.values for dimension in space))
-        points = [dict(zip(distributions, point, strict=True)) for point in values]
-        if sweep.values["trials"] > len(points):
-            sweep.values["trials"] = len(points)
-            sweep.save()
+    def __init__(self, sweep: Sweep, space: Sequence[Dimension], fixed: Sequence[str], max_epochs: int) -> None:
+        self.sweep, self.space, self.fixed = sweep, space, fixed
+        self._study = open_study(sweep, max_epochs)
+        self._distributions = {dimension.key: dimension.distribution() for dimension in space}
+        self._points = self._grid() if sweep.values["search"]["sampler"] == "grid" else None
+        self._trials: dict[int, int] = {}  # number of the job to number of its trial
+        self._proposals = self._propose()
 
-    def propose(job: int, params: dict[str, Any] | None = None) -> "optuna.Trial":
+    def _grid(self) -> list[dict[str, Any]]:
+        values = itertools.product(*(dimension.values for dimension in self.space))
+        points = [dict(zip(self._distributions, point, strict=True)) for point in values]
+        if self.sweep.values["trials"] > len(points):
+            self.sweep.values["trials"] = len(points)
+            self.sweep.save()
+        return points
+
+    def next_job(self) -> tuple[int, list[str]] | None:
+        """Number and overrides of the job to be run next; None once all have been proposed."""
+        if (proposal := next(self._proposals, None)) is None:
+            return None
+        job, trial = proposal
+        self._trials[job] = trial.number
+        return job, [*self.fixed, *(d.word(trial.params[d.key]) for d in self.space)]
+
+    def tell(self, job: int, failed: bool = False) -> None:
+        """Tell the study how a job has ended, by its record.
+
+        Args:
+            job: its number.
+            failed: whether it failed before it had a record.
+        """
+        from optuna.trial import TrialState
+
+        state, value = _result(self.sweep.directory / f"{job:03d}")
+        if failed and state == TrialState.RUNNING:
+            state = TrialState.FAIL
+        if state.is_finished():  # else it was interrupted, and is resumed with the search
+            self._study.tell(self._trials[job], value, state=state)
+
+    def _propose(self) -> "Iterator[tuple[int, optuna.Trial | optuna.trial.FrozenTrial]]":
+        from optuna.trial import TrialState
+
+        study = self._study
+        for _ in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):  # cut off before they were drawn
+            study.tell(study.ask(), state=TrialState.FAIL)
+        for job, trial in _jobs(study).items():
+            if trial.state == TrialState.RUNNING and trial.params.keys() == self._distributions.keys():
+                yield job, trial
+            elif trial.state in (TrialState.RUNNING, TrialState.FAIL):
+                study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                yield job, self._draw(job, trial.params)  # Optuna takes no failure back, so the job has a new trial
+        while (job := len(_jobs(study))) < self.sweep.values["trials"]:
+            yield job, self._draw(job, self._points[job] if self._points else None)
+
+    def _draw(self, job: int, params: dict[str, Any] | None) -> "optuna.Trial":
         """A trial for a job, of given parameters where there are any."""
-        study.enqueue_trial(params or (points[job] if points else {}), user_attrs={JOB: job})
-        study.sampler = _sampler(sweep.values["search"], job)
-        return study.ask(distributions)
+        self._study.enqueue_trial(params or {}, user_attrs={JOB: job})
+        self._study.sampler = _sampler(self.sweep.values["search"], job)
+        return self._study.ask(self._distributions)
 
-    def run(first: int, *trials: Any) -> None:
-        """Run trials as the jobs from ``first`` on, and tell the study how they ended."""
-        launch([[*fixed, *(d.word(trial.params[d.key]) for d in space)] for trial in trials], first)
-        for job, trial in enumerate(trials, first):
-            state, value = _result(sweep.directory / f"{job:03d}")
-            if state.is_finished():  # else it was interrupted, and is resumed with the search
-                study.tell(trial.number, value, state=state)
 
-    for _ in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):  # cut off before they were drawn
-        study.tell(study.ask(), state=TrialState.FAIL)
-    for job, trial in _jobs(study).items():
-        if received():
-            return
-        if trial.state == TrialState.RUNNING and trial.params.keys() == distributions.keys():
-            run(job, trial)
-        elif trial.state in (TrialState.RUNNING, TrialState.FAIL):
-            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-            run(job, propose(job, trial.params))  # Optuna takes no failure back, so the job has a new trial
+def search_in_batches(search: Search, launch: Launch, at_once: int) -> None:
+    """Run the jobs of a search by a launcher of Hydra's, which returns when all that it was given have ended.
 
-    while not received() and (first := len(_jobs(study))) < sweep.values["trials"]:
-        jobs = range(first, min(first + at_once, sweep.values["trials"]))
-        run(first, *[propose(job) for job in jobs])
+    Args:
+        search: proposes the jobs.
+        launch: runs jobs.
+        at_once: how many jobs run beside each other.
+    """
+    held: tuple[int, list[str]] | None = None
+    while not received() and (job := held or search.next_job()):
+        batch, held = [job], None
+        while len(batch) < at_once and held is None and (job := search.next_job()):
+            if job[0] == batch[-1][0] + 1:  # a launcher numbers what it is given
+                batch.append(job)
+            else:
+                held = job
+        launch([words for _, words in batch], batch[0][0])
+        for number, _ in batch:
+            search.tell(number)
 
 
 def has_space(sweep: Sweep, space: Sequence[Dimension]) -> bool:

@@ -21,21 +21,12 @@ from src.numerics import OFF
 from src.paths import ROOT, from_root, outputs_dir, shown
 from src.records.environment import environment
 from src.records.find import all_runs
-from src.records.git import PATCH, git, run_git, why_git_failed
+from src.records.git import PATCH, git, worktree
 from src.records.record import RECORD, Record
 from src.records.settings import DATA_PATHS, as_word, differing_names, flat_settings
 from src.records.summary import summary
 
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
-# No hook, attribute or setting of the user's takes part in making a worktree, or its files might not be the recorded ones.
-_PLAIN = tuple(
-    word
-    for setting in (
-        *(f"core.hooksPath={os.devnull}", f"core.attributesFile={os.devnull}", "core.fsmonitor=false"),
-        *("core.autocrlf=false", "core.eol=native", "core.sparseCheckout=false", "submodule.recurse=false"),
-    )
-    for word in ("-c", setting)
-)
 # What of the environment can change a result.
 _COUNTS = ("platform", "cpu", "python", "packages", "requirements_sha256")
 
@@ -159,27 +150,14 @@ class Recipe:
             return
         with tempfile.TemporaryDirectory(prefix="reproduce-") as aside:
             tree = Path(aside, "code")
-            _git("worktree", "add", "--quiet", "--detach", str(tree), self.commit)
-            try:
-                if self.patch:
-                    apply = ("apply", "--whitespace=nowarn", "--no-ignore-whitespace")
-                    _git("-C", str(tree), *apply, str(self.patch.absolute()))
-                yield tree / ROOT.relative_to(_git("rev-parse", "--show-toplevel"))
-            finally:
-                _git("worktree", "remove", "--force", str(tree))
+            with worktree(tree, self.commit, self.patch) as project:
+                yield project
 
 
 def compare(one: Record, other: Record) -> list[tuple[str, float | None, float | None]]:
     """Name and both values of every metric that either run has."""
     first, second = summary(one).metrics, summary(other).metrics
     return [(name, first.get(name), second.get(name)) for name in sorted(first | second)]
-
-
-def _git(*words: str) -> str:
-    try:
-        return os.fsdecode(run_git(*_PLAIN, *words, cwd=ROOT).stdout).strip()
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise UserError(f"{shlex.join(['git', *words])}: {why_git_failed(error)}.") from error
 
 
 def _short(value: Any, other: Any) -> str:

@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,9 @@ from src.errors import ConfigError, Interrupted, UserError
 from src.files import is_full, sweep_up
 from src.launching.cluster import RankInfo
 from src.launching.logs import LOG_NAME, log_to
-from src.launching.processes import RankFailed
+from src.launching.processes import RankFailed, no_message, signal_of
 from src.launching.share import gpus_of_a_job
-from src.launching.stop import received, undisturbed
+from src.launching.stop import STOP, received, undisturbed
 from src.launching.store import RankStore
 from src.masking import mask, moved
 from src.paths import shown
@@ -75,6 +76,7 @@ def begin(
     callbacks: "Sequence[pl.Callback]" = (),
     store: RankStore | None = None,
     objects: Mapping[str, Any] = {},
+    starts_others: bool = False,
 ) -> Record:
     """Train a configuration in a directory that is this process's own, and keep the record there.
 
@@ -88,6 +90,7 @@ def begin(
         callbacks: added to those of the configuration.
         store: where the other ranks wait, if torchrun or srun has started this one.
         objects: ``task`` and ``data`` that are used in place of those that the configuration names.
+        starts_others: whether this process starts further runs after this one.
 
     Returns:
         The closed record; its status says how it ended.
@@ -113,7 +116,7 @@ def begin(
         if code and (problem := code.get("problem")):
             record.warn(f"the code is not recorded in full: {problem}")
             log.warning("the code is not recorded in full: %s", problem)
-        _carry_out(record, None, callbacks, store, objects)
+        _carry_out(record, None, callbacks, store, objects, starts_others)
     return record
 
 
@@ -123,6 +126,7 @@ def go_on(
     overrides: list[str],
     callbacks: "Sequence[pl.Callback]" = (),
     store: RankStore | None = None,
+    starts_others: bool = False,
 ) -> Record:
     """Resume an interrupted run from its newest intact checkpoint.
 
@@ -132,6 +136,7 @@ def go_on(
         overrides: the words that change it.
         callbacks: added to those of the configuration.
         store: as for ``begin``.
+        starts_others: as for ``begin``.
 
     Returns:
         The closed record.
@@ -161,7 +166,7 @@ def go_on(
         record.reopen(config, overrides, _environment(config))
         start = f"from {shown(checkpoint)}" if checkpoint else "from the beginning: it had not come to a checkpoint"
         log.info("%s goes on %s", record.values["id"], start)
-        _carry_out(record, checkpoint, callbacks, store)
+        _carry_out(record, checkpoint, callbacks, store, {}, starts_others)
     return record
 
 
@@ -230,11 +235,12 @@ def _carry_out(
     checkpoint: Path | None,
     callbacks: "Sequence[pl.Callback]",
     store: RankStore | None,
-    objects: Mapping[str, Any] = {},
+    objects: Mapping[str, Any],
+    starts_others: bool,
 ) -> None:
     started = time.monotonic()
     try:
-        _launch(record, checkpoint, callbacks, store, objects)
+        _launch(record, checkpoint, callbacks, store, objects, starts_others)
     except Interrupted:
         _close(record, "interrupted", started)
         raise
@@ -262,6 +268,7 @@ def _launch(
     callbacks: "Sequence[pl.Callback]",
     store: RankStore | None,
     objects: Mapping[str, Any],
+    starts_others: bool,
 ) -> None:
     from src.launching.hardware import choose, visible_gpus
     from src.launching.launchers import launcher_for
@@ -271,11 +278,28 @@ def _launch(
     hardware, start = choose(config["trainer"]), None if checkpoint is None else str(checkpoint)
     if store is not None:
         store.publish({"config": config, "directory": directory, "checkpoint": start, "environment": moved()})
-    launcher = launcher_for(
-        hardware, store, config["trainer"]["max_minutes"], in_sweep=record.values["sweep"] is not None
-    )
+    launcher = launcher_for(hardware, store, config["trainer"]["max_minutes"], starts_others)
     with gpus_of_a_job(record.directory.parent, visible_gpus(hardware), hardware.devices):
         launcher.launch(partial(fit, config, directory, callbacks, start, objects), directory)
+
+
+def close_killed(directory: Path, pid: int, exit_status: int) -> None:
+    """Close the record of a run whose process has ended without closing it, as one that is killed does.
+
+    Args:
+        directory: the run's.
+        pid: of its process.
+        exit_status: of its process; minus the number of the signal that has killed it.
+    """
+    if not (directory / RECORD).exists() or (record := Record.load(directory)).values["status"] != "running":
+        return
+    began = datetime.fromisoformat(([{"at": record.values["started"]}, *record.values["resumed"]])[-1]["at"])
+    started = time.monotonic() - (datetime.now(UTC) - began).total_seconds()
+    if signal_of(exit_status) in STOP:
+        _close(record, "interrupted", started)
+    else:
+        error = RankFailed(no_message(pid, exit_status))
+        _close(record, "failed", started, error=str(error), error_type=type(error).__name__)
 
 
 def _close(record: Record, status: str, started: float, **values: Any) -> None:

@@ -6,11 +6,12 @@ from src.launching.logs import LOG_NAME
 from src.paths import shown
 from src.records.summary import differing, summary
 from src.records.sweep import Sweep
+from src.views.leaderboard import make_leaderboard
 from src.views.table import make_table, metric_columns
 
 
 def print_overview(sweep: Sweep, console: Console | None = None) -> None:
-    """Print a line for every job, why jobs failed, which were not run, and what to type next."""
+    """Print a line for every job, why jobs failed, which were not run, the best one, and what to type next."""
     console = console or Console(highlight=False)
     records = sweep.records()
     runs = [summary(record) for record in records]
@@ -29,6 +30,14 @@ def print_overview(sweep: Sweep, console: Console | None = None) -> None:
     for overrides in sweep.missing():
         console.print(f"not run: {overrides}", markup=False, soft_wrap=True)
     ways = [f"python -m src.runs ls --sweep {sweep.values['id']}"]
+    board = make_leaderboard(sweep)
+    if len(records) > 1 and board.winner:
+        best = board.rows[0]
+        jobs = f", the mean of {len(best.values)} jobs" if len(best.values) > 1 else ""
+        settings = "".join(f" {key}={value}" for key, value in best.settings.items())
+        told = f"{best.mean:.4f}{jobs}{settings and ', with' + settings}"
+        console.print(f"best: {board.metric} {told}", markup=False, soft_wrap=True)
+        ways.append(board.winner)
     if sweep.missing() or any(not record.is_finished and not record.would_fail_again for record in records):
         ways.append(f"python -m src.train -m resume={sweep.values['id']}")
     console.print("next:", *ways, sep="\n  ", soft_wrap=True, markup=False)

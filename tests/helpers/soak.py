@@ -307,16 +307,20 @@ def hang_up(soak: Soak, tally: Tally, times: int, devices: int) -> None:
         tally.note(phase(directory), *lost, *(resumed(soak, directory, reference) if directory else []))
 
 
-def hang_up_sweep(soak: Soak, tally: Tally, times: int, run: list[str] = RUN) -> None:
-    """The same of a sweep of two jobs; resumed, both equal single runs."""
+# What strikes a sweep, and the statuses with which it may then end.
+SWEEP_FAULTS = {"SIGHUP": (0, 129), "SIGTERM": (0, 143), "kill -9": (0, -9), "kill -9 of a job": (0, 1)}
+
+
+def strike_sweep(soak: Soak, tally: Tally, times: int, fault: str, run: list[str] = RUN) -> None:
+    """Signal or kill a sweep of three jobs, two at once, at any moment, or one of its jobs; resumed, all equal single runs."""
     length, first = soak.whole(*run)
-    _, second = soak.whole(*run, "seed=1", times=1)
+    references = [first, *(soak.whole(*run, f"seed={seed}", times=1)[1] for seed in (1, 2))]
     for _ in range(times):
         sweeps = soak.folder / "sweeps"
         shutil.rmtree(sweeps, ignore_errors=True)
-        child = soak.start("-m", *run, "seed=0,1")
-        time.sleep(soak.chance.uniform(0, 2 * length))
-        lost = _hung_up(child)
+        child = soak.start("-m", *run, "seed=0,1,2", "hydra.launcher.n_jobs=2")
+        time.sleep(soak.chance.uniform(0, 3 * length))
+        lost = _struck(child, fault, soak.chance)
         struck, jobs = "before its record", [path.parent for path in sorted(sweeps.glob("*/*/run.json"))]
         for sweep in (path.parent for path in sweeps.glob("*/sweep.json")):
             struck = f"job {len(jobs)}, {phase(jobs[-1] if jobs else None)}"
@@ -324,10 +328,28 @@ def hang_up_sweep(soak: Soak, tally: Tally, times: int, run: list[str] = RUN) ->
             if status := resumption.wait():
                 lost.append(f"resume ended with {status}: {resumption.text()[-300:]}")
             else:
-                for number, reference in enumerate((first, second)):
+                for number, reference in enumerate(references):
                     found = differences(outcome(sweep / f"{number:03d}"), reference)
                     lost += [f"job {number} differs in {what}" for what in found]
         tally.note(struck, *lost)
+
+
+def _struck(child: Child, fault: str, chance: random.Random) -> list[str]:
+    """Strike a sweep, wait for its end, and say what is wrong with it."""
+    with contextlib.suppress(ProcessLookupError, psutil.Error):
+        if fault == "SIGHUP":
+            os.killpg(child.pid, signal.SIGHUP)
+        elif fault == "kill -9 of a job":
+            if jobs := psutil.Process(child.pid).children():
+                chance.choice(jobs).kill()
+        else:
+            os.kill(child.pid, signal.SIGTERM if fault == "SIGTERM" else signal.SIGKILL)
+    status, lost = child.wait(), []
+    if status not in SWEEP_FAULTS[fault]:
+        lost.append(f"status {status}: {child.text()[-300:]}")
+    if not child.gone_within(5):
+        lost.append("processes were left")
+    return lost
 
 
 def _hung_up(child: Child) -> list[str]:
@@ -613,8 +635,8 @@ FAULTS: list[tuple[str, str, Callable[..., None], int, int]] = [
     ),
     (
         "own-sweep",
-        "ordinary module and loaders: SIGHUP, a sweep of 2 jobs, resume: everything equal",
-        partial(hang_up_sweep, run=OWN),
+        "ordinary module and loaders: SIGHUP, a sweep of 3 jobs, 2 at once, resume: everything equal",
+        partial(strike_sweep, fault="SIGHUP", run=OWN),
         30,
         1,
     ),
@@ -622,7 +644,16 @@ FAULTS: list[tuple[str, str, Callable[..., None], int, int]] = [
     ("terminate", "SIGTERM, 2 processes: all gone, checkpoint loads, status 143", terminate, 30, 3),
     ("hang-up-1", "SIGHUP, 1 process, then resume: everything equal", partial(hang_up, devices=1), 30, 1),
     ("hang-up-2", "SIGHUP, 2 processes, then resume: everything equal", partial(hang_up, devices=2), 30, 1),
-    ("hang-up-sweep", "SIGHUP, a sweep of 2 jobs, then resume: everything equal", hang_up_sweep, 30, 1),
+    *[
+        (
+            f"sweep-{name}",
+            f"{fault}, a sweep of 3 jobs, 2 at once, then resume: everything equal",
+            partial(strike_sweep, fault=fault),
+            30,
+            1,
+        )
+        for name, fault in zip(("hang-up", "terminate", "kill", "kill-job"), SWEEP_FAULTS, strict=True)
+    ],
     ("nohup", "SIGHUP under nohup, 2 processes: everything equal", ignore_hang_up, 10, 1),
     ("container", "kill -9 in a container, then resume: status right, everything equal", kill_in_container, 10, 1),
     ("output", "the reader of the output disappears: everything equal, every epoch in the log", close_output, 30, 2),

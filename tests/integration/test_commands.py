@@ -76,7 +76,7 @@ def test_a_multirun_makes_a_run_of_every_job_and_an_overview(train: Command):
     ]
     [sweep] = {run["sweep"] for run in runs}
     assert [run["id"] for run in runs] == [f"{sweep}-{number:03d}" for number in range(4)]
-    assert len({run["environment"]["pid"] for run in runs}) == 1
+    assert len({run["environment"]["pid"] for run in runs}) == 4
     for run in runs:
         assert any(
             line.startswith(run["id"][-3:]) and f"{run['metrics']['test/acc']:.4f}" in line

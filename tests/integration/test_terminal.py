@@ -55,7 +55,7 @@ def _last(outputs: Path) -> Path | None:
         (["trainer.devices=2"], signal.SIGTERM, 143),
         (["trainer.devices=2"], signal.SIGHUP, 129),
         ([], signal.SIGHUP, 129),
-        (["-m", "seed=1,2"], signal.SIGINT, 130),
+        (["-m", "seed=1,2", "hydra.launcher.n_jobs=1"], signal.SIGINT, 130),
     ],
 )
 def test_a_signal_saves_and_says_so(outputs: Path, words: list[str], signum: int, status: int):
@@ -65,7 +65,7 @@ def test_a_signal_saves_and_says_so(outputs: Path, words: list[str], signum: int
         said, _ = running.communicate(timeout=60)
     assert running.returncode == status, said
     done = Finished(running.returncode, said, "", outputs)
-    assert [run["status"] for run in done.runs] == ["interrupted"]
+    assert {run["status"] for run in done.runs} == {"interrupted"}
     checkpoint = torch.load(done.directories[0] / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] > 0
     assert "Traceback" not in said

@@ -6,10 +6,12 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ import pytest
 from tests.conftest import SMALL, Command, Finished, copy_of_the_project
 
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+PROCESSES = ["hydra.launcher.n_jobs=2"]  # of the default launcher
+ONE_AT_A_TIME = ["hydra.launcher.n_jobs=1"]
 
 
 ONE = ["trainer.max_epochs=1"]
@@ -79,9 +83,9 @@ def end(process: subprocess.Popen[str], outputs: Path) -> Finished:
     return Finished(process.returncode, said, said, outputs)
 
 
-def resume(project: Path, outputs: Path, *words: str) -> Finished:
+def resume(project: Path, outputs: Path, *words: str, sweep: str = "latest") -> Finished:
     done = subprocess.run(
-        [sys.executable, "-m", "src.train", "-m", "resume=latest", *words],
+        [sys.executable, "-m", "src.train", "-m", f"resume={sweep}", *words],
         cwd=project,
         env={**os.environ, "OUTPUTS_DIR": str(outputs), "COLUMNS": "200", "PYTHONPATH": str(project)},
         capture_output=True,
@@ -91,10 +95,12 @@ def resume(project: Path, outputs: Path, *words: str) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr, outputs)
 
 
-@pytest.mark.parametrize("jobs", [7, 12])
-def test_three_faults_cost_three_jobs_and_a_resume_makes_up_for_them(project: Path, outputs: Path, jobs: int):
+@pytest.mark.parametrize(("jobs", "launcher"), [(7, JOBLIB), (7, ONE_AT_A_TIME), (12, PROCESSES)])
+def test_three_faults_cost_three_jobs_and_a_resume_makes_up_for_them(
+    project: Path, outputs: Path, jobs: int, launcher: list[str]
+):
     grid = f"model.width=range(1,{jobs + 1})"
-    done = end(begin(project, outputs, "-m", grid, *ONE, *JOBLIB, FAULTS="1"), outputs)
+    done = end(begin(project, outputs, "-m", grid, *ONE, *launcher, FAULTS="1"), outputs)
     assert done.status == 1
     assert [run["status"] for run in done.runs] == ["done", *["failed"] * 3, *["done"] * (jobs - 4)]
     for number, message in ((1, "the trap"), (2, "SIGKILL"), (3, "became nan")):
@@ -123,6 +129,7 @@ def test_three_faults_cost_three_jobs_and_a_resume_makes_up_for_them(project: Pa
 def test_a_search_goes_past_its_failures_and_is_resumed_where_it_was_killed(project: Path, outputs: Path, trials: int):
     widths = list(range(1, trials + 1))
     words = ["-m", "hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", f"hydra.sweeper.n_trials={trials}", *ONE]
+    words += ONE_AT_A_TIME
     process = begin(project, outputs, *words, f"model.width=choice({','.join(map(str, widths))})", FAULTS="1")
     until = time.monotonic() + 200
     while len(list(outputs.glob("sweeps/*/*/run.json"))) < (trials + 1) // 2:
@@ -147,7 +154,7 @@ def test_a_search_goes_past_its_failures_and_is_resumed_where_it_was_killed(proj
 def test_identical_searches_train_identical_trials_even_if_one_is_killed_and_resumed(project: Path, tmp_path: Path):
     words = ["-m", "hydra/sweeper=optuna", "hydra.sweeper.pruner=hyperband", "hydra.sweeper.startup_trials=2"]
     words += ["hydra.sweeper.n_trials=4", "trainer.max_epochs=3", "model.width=range(5,50)"]
-    words += ["optimizer.lr=tag(log,interval(1e-4,1))"]
+    words += ["optimizer.lr=tag(log,interval(1e-4,1))", *ONE_AT_A_TIME]
 
     def trials(outputs: Path) -> list[Any]:
         runs = Finished(0, "", "", outputs).runs
@@ -191,8 +198,11 @@ def test_a_search_that_loses_its_storage_ends_with_a_message_and_the_way_to_resu
     assert "Traceback" not in done.stdout
 
 
-def test_a_sweep_told_to_stop_ends_its_workers_and_names_what_was_not_run(project: Path, outputs: Path):
-    words = ["-m", "model.width=5,6,7,8,9", "trainer.max_epochs=300", *JOBLIB]
+@pytest.mark.parametrize("launcher", [JOBLIB, PROCESSES])
+def test_a_sweep_told_to_stop_ends_its_workers_and_names_what_was_not_run(
+    project: Path, outputs: Path, launcher: list[str]
+):
+    words = ["-m", "model.width=5,6,7,8,9", "trainer.max_epochs=300", *launcher]
     process = begin(project, outputs, *words)
     until = time.monotonic() + 200
     while len(list(outputs.glob("sweeps/*/*/checkpoints/last.ckpt"))) < 2:
@@ -211,14 +221,14 @@ def test_a_sweep_told_to_stop_ends_its_workers_and_names_what_was_not_run(projec
 
 def test_jobs_beside_each_other_equal_jobs_after_each_other(train: Command):
     words = ["-m", "seed=1,2", "trainer.devices=1,2", "model.dropout=0.2", *ONE]
-    serial = train(*words)
-    assert serial.status == 0, serial.stdout + serial.stderr
-    both = train(*words, *JOBLIB)
-    assert both.status == 0, both.stdout + both.stderr
-    runs = both.runs
-    assert [run["metrics"] for run in runs[:4]] == [run["metrics"] for run in runs[4:]]
+    for launcher in (ONE_AT_A_TIME, PROCESSES, JOBLIB):
+        done = train(*words, *launcher)
+        assert done.status == 0, done.stdout + done.stderr
+    runs = done.runs
+    for first in (4, 8):
+        assert [run["metrics"] for run in runs[:4]] == [run["metrics"] for run in runs[first : first + 4]]
     assert {run["environment"]["threads"] for run in runs} == {1}
-    assert len({run["environment"]["pid"] for run in runs[4:]}) == 2
+    assert [len({run["environment"]["pid"] for run in runs[first : first + 4]}) for first in (0, 4, 8)] == [4, 4, 2]
 
 
 def test_a_job_that_hangs_past_its_time_costs_that_job(project: Path, outputs: Path):
@@ -270,3 +280,91 @@ def test_ray_runs_the_jobs(train: Command):
     done = train("-m", "seed=1,2", *ONE, "hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2")
     assert done.status == 0, done.stdout + done.stderr
     assert [run["status"] for run in done.runs] == ["done", "done"]
+
+
+def test_a_job_starts_as_soon_as_a_worker_is_free(project: Path, outputs: Path):
+    """In a search and in a grid: while the first trains long, the others follow one another."""
+    for words in (
+        ["hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", "hydra.sweeper.n_trials=5"],
+        ["hydra/sweeper=basic"],
+    ):
+        values = "choice(400,1,2,3,4)" if "optuna" in words[0] else "400,1,2,3,4"
+        done = end(begin(project, outputs, "-m", *words, *PROCESSES, f"trainer.max_epochs={values}"), outputs)
+        assert done.status == 0, done.stdout
+        first, *others = done.runs[-5:]
+        ends = [datetime.fromisoformat(run["started"]).timestamp() + run["duration_s"] for run in (first, *others)]
+        starts = [datetime.fromisoformat(run["started"]).timestamp() for run in others]
+        assert max(starts) < ends[0]
+        assert starts == sorted(starts)
+        lines = [line for line in done.stdout.splitlines() if re.match(r"job \d/5 done", line)]
+        assert [line.split()[1] for line in lines] == ["2/5", "3/5", "4/5", "5/5", "1/5"]
+
+
+def test_jobs_that_fail_alike_end_the_sweep_and_a_resume_tries_the_others(project: Path, outputs: Path):
+    words = ["-m", "model.width=2,5,2,6", *ONE, *ONE_AT_A_TIME, "hydra.launcher.max_failures=2"]
+    done = end(begin(project, outputs, *words, FAULTS="1"), outputs)
+    assert done.status == 1
+    assert [run["status"] for run in done.runs] == ["failed", "done", "failed"]
+    assert "2 jobs have failed alike, the last with 'RuntimeError: the trap'" in done.stdout
+    [not_run] = [line for line in done.stdout.splitlines() if line.startswith("not run")]
+    assert "model.width=6" in not_run
+    done = resume(project, outputs)
+    assert done.status == 0, done.stdout + done.stderr
+    assert [run["status"] for run in done.runs] == ["done"] * 4
+
+
+def test_each_job_records_the_code_that_it_ran(project: Path, outputs: Path):
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=project, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    (project / ".gitignore").write_text("__pycache__/\n/data\n/.cache\n")
+    git("add", "--all")
+    author = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    git(*author, "commit", "--quiet", "-m", "first")
+    commits = [git("rev-parse", "HEAD")]
+    for words in ([], ["--frozen"]):
+        done = end(begin(project, outputs, "-m", "model.width=5,6", *ONE, *words), outputs)
+        assert done.status == 0, done.stdout
+        shutil.rmtree(done.directories[-1])
+    (project / "src" / "models" / "faulty.py").write_text(FAULTY.replace("nn.ReLU()", "nn.Tanh()"))
+    git(*author, "commit", "--quiet", "--all", "-m", "second")
+    commits.append(git("rev-parse", "HEAD"))
+    plain, frozen = sorted(outputs.glob("sweeps/*"))
+    for sweep, warns, commit in ((plain, True, commits[1]), (frozen, False, commits[0])):
+        done = resume(project, outputs, sweep=sweep.name)
+        assert done.status == 0, done.stdout + done.stderr
+        assert (f"warning: the code is at commit {commits[1][:12]}" in done.stderr) == warns
+        runs = [json.loads((sweep / job / "run.json").read_text()) for job in ("000", "001")]
+        assert [run["git"]["commit"] for run in runs] == [commits[0], commit]
+        assert [run["git"]["dirty"] for run in runs] == [False, False]
+    assert not (frozen / "code").exists()
+    assert git("worktree", "list").count("\n") == 0
+
+
+@pytest.mark.parametrize("who", ["a job", "the sweep"])
+def test_a_killed_process_costs_what_it_was_at_work_on(project: Path, outputs: Path, who: str):
+    words = ["-m", "model.width=5,6,7", "trainer.max_epochs=40", *PROCESSES]
+    process = begin(project, outputs, *words)
+    until = time.monotonic() + 200
+    while len(list(outputs.glob("sweeps/*/*/checkpoints/last.ckpt"))) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    jobs = psutil.Process(process.pid).children()
+    (jobs[0] if who == "a job" else process).send_signal(signal.SIGKILL)
+    done = end(process, outputs)
+    _, alive = psutil.wait_procs(jobs, timeout=30)
+    assert not [job for job in alive if job.status() != psutil.STATUS_ZOMBIE]
+    statuses = [run["status"] for run in done.runs]
+    if who == "a job":
+        assert sorted(statuses) == ["done", "done", "failed"]
+        assert "SIGKILL" in next(run["error"] for run in done.runs if run["status"] == "failed")
+        assert f"-m resume={done.runs[0]['sweep']}" in done.stdout
+    else:
+        assert statuses == ["interrupted"] * 2
+    again = resume(project, outputs)
+    assert again.status == 0, again.stdout + again.stderr
+    resumed = again.runs
+    assert [run["status"] for run in resumed] == ["done"] * 3
+    single = end(begin(project, outputs, "model.width=6", "trainer.max_epochs=40"), outputs).runs[0]
+    assert single["metrics"] == resumed[1]["metrics"]

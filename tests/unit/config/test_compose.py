@@ -5,11 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose as compose_by_hydra
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from src.config.command_line import parse, points, quoted_override
-from src.config.compose import help_text, make_plan, preflight
+from src.config.compose import help_text, make_plan, preflight, register_resolvers
+from src.config.hydra_internals import choices_and_values, with_values
 from src.config.targets import GROUPS
 from src.errors import ConfigError
 from src.paths import CONF
@@ -289,3 +295,34 @@ def test_a_metric_of_unknown_direction_is_one_error_and_not_one_of_each_callback
 def test_of_several_groups_the_one_that_names_no_file_is_reported(word: str):
     with pytest.raises(ConfigError, match=f"^{word}: a group is chosen by the name"):
         preflight(parse(["callbacks=none", word]))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["seed=3"],
+        ["optimizer.lr=0.3", "optimizer=sgd", "seed=4"],
+        ["+optimizer.amsgrad=true", "tags=[a,b]", "model.hidden=[3,4]", "~logger"],
+        ["experiment=article", "trainer.max_epochs=3", "hydra.launcher.n_jobs=2"],
+        ["callbacks=[default,ema]", "+trainer.x=3", "+model@foo=mlp"],
+        ["sweep=mlp", "hydra.sweeper.n_trials=3", "init_from={path: x, strict: false}"],
+        ["model={_target_: x, a: 1}"],
+        ["optimizer.no=1"],
+        ["optimizer=sgd", "seed=1,2"],
+    ],
+)
+def test_values_set_on_a_composed_configuration_give_what_hydra_composes(words: list[str]):
+    def text(make: Callable[[], Any]) -> str:
+        try:
+            return OmegaConf.to_yaml(make())
+        except HydraException as error:
+            return str(error)
+
+    def in_two_steps() -> Any:
+        choices, values = choices_and_values(words)
+        return with_values(compose_by_hydra("train", overrides=choices, return_hydra_config=True), values, words)
+
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(config_dir=str(CONF), job_name="train", version_base="1.3"):
+        assert text(in_two_steps) == text(lambda: compose_by_hydra("train", overrides=words, return_hydra_config=True))

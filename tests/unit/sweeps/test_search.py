@@ -9,7 +9,7 @@ import pytest
 
 from src.config.command_line import parse
 from src.config.compose import make_plan
-from src.config.space import split_space
+from src.config.space import Dimension, split_space
 from src.errors import ConfigError, UserError
 from src.paths import ROOT
 from src.records.record import Record
@@ -17,7 +17,7 @@ from src.records.sweep import Sweep
 from src.sweeps.resume import check_unchanged
 from src.sweeps.run import check_search
 from src.sweeps.storage import check_storage
-from src.sweeps.study import open_study, search, trial_of
+from src.sweeps.study import Launch, Search, open_study, search_in_batches, trial_of
 from tests.helpers.sweeps import a_sweep, answer
 
 # -- the search itself, with jobs that only write their record
@@ -26,10 +26,16 @@ from tests.helpers.sweeps import a_sweep, answer
 _, SPACE = split_space({"optimizer.lr": "tag(log,interval(1e-4,1e-1))", "model.width": "range(8,33,8)"}, ["seed=1,2"])
 
 
+def search(
+    sweep: Sweep, space: list[Dimension], fixed: list[str], launch: Launch, at_once: int = 1, max_epochs: int = 3
+) -> None:
+    search_in_batches(Search(sweep, space, fixed, max_epochs), launch, at_once)
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes"])
 def test_every_sampler_proposes_what_is_in_the_space(tmp_path: Path, sampler: str):
     sweep = a_sweep(tmp_path / "s1", 6, sampler=sampler)
-    search(sweep, SPACE, ["x=1"], answer(sweep.directory, lambda n: {"value": n / 10}), at_once=2, max_epochs=3)
+    search(sweep, SPACE, ["x=1"], answer(sweep.directory, lambda n: {"value": n / 10}), at_once=2)
     assert len(sweep.records()) == 6
     for record in sweep.records():
         said = dict(word.split("=") for word in record.values["overrides"])
@@ -93,8 +99,8 @@ def test_a_search_is_reproducible_and_continues_as_if_it_had_not_been_cut_off(tm
         space = POINTS if sampler == "grid" else SPACE
         for cut in cuts:
             with pytest.raises(Cut):
-                search(sweep, space, [], learn(sweep, cut), at_once=1, max_epochs=EPOCHS)
-        search(sweep, space, [], learn(sweep), at_once=1, max_epochs=EPOCHS)
+                search(sweep, space, [], learn(sweep, cut), max_epochs=EPOCHS)
+        search(sweep, space, [], learn(sweep), max_epochs=EPOCHS)
         return trials_of(sweep)
 
     whole = run("whole")
@@ -107,7 +113,7 @@ def test_trials_proposed_at_the_same_time_differ(tmp_path: Path):
     found = []
     for name in ("a", "b"):
         sweep = a_sweep(tmp_path / name, 8)
-        search(sweep, SPACE, [], answer(sweep.directory, lambda n: {"value": n / 10}), at_once=4, max_epochs=3)
+        search(sweep, SPACE, [], answer(sweep.directory, lambda n: {"value": n / 10}), at_once=4)
         found.append([record.values["overrides"] for record in sweep.records()])
     assert found[0] == found[1]
     assert len(set(map(tuple, found[0]))) == 8
@@ -120,7 +126,7 @@ def test_failed_and_interrupted_trials_are_taken_up_again_once(tmp_path: Path):
         asked.append(number)
         return [{"value": 0.1}, {"status": "failed"}, {"status": "interrupted"}, {"value": None}][number]
 
-    search(sweep, SPACE, [], answer(sweep.directory, first), at_once=1, max_epochs=3)
+    search(sweep, SPACE, [], answer(sweep.directory, first))
     assert asked == [0, 1, 2, 3]
     asked.clear()
 
@@ -130,11 +136,11 @@ def test_failed_and_interrupted_trials_are_taken_up_again_once(tmp_path: Path):
         return {"value": 0.5 + number}
 
     sweep.values["trials"] = 5
-    search(sweep, SPACE, [], answer(sweep.directory, second), at_once=1, max_epochs=3)
+    search(sweep, SPACE, [], answer(sweep.directory, second))
     assert asked == [1, 2, 3, 4]
     assert open_study(sweep).best_value == 4.5
     asked.clear()
-    search(sweep, SPACE, [], answer(sweep.directory, second), at_once=1, max_epochs=3)
+    search(sweep, SPACE, [], answer(sweep.directory, second))
     assert asked == []
 
 
@@ -168,7 +174,7 @@ def test_a_sweep_resumes_only_with_the_jobs_it_began_with(tmp_path: Path, sweepe
     )
     check_unchanged(sweep, make_plan(parse(["-m", f"hydra/sweeper={sweeper}", "optimizer=glob(ada*)"])))
     if plan.search:
-        search(sweep, plan.space, [], answer(tmp_path, lambda n: {"value": 0.5}), at_once=2, max_epochs=3)
+        search(sweep, plan.space, [], answer(tmp_path, lambda n: {"value": 0.5}), at_once=2)
     check_unchanged(sweep, plan)
     with pytest.raises(UserError, match="files in conf/ have changed"):
         check_unchanged(sweep, make_plan(parse(["-m", f"hydra/sweeper={sweeper}", "optimizer=glob(adam*)"])))

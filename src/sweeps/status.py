@@ -1,0 +1,105 @@
+"""What the terminal shows while the jobs of a sweep run."""
+
+import shlex
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from src.records.record import Record
+from src.records.summary import Summary, summary
+from src.records.sweep import Sweep
+
+
+class Status(AbstractContextManager["Status"]):
+    """A line for each job that ends, and on a terminal below them one for the sweep: how far it is, the best job, the time left.
+
+    Args:
+        sweep: its record.
+        at_once: how many jobs run beside each other; a single one writes its own progress to the terminal.
+        console: where to write.
+    """
+
+    def __init__(self, sweep: Sweep, at_once: int, console: Console | None = None) -> None:
+        self.sweep, self.at_once = sweep, at_once
+        self.console = console or Console(highlight=False)
+        self.total = len(sweep.values["jobs"] or ()) or sweep.values["trials"]
+        finished = [summary(record) for record in sweep.records() if record.is_finished]
+        self.earlier = len(finished)
+        self.running: set[int] = set()
+        self.done, self.failed = self.earlier, 0
+        self.best: Summary | None = min((run for run in finished if run.best is not None), key=_rank, default=None)
+        self.words: dict[int, Sequence[str]] = {}
+        self._began = time.monotonic()
+        self._live: Live | None = None
+
+    def __enter__(self) -> "Status":
+        if self.console.is_terminal and self.at_once > 1:
+            # Drawn by whoever waits for the jobs: a process that is forked should have no second thread.
+            self._live = Live(console=self.console, auto_refresh=False, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def start(self, job: int, overrides: Sequence[str]) -> None:
+        """A job begins."""
+        self.running.add(job)
+        self.words[job] = [word for word in overrides if not word.startswith(("hydra/", "hydra.", "+hydra."))]
+        if self.at_once == 1:
+            self._print(f"job {job + 1}/{self.total}: {shlex.join(self.words[job])}")
+        self.refresh()
+
+    def end(self, job: int, record: Record | None) -> None:
+        """A job has ended; without a record if it could not begin."""
+        self.running.discard(job)
+        run = summary(record) if record else None
+        ended = run.ended if run else "failed"
+        self.done += ended not in ("failed", "interrupted")
+        self.failed += ended == "failed"
+        if run and run.status == "done" and run.best is not None:
+            self.best = min((one for one in (self.best, run) if one), key=_rank)
+        result = "".join(f", {name} {value}" for name, value in run.best_line.items()) if run else ""
+        if run and run.error:
+            result = f": {run.error}"
+        self._print(f"job {job + 1}/{self.total} {ended}{result} ({shlex.join(self.words.pop(job))})")
+
+    def refresh(self) -> None:
+        """Draw the line of the sweep."""
+        if self._live:
+            self._live.update(Text(self.line(), no_wrap=True, overflow="ellipsis"), refresh=True)
+
+    def line(self) -> str:
+        """How many jobs are done, running and failed, the best one with its settings, and the time left."""
+        total = self.sweep.values["trials"]
+        parts = [f"{self.done}/{total} done", f"{len(self.running)} running"]
+        parts += [f"{self.failed} failed"] if self.failed else []
+        if self.best:
+            parts.append(f"best {self.best.best:.4f} ({self.best.command.partition('src.train ')[2]})")
+        ended = self.done + self.failed - self.earlier
+        if ended:
+            left = total - self.done - self.failed
+            parts.append(f"{duration((time.monotonic() - self._began) / ended * left)} left")
+        return ", ".join(parts)
+
+    def _print(self, text: str) -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
+
+
+def _rank(run: Summary) -> tuple[bool, float]:
+    return run.rank
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

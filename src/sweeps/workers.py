@@ -1,0 +1,98 @@
+"""Processes for the jobs of a sweep on this machine: forked from one that has imported everything, one for each job."""
+
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
+
+from src.launching.processes import GRACE_S
+from src.launching.stop import received
+
+# How often whoever waits for a job may do something else, in seconds.
+_LOOK_EVERY_S = 0.5
+
+
+class Ended(NamedTuple):
+    """The process of a job that has ended.
+
+    Attributes:
+        job: the number of the job.
+        pid: of the process.
+        status: its exit status; minus the number of the signal that has killed it.
+    """
+
+    job: int
+    pid: int
+    status: int
+
+
+class Workers:
+    """At most ``count`` processes at a time.
+
+    The process that starts them must not compute with several threads: a process forked after that waits forever for
+    threads that were not copied. A worker gets SIGINT when this process ends, however it does.
+
+    Args:
+        count: how many jobs may run beside each other.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.running: dict[int, BaseProcess] = {}
+        self._until: float | None = None  # once this process was told to stop
+
+    @property
+    def is_free(self) -> bool:
+        """Whether another job may start."""
+        return len(self.running) < self.count
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Have jobs that still run save and end, after an error of this process."""
+        for process in self.running.values():
+            process.terminate()
+        for process in self.running.values():
+            process.join(2 * GRACE_S)
+            process.kill()
+
+    def start(self, job: int, train: Callable[..., None], *args: Any) -> None:
+        """Call a function in a process of its own.
+
+        Args:
+            job: number of the job.
+            train: what to call; where processes cannot be forked, as on macOS, it is pickled.
+            args: its arguments.
+        """
+        from torch.multiprocessing.spawn import start_processes  # which has the worker end with this process
+
+        method = "fork" if sys.platform == "linux" else "spawn"
+        context: Any = start_processes(_call, (train, *args), nprocs=1, join=False, start_method=method)
+        [self.running[job]] = context.processes
+
+    def wait(self) -> list[Ended]:
+        """Wait until a job has ended, or for half a second; returns those that have ended.
+
+        This process passes on the signals that tell it to stop. Jobs that have not saved and ended after a while are killed.
+        """
+        connection.wait([process.sentinel for process in self.running.values()], _LOOK_EVERY_S)
+        if received() and self._until is None:
+            self._until = time.monotonic() + 2 * GRACE_S  # a job waits for its own processes
+        if self._until is not None and time.monotonic() > self._until:
+            for process in self.running.values():
+                process.kill()
+        ended = [
+            Ended(job, process.pid or 0, process.exitcode)
+            for job, process in self.running.items()
+            if process.exitcode is not None
+        ]
+        for one in ended:
+            del self.running[one.job]
+        return ended
+
+
+def _call(index: int, train: Callable[..., None], *args: Any) -> None:
+    train(*args)

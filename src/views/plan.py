@@ -1,0 +1,143 @@
+"""What a sweep would run: ``python -m src.train -m ... --plan``."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from src.config.compose import Plan
+from src.config.hydra import PROCESSES
+from src.errors import ConfigError
+from src.records.find import all_runs
+from src.records.record import Record
+from src.records.settings import as_word, differing_names, flat_settings
+from src.sweeps.status import duration
+from src.views.table import make_table
+
+# So many of the runs that have most in common with a job tell how long it will take.
+_NEIGHBOURS = 5
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One job of a grid.
+
+    Attributes:
+        settings: by their dotted names.
+        same_as: the number of an earlier job with the same settings.
+        run: a finished run that had the same settings.
+        seconds: that it is expected to take, by the runs that have most in common with it; None: there are none.
+    """
+
+    settings: dict[str, Any]
+    same_as: int | None
+    run: Record | None
+    seconds: float | None
+
+
+def planned_jobs(configs: Sequence[Mapping[str, Any]], runs: Sequence[Record]) -> list[PlannedJob]:
+    """What is known of each job before it runs.
+
+    Args:
+        configs: checked, of each job.
+        runs: earlier ones.
+    """
+    done = [run for run in runs if run.status == "done"]
+    before = [(flat_settings(run.values["config"]), run) for run in done]
+    known = {_key(settings): run for settings, run in before}
+    first: dict[str, int] = {}
+    jobs = []
+    for number, config in enumerate(configs):
+        settings = flat_settings(config)
+        key = _key(settings)
+        earlier = first.setdefault(key, number)
+        jobs.append(
+            PlannedJob(settings, earlier if earlier != number else None, known.get(key), _seconds(settings, before))
+        )
+    return jobs
+
+
+def jobs_to_skip(plan: Plan) -> dict[int, str]:
+    """The jobs of a grid whose settings a finished run has had, with the id of that run.
+
+    Raises:
+        ConfigError: it is a search, or runs by a launcher that cannot leave jobs out.
+    """
+    if plan.search:
+        raise ConfigError("--skip-done: a search proposes its jobs as it goes; leave it out.")
+    if plan.hydra["launcher"]["_target_"] != PROCESSES:
+        raise ConfigError("--skip-done goes with hydra/launcher=processes, the default: leave one of them out.")
+    jobs = planned_jobs(plan.configs, all_runs())
+    return {number: str(job.run.values["id"]) for number, job in enumerate(jobs) if job.run}
+
+
+def print_plan(plan: Plan, at_once: int, console: Console | None = None) -> None:
+    """Print every job with what varies, which have run already, and how long the sweep will take.
+
+    Args:
+        plan: of a sweep.
+        at_once: jobs that run beside each other.
+        console: where to print.
+    """
+    console = console or Console(highlight=False)
+    jobs = planned_jobs(plan.configs, all_runs())
+    if plan.search:
+        space = ", ".join(dimension.key for dimension in plan.space)
+        trials = plan.search["n_trials"]
+        console.print(f"a search of {trials} trials over {space}", markup=False, soft_wrap=True)
+        _print_time([job.seconds for job in jobs], trials, at_once, console)
+        return
+    settings = [job.settings for job in jobs]
+    varied = {name: [as_word(one.get(name)) for one in settings] for name in differing_names(settings)}
+    notes = [
+        f"the same as {job.same_as:03d}"
+        if job.same_as is not None
+        else f"has run as {job.run.values['id']}"
+        if job.run
+        else ""
+        for job in jobs
+    ]
+    columns = {"job": [f"{number:03d}" for number in range(len(jobs))], "note": notes}
+    console.print(make_table(f"{len(jobs)} jobs", columns, varied, console.width))
+    duplicates, ran = sum(job.same_as is not None for job in jobs), sum(job.run is not None for job in jobs)
+    if duplicates:
+        console.print(f"{duplicates} of them have the settings of another.")
+    if ran:
+        console.print(f"{ran} of them have run already: --skip-done leaves them out.")
+    _print_time([job.seconds for job in jobs], len(jobs), at_once, console)
+
+
+def _print_time(seconds: Sequence[float | None], jobs: int, at_once: int, console: Console) -> None:
+    known = [one for one in seconds if one is not None]
+    if not known:
+        console.print("No finished run of this machine tells how long they take.")
+        return
+    total = statistics.fmean(known) * jobs / at_once
+    console.print(f"They take about {duration(total)}, {at_once} at once, by what earlier runs took.")
+
+
+def _key(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True)
+
+
+def _seconds(settings: Mapping[str, Any], runs: Sequence[tuple[Mapping[str, Any], Record]]) -> float | None:
+    """How long the runs took that have most in common with these settings, the same data and network at least."""
+
+    def differences(other: Mapping[str, Any]) -> int:
+        return sum(other.get(name) != settings.get(name) for name in {*settings, *other})
+
+    alike = [
+        (differences(other), number)
+        for number, (other, _) in enumerate(runs)
+        if all(other.get(name) == settings.get(name) for name in ("data", "model", "task"))
+    ]
+    nearest = [runs[number] for _, number in sorted(alike)[:_NEIGHBOURS]]
+    if not nearest:
+        return None
+    epochs = settings["trainer.max_epochs"]
+    return statistics.median(
+        run.values["duration_s"] * epochs / (other.get("trainer.max_epochs") or epochs) for other, run in nearest
+    )
