@@ -38,7 +38,7 @@ _FIRST_STEP = """
 import os, sys
 import src.training.run, src.train
 
-train = src.training.run._train
+launch = src.training.run._launch
 
 def stopping(*args):
     from src.fast.steps import Steps  # imported by now
@@ -49,10 +49,11 @@ def stopping(*args):
         os._exit(0)
 
     Steps._step = first
-    return train(*args)
+    return launch(*args)
 
-src.training.run._train = stopping
-sys.exit(src.train.main([]))
+src.training.run._launch = stopping
+src.train.main([])
+sys.exit("no step was taken")
 """
 COMMANDS = {
     "python that does nothing": ["-c", "pass"],
@@ -79,9 +80,12 @@ def once(words: list[str], outputs: str) -> tuple[float, float]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    _, _, usage = os.wait4(child.pid, 0)
-    child.returncode = 0  # it is waited for already
-    return time.perf_counter() - start, usage.ru_maxrss * 1024 / _MB
+    _, status, usage = os.wait4(child.pid, 0)
+    seconds = time.perf_counter() - start
+    child.returncode = os.waitstatus_to_exitcode(status)  # it is waited for already
+    if child.returncode not in (0, 2):  # 2: a mistake in the configuration
+        raise subprocess.CalledProcessError(child.returncode, child.args)
+    return seconds, usage.ru_maxrss * 1024 / _MB
 
 
 def take_turns(names: Sequence[str], rounds: int) -> list[dict[str, tuple[float, float]]]:

@@ -55,8 +55,7 @@ def explained_variance(levels: Mapping[str, Sequence[str]], values: Sequence[flo
     y = np.array(values, dtype=np.float64)
     columns = {name: _indicators(words) for name, words in levels.items()}
     taken = sum(len(part[0]) for part in columns.values())
-    total = float(((y - y.mean()) ** 2).sum())
-    if not columns or total == 0 or len(y) - 1 < 2 * taken:
+    if not columns or len(y) - 1 < 2 * taken or (total := float(((y - y.mean()) ** 2).sum())) == 0:
         return None
 
     def unexplained(parts: Sequence["np.ndarray[Any, Any]"]) -> float:

@@ -50,10 +50,14 @@ def test_an_incomplete_grid_credits_a_setting_with_what_no_other_explains(tmp_pa
         (GRID[::4], [0.1, 0.2, 0.3, 0.5]),  # a setting takes one degree of freedom, and one is left
         ([GRID[number] for number in (0, 1, 2, 3, 12, 13, 14, 15)], [0.1, 0.2, 0.3, 0.2, 0.7, 0.8, 0.9, 0.8]),
         (GRID[:8], [0.5] * 8),
+        (GRID[:8], [None] * 8),
     ],
-    ids=["too few jobs", "settings that vary together", "no variance"],
+    ids=["too few jobs", "settings that vary together", "no variance", "no values"],
 )
-def test_no_importance_is_shown_where_a_grid_cannot_tell(tmp_path: Path, jobs: list[list[str]], values: list[float]):
+@pytest.mark.filterwarnings("error")
+def test_no_importance_is_shown_where_a_grid_cannot_tell(
+    tmp_path: Path, jobs: list[list[str]], values: list[float | None]
+):
     assert make_leaderboard(a_grid(tmp_path / "s1", jobs, values)).importance is None
 
 
