@@ -134,11 +134,11 @@ def _answer(line: CommandLine) -> int:
         print(mask(help_text(line)), end="")
         return 0
     if line.asks == "plan":
-        from src.sweeps.local import jobs_at_once
+        from src.sweeps.local import concurrent_jobs
 
         plan = make_plan(line)
         check_machine(plan.configs)
-        print_plan(plan, jobs_at_once(plan, plan.search["n_trials"] if plan.search else len(plan.configs)))
+        print_plan(plan, concurrent_jobs(plan, plan.trials))
         return 0
     if line.asks == "configuration":
         make_plan(line)

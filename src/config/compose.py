@@ -159,6 +159,11 @@ class Plan:
         return self.hydra["sweeper"] if self.jobs is None else None
 
     @property
+    def trials(self) -> int:
+        """How many jobs there are to be."""
+        return self.search["n_trials"] if self.search else len(self.composed)
+
+    @property
     def summary(self) -> str:
         """What it trains, in a line."""
         config, choices = self.composed[0].config, self.composed[0].node.hydra.runtime.choices

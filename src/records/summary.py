@@ -67,6 +67,11 @@ class Summary:
         return {f"best/{self.monitor}": f"{self.best:.4f} in epoch {self.best_epoch + 1}"}
 
     @property
+    def outcome(self) -> str:
+        """How it ended, with its best value if there is one."""
+        return self.ended + "".join(f", {name} {value}" for name, value in self.best_line.items())
+
+    @property
     def rank(self) -> tuple[bool, float]:
         """Sorts runs of one monitor by their best values, the best first and those without one last."""
         value = self.best or 0.0

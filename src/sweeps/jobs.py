@@ -57,7 +57,7 @@ def train_job(directory: Path, job: Composed | Sequence[str]) -> None:
     except Interrupted as stop:
         status = stop.exit_status
     except (UserError, OSError) as error:
-        say(f"{directory}: {describe(error) if isinstance(error, OSError) else error}")
+        _explain(directory, error)
     except Exception:  # of this project; nobody is left to raise it to
         traceback.print_exc()
     raise SystemExit(status)
@@ -87,7 +87,7 @@ def job(cfg: DictConfig) -> float | None:
         _mask_what_hydra_wrote(directory)
         record = _carry_out(directory, config, source_of(hydra, config), starts_others=True)
     except (UserError, OSError) as error:
-        say(f"{directory}: {describe(error) if isinstance(error, OSError) else error}")
+        _explain(directory, error)
         return None
     except Interrupted:
         if is_worker():  # the others must come to their end, too
@@ -98,9 +98,12 @@ def job(cfg: DictConfig) -> float | None:
             only_note_stop()  # between two jobs there is nothing to save, and no one to catch an exception
     run = summary(record)
     if is_worker():
-        result = "".join(f", {name} {value}" for name, value in run.best_line.items())
-        print(f"{run.id}: {run.ended}{result} ({' '.join(record.values['overrides'])})", flush=True)
+        print(f"{run.id}: {run.outcome} ({' '.join(record.values['overrides'])})", flush=True)
     return run.best if run.status == "done" else None
+
+
+def _explain(directory: Path, error: UserError | OSError) -> None:
+    say(f"{directory}: {describe(error) if isinstance(error, OSError) else error}")
 
 
 def _mask_what_hydra_wrote(directory: Path) -> None:

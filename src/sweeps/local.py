@@ -81,7 +81,7 @@ def run_sweep(sweep: Sweep, plan: Plan) -> None:
         plan: what its command line stands for.
     """
     launcher, cores = plan.hydra["launcher"], torch.get_num_threads()
-    at_once = jobs_at_once(plan, sweep.values["trials"])
+    at_once = concurrent_jobs(plan, sweep.values["trials"])
     failures = Failures(launcher["max_failures"])
     import src.training.fit  # noqa: F401  # once, before any process is forked
 
@@ -120,7 +120,7 @@ def _run(sweep: Sweep, plan: Plan, at_once: int, failures: "Failures") -> None:
             status.refresh()
 
 
-def jobs_at_once(plan: Plan, jobs: int) -> int:
+def concurrent_jobs(plan: Plan, jobs: int) -> int:
     """How many of a sweep's jobs its launcher runs beside each other.
 
     Args:

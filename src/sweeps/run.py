@@ -52,7 +52,7 @@ def begin_sweep(directory: Path, line: CommandLine, plan: Plan, skipped: Mapping
         line.flags,
         line.overrides,
         jobs=plan.jobs,
-        trials=plan.search["n_trials"] if plan.search else len(plan.jobs or []) - len(skipped),
+        trials=plan.trials - len(skipped),
         mode=plan.configs[0]["mode"],
         search=plan.search,
         git=git(),

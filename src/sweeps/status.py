@@ -62,15 +62,13 @@ class Status(AbstractContextManager["Status"]):
         """A job has ended; without a record if it could not begin."""
         self.running.discard(job)
         run = summary(record) if record else None
-        ended = run.ended if run else "failed"
-        self.done += ended not in ("failed", "interrupted")
-        self.failed += ended == "failed"
+        status = run.status if run else "failed"
+        self.done += status not in ("failed", "interrupted")
+        self.failed += status == "failed"
         if run and run.status == "done" and run.best is not None:
             self.best = min((one for one in (self.best, run) if one), key=_rank)
-        result = "".join(f", {name} {value}" for name, value in run.best_line.items()) if run else ""
-        if run and run.error:
-            result = f": {run.error}"
-        self._print(f"job {job + 1}/{self.total} {ended}{result} ({shlex.join(self.words.pop(job))})")
+        outcome = status if run is None else f"{run.ended}: {run.error}" if run.error else run.outcome
+        self._print(f"job {job + 1}/{self.total} {outcome} ({shlex.join(self.words.pop(job))})")
 
     def refresh(self) -> None:
         """Draw the line of the sweep."""

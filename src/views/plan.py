@@ -86,9 +86,8 @@ def print_plan(plan: Plan, at_once: int, console: Console | None = None) -> None
     jobs = planned_jobs(plan.configs, all_runs())
     if plan.search:
         space = ", ".join(dimension.key for dimension in plan.space)
-        trials = plan.search["n_trials"]
-        console.print(f"a search of {trials} trials over {space}", markup=False, soft_wrap=True)
-        _print_time([job.seconds for job in jobs], trials, at_once, console)
+        console.print(f"a search of {plan.trials} trials over {space}", markup=False, soft_wrap=True)
+        _print_time([job.seconds for job in jobs], plan.trials, at_once, console)
         return
     settings = [job.settings for job in jobs]
     varied = {name: [as_word(one.get(name)) for one in settings] for name in differing_names(settings)}

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from tests.conftest import SMALL, Command, Finished, copy_of_the_project
+from tests.helpers.boards import wait_for
 
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 PROCESSES = ["hydra.launcher.n_jobs=2"]  # of the default launcher
@@ -204,10 +205,7 @@ def test_a_sweep_told_to_stop_ends_its_workers_and_names_what_was_not_run(
 ):
     words = ["-m", "model.width=5,6,7,8,9", "trainer.max_epochs=300", *launcher]
     process = begin(project, outputs, *words)
-    until = time.monotonic() + 200
-    while len(list(outputs.glob("sweeps/*/*/checkpoints/last.ckpt"))) < 2:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_for(lambda: len(list(outputs.glob("sweeps/*/*/checkpoints/last.ckpt"))) > 1, 200)
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
     done = end(process, outputs)
@@ -346,10 +344,7 @@ def test_each_job_records_the_code_that_it_ran(project: Path, outputs: Path):
 def test_a_killed_process_costs_what_it_was_at_work_on(project: Path, outputs: Path, who: str):
     words = ["-m", "model.width=5,6,7", "trainer.max_epochs=40", *PROCESSES]
     process = begin(project, outputs, *words)
-    until = time.monotonic() + 200
-    while len(list(outputs.glob("sweeps/*/*/checkpoints/last.ckpt"))) < 2:
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_for(lambda: len(list(outputs.glob("sweeps/*/*/checkpoints/last.ckpt"))) > 1, 200)
     jobs = psutil.Process(process.pid).children()
     (jobs[0] if who == "a job" else process).send_signal(signal.SIGKILL)
     done = end(process, outputs)

@@ -11,7 +11,7 @@ from src.config.command_line import parse
 from src.config.compose import make_plan
 from src.records.record import Record
 from src.records.sweep import Sweep
-from src.sweeps.local import Failures, Grid, default_n_jobs, jobs_at_once
+from src.sweeps.local import Failures, Grid, concurrent_jobs, default_n_jobs
 from src.sweeps.status import Status, duration
 from tests.helpers.sweeps import GRID, a_grid, answer
 
@@ -45,8 +45,8 @@ def test_a_grid_runs_what_is_not_done_and_not_left_out(tmp_path: Path):
 )
 def test_by_default_jobs_of_a_core_with_data_in_memory_run_beside_each_other(words: list[str], expected: int | None):
     plan = make_plan(parse(["-m", *words, "seed=1,2,3,4"]))
-    assert jobs_at_once(plan, 4) == min(expected or cores(), 4)
-    assert jobs_at_once(plan, 1) == 1
+    assert concurrent_jobs(plan, 4) == min(expected or cores(), 4)
+    assert concurrent_jobs(plan, 1) == 1
 
 
 def finished(sweep: Sweep, job: int) -> Record:
