@@ -273,10 +273,7 @@ class SupervisedTask(pl.LightningModule):
             raise NonFiniteLoss(f"a weight is NaN or Inf after step {self.global_step - 1}{_REMEDY}")
         means = self.epoch_means()
         for name, mean in self.train_means.items():
-            self.log(f"train/{name}", mean, logger=False)  # type: ignore[arg-type]
-        # Lightning would write them after the epoch's checkpoint, and a run killed in between would lack the point.
-        for logger in self.trainer.loggers:
-            logger.log_metrics(means, self.global_step)
+            self.log(f"train/{name}", mean)  # type: ignore[arg-type]
         schedule: Any = self.lr_schedulers()  # Lightning would step it after the checkpoint
         if isinstance(schedule, ReduceLROnPlateau):
             metrics: dict[str, Any] = {**self.trainer.callback_metrics, **means}

@@ -1,4 +1,4 @@
-"""What an epoch has accumulated, and Lightning leaves out of checkpoints."""
+"""What an epoch has accumulated, which Lightning leaves out of checkpoints, and logs only after the checkpoint of its end."""
 
 import logging
 from typing import Any
@@ -90,6 +90,18 @@ class AccumulatedMetrics(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """What is not logged again in the epoch is not reported either."""
         self._logged = {}
+
+
+def log_epoch(trainer: pl.Trainer) -> None:
+    """Log the metrics of an epoch that has ended, if Lightning has not yet.
+
+    It does so after the checkpoints, and a run killed in between would lack the points: it is resumed after them.
+    """
+    loop, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
+    connector.on_epoch_end()
+    loop._batches_that_stepped -= 1
+    connector.update_train_epoch_metrics()
+    loop._batches_that_stepped += 1
 
 
 def _metrics(module: pl.LightningModule) -> list[tuple[str, Metric]]:

@@ -16,6 +16,7 @@ from src.data.chunks import samples_in
 from src.errors import UserError
 from src.loggers.csv import OnOptimizerStep
 from src.records.record import Record
+from src.training.epochs import log_epoch
 
 # Of its entry in a checkpoint, and of the configuration there.
 KEY, CONFIG = "recorder", "config"
@@ -99,6 +100,8 @@ class RunRecorder(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add what Lightning leaves out; have every point up to here in the files before the checkpoint is."""
+        if trainer.training and trainer._logger_connector._first_loop_iter is None:
+            log_epoch(trainer)
         checkpoint[CONFIG] = self.config
         checkpoint[KEY] = {
             "fast": self.fast,

@@ -10,6 +10,7 @@ from lightning.pytorch.trainer.call import _call_lightning_module_hook
 
 from src.errors import Interrupted
 from src.launching.stop import signals
+from src.training.epochs import log_epoch
 
 
 class StopOnSignal(pl.callbacks.Checkpoint):
@@ -58,7 +59,7 @@ class StopOnSignal(pl.callbacks.Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop between two epochs, or between the training and the test."""
         if signum := self._agreed(trainer):
-            _log_epoch(trainer)
+            log_epoch(trainer)
             self._save_and_raise(trainer, signum)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -84,12 +85,3 @@ class StopOnSignal(pl.callbacks.Checkpoint):
         told = torch.tensor(self.received, device=trainer.strategy.root_device)
         torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
         return int(told)
-
-
-def _log_epoch(trainer: pl.Trainer) -> None:
-    """Log the metrics of the epoch, as Lightning does after the hooks of its end."""
-    loop, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
-    connector.on_epoch_end()
-    loop._batches_that_stepped -= 1
-    connector.log_metrics(connector.metrics["log"])
-    loop._batches_that_stepped += 1

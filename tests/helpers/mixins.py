@@ -70,6 +70,17 @@ class Kill(Cut):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class KillOnceSaved(pl.callbacks.Checkpoint):
+    """Kills this process at the end of an epoch, counted from 0, right after the checkpoints that are saved then."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.current_epoch == self.epoch:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 def in_a_process(function: Callable[..., Any], *args: Any) -> int:
     """Call a function in a process forked from this one; returns its exit status, negative for a signal."""
     process = multiprocessing.get_context("fork").Process(target=function, args=args)
@@ -164,17 +175,20 @@ class ModuleTests:
         assert measure(record, "last", "val").entry["metrics"] == pytest.approx(logged, rel=1e-6)
 
     @pytest.mark.parametrize("epoch", [0, 1])
-    @pytest.mark.parametrize("how", ["told", "killed"])
+    @pytest.mark.parametrize("how", ["told", "killed", "killed once saved"])
     def test_interrupted_and_resumed(
         self, tmp_path: Path, settings: list[str], whole: dict[str, Any], how: str, epoch: int
     ):
-        """By a signal, which saves a checkpoint within the epoch; or killed, and resumed from the end of the epoch before."""
+        """By a signal, which saves a checkpoint within the epoch; killed, and resumed from the end of the epoch before; or killed
+        right after the epoch's checkpoint was saved.
+        """
         directory, batches = tmp_path / "cut", epoch * whole["batches"] + whole["batches"] // 2 + 1
         if how == "told":
             with pytest.raises(Interrupted):
                 fit_in(directory, settings, [Cut(batches, how)])
         else:
-            assert in_a_process(fit_in, directory, settings, [Kill(batches)]) == -signal.SIGKILL
+            kill = Kill(batches) if how == "killed" else KillOnceSaved(epoch)
+            assert in_a_process(fit_in, directory, settings, [kill]) == -signal.SIGKILL
         resumed = fit_in(directory, settings)
         assert differences(outcome(directory), outcome(whole["directory"])) == []
         assert (resumed["metrics"], resumed["best"]) == (whole["metrics"], whole["best"])

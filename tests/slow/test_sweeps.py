@@ -275,7 +275,14 @@ def test_submitits_local_executor_runs_the_jobs(train: Command):
 
 
 def test_ray_runs_the_jobs(train: Command):
-    done = train("-m", "seed=1,2", *ONE, "hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2")
+    done = train(
+        "-m",
+        "seed=1,2",
+        *ONE,
+        "hydra/launcher=ray",
+        "+hydra.launcher.ray.init.num_cpus=2",
+        "+hydra.launcher.ray.init.address=local",
+    )
     assert done.status == 0, done.stdout + done.stderr
     assert [run["status"] for run in done.runs] == ["done", "done"]
 
