@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -21,10 +20,11 @@ from src.records.record import Record
 from src.training.checkpoints import newest
 from tests.conftest import SMALL, Command, copy_of_the_project
 from tests.helpers.boards import wait_for
+from tests.helpers.clusters import two_machines
 from tests.helpers.outcome import curves
 from tests.helpers.trust import FOUR, finish, free_port, secrets_in, spawn, task, unusual
 
-__all__ = ["free_port"]
+__all__ = ["free_port", "two_machines"]
 
 
 # -- real processes
@@ -108,33 +108,6 @@ def test_ranks_that_wait_within_torch_end_with_their_record_closed(outputs: Path
     status, ended, error = expected[cause]
     assert (done.status, run["status"]) == (status, ended), done.stdout
     assert re.fullmatch(error, str(run["error"]))
-
-
-@pytest.fixture
-def two_machines() -> Iterator[tuple[list[str], list[str]]]:
-    """Two network namespaces joined by a cable, as prefixes of commands; to each its own name is a loopback address."""
-
-    def ip(*words: str) -> None:
-        subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
-
-    one, two = (f"machine-{os.getpid()}-{n}" for n in range(2))
-    try:
-        ip("netns", "add", one)
-        ip("netns", "add", two)
-        ip("link", "add", "cable", "netns", one, "type", "veth", "peer", "name", "cable", "netns", two)
-        for n, name in enumerate((one, two)):
-            ip("-n", name, "address", "add", f"10.77.0.{n + 1}/24", "dev", "cable")
-            ip("-n", name, "link", "set", "lo", "up")
-            ip("-n", name, "link", "set", "cable", "up")
-        yield ["ip", "netns", "exec", one], ["ip", "netns", "exec", two]
-    except FileNotFoundError:
-        pytest.skip("network namespaces need iproute2's ip")
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"network namespaces are not permitted here: {error.stderr.strip()}")
-    finally:
-        for name in (one, two):
-            if Path("/run/netns", name).exists():
-                ip("netns", "delete", name)
 
 
 @pytest.mark.parametrize("interface", [None, "lo"])

@@ -1,0 +1,140 @@
+"""Real clusters: SLURM, several machines, Ray, PostgreSQL. What was run is listed in docs/clusters.md."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from src.paths import ROOT
+from tests.conftest import SMALL, Finished
+from tests.helpers.clusters import Prefix, RayCluster, Slurm, postgres, ray_cluster, slurm, two_machines, wait_until
+
+__all__ = ["postgres", "ray_cluster", "slurm", "two_machines"]
+
+TRAIN = [sys.executable, "-m", "src.train"]
+ON_SLURM = ["-m", "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.timeout_min=5"]
+
+
+def run(cluster: Slurm, outputs: Path, *words: str) -> Finished:
+    done = subprocess.run(
+        words,
+        cwd=ROOT,
+        env={**cluster.environment, "OUTPUTS_DIR": str(outputs)},
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr, outputs)
+
+
+def test_srun_starts_the_ranks_of_one_run(slurm: Slurm, outputs: Path):
+    done = run(slurm, outputs, "srun", "--ntasks=2", *TRAIN, *SMALL)
+    assert done.status == 0, done.stdout + done.stderr
+    [there] = done.runs
+    assert (there["status"], there["environment"]["devices"]) == ("done", 2)
+    assert there["environment"]["slurm_job"]
+    here = run(slurm, outputs, *TRAIN, *SMALL, "trainer.devices=2").runs[-1]
+    assert here["metrics"] == there["metrics"]
+
+
+def test_a_sweep_is_queued_survives_its_node_and_is_resumed(slurm: Slurm, outputs: Path):
+    words = [*SMALL, "seed=1,2,3", "trainer.max_epochs=1,300", "hydra.launcher.array_parallelism=2"]
+    with subprocess.Popen(
+        [*TRAIN, *ON_SLURM, *words],
+        cwd=ROOT,
+        env={**slurm.environment, "OUTPUTS_DIR": str(outputs)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as sweep:
+        wait_until(lambda: len(list(outputs.glob("sweeps/*/*/checkpoints/last.ckpt"))) > 1, 120)
+        slurm.kill_node()
+        slurm.start("slurmd")
+        said, _ = sweep.communicate(timeout=200)
+    before = Finished(sweep.returncode, said, said, outputs).runs
+    assert any(one["environment"]["slurm_job"] for one in before)
+    statuses = [one["status"] for one in before]
+    if sweep.returncode:
+        assert "-m resume=" in said
+        again = run(slurm, outputs, *TRAIN, "-m", "resume=latest")
+        assert again.status == 0, again.stdout + again.stderr
+    runs = Finished(0, "", "", outputs).runs
+    assert [one["status"] for one in runs] == ["done"] * 6, statuses
+    single = run(slurm, outputs, *TRAIN, *SMALL, "seed=2", "trainer.max_epochs=300").runs[0]
+    assert single["metrics"] == runs[3]["metrics"]
+
+
+def test_a_job_that_is_about_to_reach_its_limit_is_requeued_and_resumed(slurm: Slurm, outputs: Path, tmp_path: Path):
+    script = tmp_path / "job.sh"
+    script.write_text(f"#!/bin/sh\nexec {' '.join(TRAIN)} {' '.join(SMALL)} trainer.max_epochs=2000\n")
+    options = ["--time=1", "--signal=B:USR1@50", "--requeue", f"--output={tmp_path}/out", f"--chdir={ROOT}"]
+    done = run(slurm, outputs, "sbatch", "--parsable", *options, str(script))
+    assert done.status == 0, done.stderr
+    job = done.stdout.strip()
+
+    def record() -> dict[str, Any]:
+        return json.loads(next(outputs.glob("runs/*/run.json")).read_text())
+
+    wait_until(lambda: bool(list(outputs.glob("runs/*/run.json"))) and record()["status"] == "interrupted", 60)
+    assert slurm.say("squeue", "--noheader", f"--job={job}", "--format=%T") in ("PENDING", "COMPLETING")
+    slurm.say("scontrol", "update", f"JobId={job}", "StartTime=now")  # SLURM by itself waits for two minutes
+    wait_until(lambda: record()["status"] in ("running", "done") and record()["resumed"], 60)
+    os.kill(record()["environment"]["pid"], signal.SIGTERM)
+    wait_until(lambda: record()["status"] == "interrupted", 60)
+    assert len(record()["resumed"]) == 1
+
+
+def test_a_sweep_on_two_nodes_of_ray_goes_past_one_that_dies(
+    two_machines: tuple[Prefix, Prefix], ray_cluster: RayCluster, outputs: Path
+):
+    words = ["-m", "hydra/launcher=ray", f"+hydra.launcher.ray.init.address={ray_cluster.address}", *SMALL]
+    words += ["seed=1,2,3,4", "trainer.max_epochs=150"]
+    environment = {**os.environ, "OUTPUTS_DIR": str(outputs)}
+    with subprocess.Popen(
+        [*two_machines[0], *TRAIN, *words],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as sweep:
+        wait_until(lambda: len(list(outputs.glob("sweeps/*/*/checkpoints/last.ckpt"))) > 1, 120)
+        ray_cluster.kill_node()
+        said, _ = sweep.communicate(timeout=250)
+    if sweep.returncode:
+        assert "-m resume=" in said
+        done = subprocess.run(
+            [*two_machines[0], *TRAIN, "-m", "resume=latest", "hydra/launcher=processes"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=250,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert [one["status"] for one in Finished(0, "", "", outputs).runs] == ["done"] * 4
+
+
+def test_two_machines_share_a_search_in_postgresql(
+    two_machines: tuple[Prefix, Prefix], ray_cluster: RayCluster, postgres: str, outputs: Path
+):
+    """Trials report to the database from the machine on which they run, and the pruner answers."""
+    words = ["-m", "hydra/launcher=ray", f"+hydra.launcher.ray.init.address={ray_cluster.address}", *SMALL]
+    words += ["hydra/sweeper=optuna", "hydra.sweeper.pruner=median", "hydra.sweeper.startup_trials=1"]
+    words += ["hydra.sweeper.n_trials=4", "trainer.max_epochs=4", "optimizer.lr=tag(log,interval(1e-5,1e-1))"]
+    done = subprocess.run(
+        [*two_machines[0], *TRAIN, *words, f"hydra.sweeper.storage={postgres}"],
+        cwd=ROOT,
+        env={**os.environ, "OUTPUTS_DIR": str(outputs)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = Finished(0, "", "", outputs).runs
+    assert [one["status"] for one in runs] == ["done"] * 4
+    for text in (done.stdout, done.stderr, *(path.read_text() for path in outputs.rglob("*.json"))):
+        assert "pw-of-a-database" not in text
