@@ -77,6 +77,7 @@ class _RayShare(TypedDict):
 
 class _RayInit(_RayShare):
     address: str | None
+    object_store_memory: Count | None
 
 
 class _RayGroup(TypedDict):
@@ -200,5 +201,10 @@ def _check_part(node: Mapping[str, Any], part: str) -> None:
         found.append(
             f"hydra.{part}.storage: must be a database URL: postgresql://user@host/database, or sqlite:////path/of/a/file.db."
         )
+    if not found and choice == f"{_LAUNCHER}=ray" and "object_store_memory" not in (init := node["ray"]["init"]):
+        if (address := init["address"]) not in (None, "local"):
+            found.append(
+                f"hydra.launcher.ray.init.address={address}: choose {_LAUNCHER}=ray_cluster to join a cluster."
+            )
     if found:
         raise ConfigError("\n".join(found))

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ import pytest
 from src.paths import ROOT
 
 Prefix = list[str]
+PASSWORD = "pw-of-a-database"
 
 
 def need(*programs: str, package: str) -> None:
@@ -118,11 +120,22 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
                 )
             if daemon == "munged":
                 wait_until(lambda: (self.folder / "munge.socket").exists())
+        self.say("scontrol", "update", "NodeName=ALL", "State=RESUME")  # a node that was killed
         wait_until(lambda: self.say("sinfo", "--noheader", "--format=%T") in ("idle", "mixed", "allocated"))
 
     def say(self, *words: str) -> str:
         """What a command of SLURM's prints."""
         return subprocess.run(words, env=self.environment, capture_output=True, text=True).stdout.strip()
+
+    def states(self) -> list[str]:
+        """The state of each job in the queue."""
+        return self.say("squeue", "--noheader", "--array", "--format=%T").split()
+
+    def start_pending_jobs(self) -> None:
+        """Start what was put back into the queue, once its node has cleaned up; SLURM by itself waits for two minutes."""
+        time.sleep(5)  # started at once, they would be ended as what ran there before
+        for job in set(self.say("squeue", "--noheader", "--format=%F").split()):
+            self.say("scontrol", "update", f"JobId={job}", "StartTime=now")
 
     def kill_node(self) -> None:
         """Kill the node's daemon and all that runs on it, as a machine does that loses its power."""
@@ -132,6 +145,8 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
             with contextlib.suppress(psutil.Error):
                 for one in [*step.children(recursive=True), step]:
                     one.kill()
+        # The controller notices by itself, after a minute.
+        self.say("scontrol", "update", "NodeName=ALL", "State=DOWN", "Reason=killed")
 
     def stop(self) -> None:
         for daemon in reversed(self._daemons.values()):
@@ -176,6 +191,9 @@ def two_machines() -> Iterator[tuple[Prefix, Prefix]]:
     finally:
         for name in (one, two):
             if Path("/run/netns", name).exists():
+                for pid in subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True).stdout.split():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(pid), signal.SIGKILL)
                 ip("netns", "delete", name)
 
 
@@ -184,28 +202,39 @@ class RayCluster:
 
     Args:
         machines: prefixes of their commands.
+        folder: for its files; by default it would leave its address for other programs to find.
+
+    Attributes:
+        environment: variables with which commands are admitted.
     """
 
-    def __init__(self, machines: tuple[Prefix, Prefix]) -> None:
-        self.machines = machines
+    def __init__(self, machines: tuple[Prefix, Prefix], folder: Path) -> None:
+        self.machines, self.folder = machines, folder
         self.address = "10.77.0.1:6379"
+        self.environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
         self._nodes: list[subprocess.Popen[str]] = []
 
-    def start(self) -> None:
-        head = ["--head", "--port=6379", "--include-dashboard=false", "--node-ip-address=10.77.0.1"]
-        for machine, words in zip(
-            self.machines, (head, [f"--address={self.address}", "--node-ip-address=10.77.0.2"]), strict=True
-        ):
-            command = [*machine, str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1", *words]
-            self._nodes.append(
-                subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True, cwd=ROOT)
-            )
+    def start(self, *, cores_of_head: int = 1, **variables: str) -> None:
+        """Start the nodes with these environment variables, which jobs inherit; without cores a node runs none."""
+        head = ["--head", "--port=6379", "--include-dashboard=false", f"--temp-dir={self.folder}"]
+        for number, words in enumerate((head, [f"--address={self.address}"])):
+            program = str(Path(sys.executable).with_name("ray"))
+            cores = 1 if number else cores_of_head
+            words = ["--block", f"--num-cpus={cores}", f"--node-ip-address=10.77.0.{number + 1}", *words]
+            with (self.folder / f"node{number}.out").open("w") as out:
+                command = [*self.machines[number], program, "start", *words]
+                self._nodes.append(
+                    subprocess.Popen(
+                        command, env={**self.environment, **variables}, stdout=out, stderr=out, text=True, cwd=ROOT
+                    )
+                )
             wait_until(lambda: self.alive() == len(self._nodes))
 
     def alive(self) -> int:
         """Nodes that answer."""
         code = f"import ray; ray.init({self.address!r}, logging_level='ERROR'); print(sum(n['Alive'] for n in ray.nodes()))"
-        done = subprocess.run([*self.machines[0], sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+        command = [*self.machines[0], sys.executable, "-c", code]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, cwd=ROOT)
         return int(done.stdout.split()[-1]) if done.returncode == 0 else 0
 
     def kill_node(self) -> None:
@@ -221,12 +250,12 @@ class RayCluster:
 def ray_cluster(two_machines: tuple[Prefix, Prefix]) -> Iterator[RayCluster]:
     """See ``RayCluster``."""
     pytest.importorskip("ray")
-    cluster = RayCluster(two_machines)
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.stop()
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        cluster = RayCluster(two_machines, Path(folder))
+        try:
+            yield cluster
+        finally:
+            cluster.stop()
 
 
 @pytest.fixture
@@ -242,7 +271,7 @@ def postgres(two_machines: tuple[Prefix, Prefix]) -> Iterator[str]:
     os.chown(folder, user.pw_uid, user.pw_gid)
     as_postgres = ["runuser", "-u", "postgres", "--"]
     password = folder / "password"
-    password.write_text("pw-of-a-database")
+    password.write_text(PASSWORD)
     os.chown(password, user.pw_uid, user.pw_gid)
     programs, data = found[-1].parent, folder / "data"
     subprocess.run(
@@ -263,7 +292,7 @@ def postgres(two_machines: tuple[Prefix, Prefix]) -> Iterator[str]:
     )
     try:
         wait_until(lambda: (folder / ".s.PGSQL.5432").exists())
-        yield "postgresql+psycopg://postgres:pw-of-a-database@10.77.0.1/postgres"
+        yield f"postgresql+psycopg://postgres:{PASSWORD}@10.77.0.1/postgres"
     finally:
         server.send_signal(signal.SIGTERM)
         end(server)

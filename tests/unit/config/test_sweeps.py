@@ -27,6 +27,10 @@ from src.errors import ConfigError
         (["hydra/launcher=joblib", "hydra.launcher.backend=threading", "seed=1,2"], "may be set n_jobs"),
         (["hydra/launcher=slurm", "hydra.launcher.setup=[evil]", "seed=1,2"], "hydra.launcher.setup"),
         (["hydra.launcher._target_=os.system", "seed=1,2"], "is not allowed"),
+        (
+            ["hydra/launcher=ray", "hydra.launcher.ray.init.address=auto", "seed=1,2"],
+            "choose hydra/launcher=ray_cluster",
+        ),
         (["hydra/sweeper=optuna", "hydra.sweeper._target_=os.system", "seed=1,2"], "is not allowed"),
         (["hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", "optimizer.lr=interval(0.1,1)"], "a grid needs"),
         (["seed=shuffle(1,2)"], "leave shuffle out"),
