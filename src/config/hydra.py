@@ -201,10 +201,9 @@ def _check_part(node: Mapping[str, Any], part: str) -> None:
         found.append(
             f"hydra.{part}.storage: must be a database URL: postgresql://user@host/database, or sqlite:////path/of/a/file.db."
         )
-    if not found and choice == f"{_LAUNCHER}=ray" and "object_store_memory" not in (init := node["ray"]["init"]):
-        if (address := init["address"]) not in (None, "local"):
-            found.append(
-                f"hydra.launcher.ray.init.address={address}: choose {_LAUNCHER}=ray_cluster to join a cluster."
-            )
+    if not found and choice == f"{_LAUNCHER}=ray":
+        init = node["ray"]["init"]
+        if init["address"] not in (None, "local") and "object_store_memory" not in init:
+            found.append(f"hydra.launcher.ray.init.address: choose {_LAUNCHER}=ray_cluster to join a cluster.")
     if found:
         raise ConfigError("\n".join(found))
