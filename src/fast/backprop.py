@@ -43,12 +43,11 @@ class Backprop:
     def __init__(self, net: MLP, loss: Loss) -> None:
         self._net, self._loss = net, loss
         self._modules = modules = list(net.layers)
-        self._layers = cast(list[nn.Linear], modules[::2])
         self._activations = [_ACTIVATIONS[type(activation)][0] for activation in modules[1::2]]
         self._activation_grads = [_ACTIVATIONS[type(activation)][1] for activation in modules[1::2]]
         self.parameters = list(net.parameters())  # of each layer the weights and then the biases
-        first = self.parameters[0]
-        self.gradient = torch.zeros(sum(map(torch.numel, self.parameters)), dtype=first.dtype, device=first.device)
+        self._weights, self._biases = self.parameters[::2], self.parameters[1::2]
+        self.gradient = self._weights[0].new_zeros(sum(map(torch.numel, self.parameters)))
         parts = self.gradient.split([parameter.numel() for parameter in self.parameters])
         views = [part.view_as(parameter) for part, parameter in zip(parts, self.parameters, strict=True)]
         self._views = list(zip(views[::2], views[1::2], strict=True))
@@ -77,9 +76,11 @@ class Backprop:
 
     def targets(self, labels: Tensor) -> Tensor:
         """Targets of the outputs (n, outputs) for labels int64 (n,)."""
-        outputs = self._layers[-1].out_features
-        targets = labels.unsqueeze(1) if outputs == 1 else F.one_hot(labels, outputs)
-        targets = targets.to(self.gradient.dtype)
+        outputs = len(self._biases[-1])
+        if outputs == 1:
+            targets = labels.unsqueeze(1).to(self.gradient.dtype)
+        else:
+            targets = torch.eye(outputs, dtype=self.gradient.dtype, device=labels.device).index_select(0, labels)
         return self._loss.smoothed(targets) if type(self._loss) is CrossEntropy else targets
 
     def __call__(self, inputs: Tensor, targets: Tensor, total: int) -> Tensor:
@@ -94,18 +95,17 @@ class Backprop:
             The logits, (n, outputs).
         """
         layer_inputs, pre_activations = [inputs], []
-        for layer, activate in zip(self._layers, self._activations, strict=False):
-            pre_activations.append(F.linear(layer_inputs[-1], layer.weight, layer.bias))
+        for weight, bias, activate in zip(self._weights, self._biases, self._activations, strict=False):
+            pre_activations.append(F.linear(layer_inputs[-1], weight, bias))
             layer_inputs.append(activate(pre_activations[-1]))  # most work in place
-        last = self._layers[-1]
-        logits = F.linear(layer_inputs[-1], last.weight, last.bias)
+        logits = F.linear(layer_inputs[-1], self._weights[-1], self._biases[-1])
         gradient = self._logits_grad(logits, targets).div_(total)
-        for number in range(len(self._layers) - 1, -1, -1):
+        for number in range(len(self._weights) - 1, -1, -1):
             weight_grad, bias_grad = self._views[number]
             torch.mm(gradient.t(), layer_inputs[number], out=weight_grad)
             torch.sum(gradient, 0, out=bias_grad)
             if number:
-                output_grad = torch.mm(gradient, self._layers[number].weight)
+                output_grad = torch.mm(gradient, self._weights[number])
                 gradient = self._activation_grads[number - 1](output_grad, pre_activations[number - 1])
         return logits
 

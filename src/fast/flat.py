@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.optim import optimizer as torch_optimizer
-from torch.optim.adam import adam
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
@@ -13,7 +12,7 @@ _GLOBAL_HOOKS = ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
 
 
 class FlatAdam:
-    """Takes the steps of an ``Adam`` or ``AdamW``, all parameters at once, by torch's own function.
+    """Takes the steps of an ``Adam`` or ``AdamW``, all parameters at once, by torch's own operator.
 
     ``Optimizer.step`` takes longer to gather the tensors of a small network than to update them. The optimizer remains the
     one that schedules and checkpoints use: its parameters and its state become views of the vectors here, its settings are
@@ -101,14 +100,15 @@ class FlatAdam:
         [group] = self._optimizer.param_groups
         beta1, beta2 = group["betas"]
         values, gradient, mean, square = self._vectors
-        adam(
+        self._count += 1
+        update = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
+        update(  # called directly: torch's functions around it take half as long as it does
             [values],
             [gradient],
             [mean],
             [square],
             [],
             [self._count],
-            fused=True,
             amsgrad=False,
             beta1=beta1,
             beta2=beta2,
@@ -116,7 +116,6 @@ class FlatAdam:
             weight_decay=group["weight_decay"],
             eps=group["eps"],
             maximize=False,
-            decoupled_weight_decay=group["decoupled_weight_decay"],
         )
 
     def sync_state(self) -> None:
