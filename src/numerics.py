@@ -1,4 +1,4 @@
-"""Floating-point and threading settings of this process: reproducible matrix products, wait policy, flushed subnormals.
+"""Settings of this process: reproducible matrix products, wait policy of threads, flushed subnormals, freed memory.
 
 MKL and OpenMP read the environment when torch is loaded, so the package calls ``set_environment`` before anything imports
 torch. Variables that the user has set are left unchanged.
@@ -14,6 +14,7 @@ _WAIT_POLICIES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 # MKL's codes for the instruction sets of conditional numerical reproducibility (CNR), and the flag for strict mode.
 _BRANCHES = {2: "AUTO", 3: "COMPATIBLE", 9: "AVX", 10: "AVX2", 12: "AVX512", 14: "AVX512_E1"}
 _STRICT, _SETTINGS_IN_FORCE = 0x10000, -1
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 OFF = "off"
 
 
@@ -80,6 +81,20 @@ def flush_subnormals() -> None:
     import torch
 
     torch.set_flush_denormal(True)  # has no effect on some processors, see ``all_threads_flush``
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep up to 128 MiB of freed memory for the next allocation, where it is glibc.
+
+    By itself it may return the memory of each chunk of batches to the system, depending on what else lies in the heap, and
+    get it back page by page: ten thousands of page faults in an epoch.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None and not any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
+        mallopt(
+            _M_MMAP_THRESHOLD, 32 * 2**20
+        )  # the maximum: larger blocks are mapped, and unmapped when they are freed
+        mallopt(_M_TRIM_THRESHOLD, 128 * 2**20)
 
 
 def all_threads_flush() -> bool:

@@ -25,7 +25,7 @@ from src.files import is_full
 from src.launching.hardware import choose
 from src.launching.logs import quiet_lightning
 from src.loggers.csv import OnOptimizerStep, session
-from src.numerics import flush_subnormals
+from src.numerics import flush_subnormals, keep_freed_memory
 from src.records.record import Record
 from src.training.build import ScheduleSteps, check_outputs, make_data, make_network, make_task
 from src.training.check import is_builtin
@@ -99,6 +99,7 @@ def _fit(
     objects: Mapping[str, Any],
 ) -> dict[str, Any]:
     flush_subnormals()
+    keep_freed_memory()
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it has not written
     state = load(Path(checkpoint), "meta") if checkpoint else None
