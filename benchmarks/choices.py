@@ -1,10 +1,10 @@
 """An epoch of this project beside the same written by hand, over models, losses, optimizers and schedules.
 
-    python -m benchmarks.choices                  three rounds, about three minutes
+    python -m benchmarks.choices                  three rounds, about ten minutes
     python -m benchmarks.choices --rounds 5 --json
 
 By hand is a plain loop over the same modules, loss, optimizer and schedule, on indexed tensors that were scaled beforehand; it
-measures and saves nothing. The contenders take turns.
+flushes subnormals as this project does, measures and saves nothing. The contenders take turns.
 """
 
 import argparse
@@ -45,7 +45,10 @@ CHOICES = (
 
 
 def by_hand(epochs: int, choice: str) -> list[float]:
-    """Seconds of each epoch of the plain loop; with torch as people have it, since here it is imported before ``src``."""
+    """Seconds of each epoch of the plain loop; with torch as people have it, since here it is imported before ``src``, but for
+    subnormals.
+    """
+    torch.set_flush_denormal(True)
     [config] = preflight(parse(["experiment=article", "trainer=cpu", f"trainer.max_epochs={epochs}", choice]))
     images, digits = scaled(datasets.MNIST(DATA, train=True))
     model = make_task(config, MNIST(dir=str(DATA)))

@@ -103,9 +103,9 @@ def print_plan(plan: Plan, at_once: int, console: Console | None = None) -> None
     console.print(make_table(f"{len(jobs)} jobs", columns, varied, console.width))
     duplicates, ran = sum(job.same_as is not None for job in jobs), sum(job.run is not None for job in jobs)
     if duplicates:
-        console.print(f"{duplicates} of them have the settings of another.")
+        console.print(f"With the settings of another: {duplicates}.")
     if ran:
-        console.print(f"{ran} of them have run already: --skip-done leaves them out.")
+        console.print(f"Run already: {ran}; --skip-done leaves them out.")
     _print_time([job.seconds for job in jobs], len(jobs), at_once, console)
 
 

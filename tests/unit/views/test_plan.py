@@ -73,8 +73,8 @@ def test_a_plan_lists_jobs_duplicates_and_what_has_run(outputs: Path, monkeypatc
     assert rows[1] == ["job", "note", "seed", "optimizer", "lr"]
     assert "002  has run as r1" in text
     assert "004  the same as 000" in text
-    assert "2 of them have the settings of another." in text
-    assert "1 of them have run already: --skip-done leaves them out." in text
+    assert "With the settings of another: 2." in text
+    assert "Run already: 1; --skip-done leaves them out." in text
     assert "They take about 3 min 00 s, 2 at once" in text
     assert jobs_to_skip(plan_of("seed=1,2,1", "optimizer=adam,sgd")) == {2: "r1"}
 
