@@ -20,8 +20,9 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -124,7 +125,8 @@ def _run(argv: list[str], store: RankStore | None) -> tuple[int, Path | None]:
     if line.multirun:
         return _begin_sweep(line, plan)
     _announce(plan.summary, runs_dir())
-    check_machine(plan.configs, ranks)
+    with _git_asked():
+        check_machine(plan.configs, ranks)
     return _single(plan, store)
 
 
@@ -154,6 +156,14 @@ def _answer(line: CommandLine) -> int:
 def _announce(what: str, directory: Path) -> None:
     """Print what begins, and where its files will be, before torch is imported, which takes seconds."""
     print(f"training {what}, in {shown(directory)}", flush=True)
+
+
+@contextmanager
+def _git_asked() -> Iterator[None]:
+    """Ask git while torch is imported; ``git`` keeps its answer."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(git)
+        yield
 
 
 def _single(plan: Plan, store: RankStore | None) -> tuple[int, Path]:
@@ -205,7 +215,8 @@ def _begin_sweep(line: CommandLine, plan: Plan) -> tuple[int, Path | None]:
         print(f"all {len(skipped)} jobs have run already: there is nothing to train.")
         return 0, None
     _announce(f"{plan.summary}{f', without {len(skipped)} that have run already' * bool(skipped)}", sweeps_dir())
-    check_machine(plan.configs)
+    with _git_asked():
+        check_machine(plan.configs)
     check_search(plan)
     sweep = begin_sweep(claim(sweeps_dir(), "s"), line, plan, skipped)
     if is_frozen(sweep):
