@@ -125,7 +125,7 @@ def _run(argv: list[str], store: RankStore | None) -> tuple[int, Path | None]:
     if line.multirun:
         return _begin_sweep(line, plan)
     _announce(plan.summary, runs_dir())
-    with _git_asked():
+    with _asking_git():
         check_machine(plan.configs, ranks)
     return _single(plan, store)
 
@@ -159,8 +159,8 @@ def _announce(what: str, directory: Path) -> None:
 
 
 @contextmanager
-def _git_asked() -> Iterator[None]:
-    """Ask git while torch is imported; ``git`` keeps its answer."""
+def _asking_git() -> Iterator[None]:
+    """Let git describe the code while the block imports torch; ``git`` caches the result."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(git)
         yield
@@ -215,7 +215,7 @@ def _begin_sweep(line: CommandLine, plan: Plan) -> tuple[int, Path | None]:
         print(f"all {len(skipped)} jobs have run already: there is nothing to train.")
         return 0, None
     _announce(f"{plan.summary}{f', without {len(skipped)} that have run already' * bool(skipped)}", sweeps_dir())
-    with _git_asked():
+    with _asking_git():
         check_machine(plan.configs)
     check_search(plan)
     sweep = begin_sweep(claim(sweeps_dir(), "s"), line, plan, skipped)
