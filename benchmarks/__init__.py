@@ -1,6 +1,6 @@
-"""What an epoch costs, measured beside the same work written by hand."""
+"""Benchmarks: the time of an epoch compared with a reference loop, startup time, memory."""
 
 import os
 
-# As the user has it. ``src`` sets variables for itself, which loops without it are not to have.
+# The user's environment. ``src`` sets variables for its own process, which the reference loops must not inherit.
 ENVIRONMENT = dict(os.environ)

@@ -1,9 +1,10 @@
-"""Samples a second while another process keeps one core busy.
+"""Throughput, in samples per second, while another process keeps one core busy.
 
     python -m benchmarks.busy                     five rounds, about four minutes on two cores
     python -m benchmarks.busy --rounds 3 --json
 
-The contenders take turns: this project on all threads, on one, and choosing; the loop written by hand, as everybody has it.
+The contenders alternate: this project on all threads, on one thread and with ``trainer.threads=auto``, and the reference loop
+with torch's defaults.
 """
 
 import argparse
@@ -21,8 +22,8 @@ from rich.table import Table
 from benchmarks.turns import take_turn
 
 IMAGES = 60_000
-OURS, BY_HAND = "benchmarks.ours:ours", "benchmarks.loops:by_hand"
-# Name, whether a core is busy, function, threads, and what the function takes beside the number of epochs.
+OURS, REFERENCE = "benchmarks.ours:ours", "benchmarks.loops:reference"
+# Name, whether a core is busy, function, threads, and the function's arguments after the number of epochs.
 CONTENDERS = [
     ("one thread, idle machine", False, OURS, 1, ()),
     ("all threads, idle machine", False, OURS, None, ("trainer.threads=ALL",)),
@@ -30,8 +31,8 @@ CONTENDERS = [
     ("one thread", True, OURS, 1, ()),
     ("all threads", True, OURS, None, ("trainer.threads=ALL",)),
     ("trainer.threads=auto", True, OURS, None, ()),
-    ("by hand", True, BY_HAND, None, ()),
-    ("by hand, idle machine", False, BY_HAND, None, ()),
+    ("reference", True, REFERENCE, None, ()),
+    ("reference, idle machine", False, REFERENCE, None, ()),
 ]
 FIRST = CONTENDERS[0][0]
 
@@ -48,7 +49,7 @@ def another_process() -> Iterator[None]:
 
 
 def samples_per_s(is_busy: bool, function: str, threads: int | None, words: tuple[str, ...], epochs: int) -> float:
-    """Of all epochs but the first."""
+    """Samples per second over all epochs except the first."""
     cores = torch.get_num_threads()
     words = tuple(word.replace("ALL", str(cores)) for word in words)
     if is_busy:
@@ -60,7 +61,7 @@ def samples_per_s(is_busy: bool, function: str, threads: int | None, words: tupl
 
 
 def take_turns(rounds: int, epochs: int) -> list[dict[str, float]]:
-    """Samples a second of each contender in each round; every second round goes the other way round."""
+    """Samples per second of each contender in each round; every second round runs in reverse order."""
     orders = [CONTENDERS, CONTENDERS[::-1]]
     return [
         {
@@ -75,7 +76,7 @@ def main() -> None:
     """Run the rounds and print the medians."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.busy", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=3, help="counted in each turn, after one that is not")
+    parser.add_argument("--epochs", type=int, default=3, help="measured epochs per turn, after one warm-up epoch")
     parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
     args = parser.parse_args()
     rounds = take_turns(args.rounds, args.epochs)
@@ -83,8 +84,8 @@ def main() -> None:
         print(json.dumps(rounds))
         return
     title = f"{args.rounds} rounds, {torch.get_num_threads()} cores, torch {torch.__version__}"
-    table = Table("samples a second", "median", "min", "max", title=title, title_justify="left")
-    for heading in (f"to {FIRST}", "min", "max"):
+    table = Table("samples per second", "median", "min", "max", title=title, title_justify="left")
+    for heading in (f"ratio to {FIRST}", "min", "max"):
         table.add_column(heading)
     for name, *_ in CONTENDERS:
         values = [one[name] for one in rounds]

@@ -1,10 +1,10 @@
-"""An epoch of this project beside the same written by hand, over models, losses, optimizers and schedules.
+"""Seconds per epoch compared with a reference loop, for different models, losses, optimizers and schedules.
 
     python -m benchmarks.choices                  three rounds, about ten minutes
     python -m benchmarks.choices --rounds 5 --json
 
-By hand is a plain loop over the same modules, loss, optimizer and schedule, on indexed tensors that were scaled beforehand; it
-flushes subnormals as this project does, measures and saves nothing. The contenders take turns.
+The reference is a plain loop with the same modules, loss, optimizer and schedule over indexed, pre-scaled tensors. It flushes
+subnormals as this project does, computes no metrics and saves no checkpoints. The contenders alternate.
 """
 
 import argparse
@@ -44,9 +44,9 @@ CHOICES = (
 )
 
 
-def by_hand(epochs: int, choice: str) -> list[float]:
-    """Seconds of each epoch of the plain loop; with torch as people have it, since here it is imported before ``src``, but for
-    subnormals.
+def reference(epochs: int, choice: str) -> list[float]:
+    """Seconds of each epoch of the plain loop, with torch's defaults but for subnormals, since this module imports torch before
+    ``src``.
     """
     torch.set_flush_denormal(True)
     [config] = preflight(parse(["experiment=article", "trainer=cpu", f"trainer.max_epochs={epochs}", choice]))
@@ -78,7 +78,7 @@ def main() -> None:
     """Run the rounds and print the medians."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.choices", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=2, help="counted in each turn, after one that is not")
+    parser.add_argument("--epochs", type=int, default=2, help="measured epochs per turn, after one warm-up epoch")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
     args = parser.parse_args()
@@ -87,7 +87,7 @@ def main() -> None:
         {
             choice: [
                 statistics.mean(take_turn(function, args.epochs + 1, choice, threads=args.threads)[1:])
-                for function in ("benchmarks.ours:ours", "benchmarks.choices:by_hand")
+                for function in ("benchmarks.ours:ours", "benchmarks.choices:reference")
             ]
             for choice in CHOICES
         }
@@ -97,7 +97,7 @@ def main() -> None:
         print(json.dumps(rounds))
         return
     table = Table(
-        "choice", "seconds", "by hand", "ratio", "min", "max", title=f"{args.rounds} rounds, {args.threads} threads"
+        "choice", "seconds", "reference", "ratio", "min", "max", title=f"{args.rounds} rounds, {args.threads} threads"
     )
     for choice in CHOICES:
         mine, other = zip(*(one[choice] for one in rounds), strict=True)

@@ -1,10 +1,10 @@
-"""Seconds of an epoch: this project with everything on, the same by hand, and the usual tutorial's loop.
+"""Seconds per epoch of this project with all features enabled, of a reference loop, and of a typical tutorial's loop.
 
     python -m benchmarks.epoch                          five rounds, a few minutes on two cores
     python -m benchmarks.epoch --rounds 9 --threads 1
 
-The contenders take turns, because a shared machine changes its speed from minute to minute; the ratios are taken
-within each round. The first epoch of every turn is not counted.
+The contenders alternate, because the speed of a shared machine varies from minute to minute; ratios are computed within each
+round. The first epoch of every turn is a warm-up and is not measured.
 """
 
 import argparse
@@ -24,12 +24,12 @@ from benchmarks.turns import take_turn
 from src.data.mnist import MNIST
 from src.paths import ROOT, user_path
 
-# The function of each, and what it takes beside the number of epochs.
+# The function of each contender, and its arguments after the number of epochs.
 CONTENDERS: dict[str, tuple[str, *tuple[Any, ...]]] = {
-    "by hand": ("benchmarks.loops:by_hand",),
-    "by hand, flushed": ("benchmarks.loops:by_hand_flushed",),
+    "reference": ("benchmarks.loops:reference",),
+    "reference, flushed": ("benchmarks.loops:reference_flushed",),
     "article": ("benchmarks.ours:ours",),
-    "by hand, val, save, test": ("benchmarks.loops:by_hand_validated",),
+    "reference, val, save, test": ("benchmarks.loops:reference_validated",),
     "article, val_size=5000, test": ("benchmarks.ours:ours", "data.val_size=5000"),
     "article, callbacks=none": ("benchmarks.ours:ours", "callbacks=none"),
     "article, callbacks=full": ("benchmarks.ours:ours", "callbacks=full"),
@@ -37,18 +37,18 @@ CONTENDERS: dict[str, tuple[str, *tuple[Any, ...]]] = {
     "tutorial": ("benchmarks.loops:tutorial",),
 }
 
-# What each is compared with; else with the loop written by hand.
+# The baselines of each contender; the reference loop by default.
 OTHERS = {
-    "article, val_size=5000, test": ["by hand, val, save, test"],
-    "article": ["by hand", "by hand, flushed", "article, callbacks=none", "jax, one scan", "tutorial"],
+    "article, val_size=5000, test": ["reference, val, save, test"],
+    "article": ["reference", "reference, flushed", "article, callbacks=none", "jax, one scan", "tutorial"],
     "article, callbacks=full": ["article, callbacks=none"],
 }
 
 
 def take_turns(names: Sequence[str], rounds: int, epochs: int, threads: int) -> list[dict[str, float]]:
-    """Seconds of an epoch of each contender in each round.
+    """Seconds per epoch of each contender in each round.
 
-    Every second round goes the other way round, because who comes later may find a warmer or a busier machine.
+    Every second round runs in reverse order, because a contender that runs later may find a warmer or a busier machine.
     """
     MNIST(dir=str(ROOT / "data")).prepare_data()
     orders = [list(names), list(reversed(names))]
@@ -64,11 +64,11 @@ def main() -> None:
     """Run the rounds and print the medians."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.epoch", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=4, help="counted in each turn, after one that is not")
+    parser.add_argument("--epochs", type=int, default=4, help="measured epochs per turn, after one warm-up epoch")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these alone", choices=list(CONTENDERS))
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="run only these", choices=list(CONTENDERS))
     parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
-    parser.add_argument("--picture", type=user_path, metavar="FILE", help="draw the medians, too")
+    parser.add_argument("--picture", type=user_path, metavar="FILE", help="also plot the medians to this file")
     args = parser.parse_args()
     names = args.only or list(CONTENDERS)
     rounds = take_turns(names, args.rounds, args.epochs, args.threads)
@@ -82,7 +82,7 @@ def main() -> None:
     for heading in ("epoch of", "median s", "min", "max", "compared with", "ratio", "min", "max"):
         table.add_column(heading)
     for name in names:
-        for other in [one for one in OTHERS.get(name, ["by hand"]) if one in names] or [name]:
+        for other in [one for one in OTHERS.get(name, ["reference"]) if one in names] or [name]:
             columns = [r[name] for r in rounds], [r[name] / r[other] for r in rounds]
             figures = [f"{f(values):.2f}" for values in columns for f in (statistics.median, min, max)]
             table.add_row(name, *figures[:3], other, *figures[3:])
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def draw(seconds: dict[str, list[float]], path: Path) -> None:
-    """A bar for each contender, from the median's, with a line from the least to the largest."""
+    """Plot a bar for each contender: the median, with an error bar from minimum to maximum."""
     from matplotlib.figure import Figure
 
     names = list(reversed(seconds))
@@ -103,7 +103,7 @@ def draw(seconds: dict[str, list[float]], path: Path) -> None:
     axes = figure.subplots()
     colors = ["tab:orange" if name.startswith("article") else "tab:gray" for name in names]
     axes.barh(names, medians, xerr=[below, above], color=colors, height=0.6)
-    axes.set_xlabel("seconds of an epoch: median, least and largest")
+    axes.set_xlabel("seconds per epoch: median, minimum and maximum")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
 

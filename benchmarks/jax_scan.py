@@ -1,6 +1,6 @@
-"""The same training in JAX, a whole epoch as one compiled scan: what the machine gives without any framework's loop.
+"""The same training in JAX, with a whole epoch as one compiled scan: the machine's speed without the overhead of a Python loop.
 
-Needs the extra ``bench``. The last batch of an epoch, half as large as the others, is left out: a scan takes equal ones.
+Needs the extra ``bench``. The last batch of an epoch, half as large as the others, is dropped: a scan needs equal batches.
 """
 
 import time
@@ -10,7 +10,7 @@ from benchmarks.loops import BATCH, DATA, scaled
 
 
 def by_scan(epochs: int) -> list[float]:
-    """784-128-64-10 with ReLU, optax's Adam, batches of 64. Seconds of each epoch, the first with the compilation."""
+    """784-128-64-10 with ReLU, optax's Adam, batches of 64. Seconds of each epoch; the first includes compilation."""
     import jax
     import jax.numpy as jnp
     import optax

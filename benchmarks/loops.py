@@ -1,6 +1,6 @@
-"""The loops to compare with, frozen: the same network, optimizer, batches and data as experiment=article.
+"""Reference loops with the network, optimizer, batches and data of experiment=article.
 
-Making one of these slower is a defect. They log nothing and measure nothing unless said.
+They are frozen: slowing one down would distort every comparison. They log nothing and compute no metrics unless stated.
 """
 
 import tempfile
@@ -22,15 +22,15 @@ def network() -> nn.Sequential:
 
 
 def scaled(data: datasets.MNIST) -> tuple[Tensor, Tensor]:
-    """All images as float32 in [-1, 1] of shape (n, 784), and their digits."""
+    """All images as float32 in [-1, 1] of shape (n, 784), and their labels."""
     return data.data.flatten(1).float().div_(127.5).sub_(1), data.targets
 
 
-def by_hand(epochs: int, val_size: int = 0, checkpoint: Path | None = None) -> list[float]:
-    """Indexed tensors, scaled beforehand, and Adam(fused=True). Seconds of each epoch.
+def reference(epochs: int, val_size: int = 0, checkpoint: Path | None = None) -> list[float]:
+    """Reference loop over indexed, pre-scaled tensors with Adam(fused=True). Returns the seconds of each epoch.
 
-    With ``val_size`` images held out and a ``checkpoint`` to write, each epoch is validated and saved too, and the last
-    one ends with the test.
+    With ``val_size`` held-out images and a ``checkpoint`` path, every epoch includes validation and a checkpoint, and the
+    last one the test.
     """
     images, digits = scaled(datasets.MNIST(DATA, train=True))
     kept = len(images) - val_size
@@ -52,16 +52,16 @@ def by_hand(epochs: int, val_size: int = 0, checkpoint: Path | None = None) -> l
     return seconds
 
 
-def by_hand_flushed(epochs: int) -> list[float]:
-    """The same with subnormal numbers taken for zero, which few people know of."""
+def reference_flushed(epochs: int) -> list[float]:
+    """Reference loop with subnormal numbers flushed to zero, which is not torch's default."""
     torch.set_flush_denormal(True)
-    return by_hand(epochs)
+    return reference(epochs)
 
 
-def by_hand_validated(epochs: int) -> list[float]:
-    """The same with 5,000 images held out, validated and saved after every epoch, tested after the last."""
+def reference_validated(epochs: int) -> list[float]:
+    """Reference loop with 5,000 held-out images, validation and a checkpoint after every epoch, and a final test."""
     with tempfile.TemporaryDirectory() as directory:
-        return by_hand(epochs, val_size=5000, checkpoint=Path(directory, "model.pt"))
+        return reference(epochs, val_size=5000, checkpoint=Path(directory, "model.pt"))
 
 
 def evaluate(model: nn.Module, images: Tensor, digits: Tensor) -> tuple[float, float]:
@@ -73,13 +73,13 @@ def evaluate(model: nn.Module, images: Tensor, digits: Tensor) -> tuple[float, f
 
 
 def tutorial(epochs: int) -> list[float]:
-    """The usual tutorial: a DataLoader over torchvision's images, ToTensor and Normalize for each. Seconds of each epoch."""
+    """Typical tutorial: a DataLoader that applies ToTensor and Normalize to each image. Returns the seconds of each epoch."""
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
     loader = DataLoader(datasets.MNIST(DATA, train=True, transform=transform), batch_size=BATCH, shuffle=True)
     model, criterion = network(), nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     seconds = []
-    for _ in range(min(epochs, 3)):  # ten times as long as the others
+    for _ in range(min(epochs, 3)):  # an epoch takes ten times as long as the others'
         start = time.perf_counter()
         for images, digits in loader:
             optimizer.zero_grad()

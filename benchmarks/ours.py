@@ -1,4 +1,4 @@
-"""This project's turn."""
+"""The contender that is this project."""
 
 import src  # noqa: F401  # sets the environment that torch reads when it is imported
 
@@ -19,10 +19,10 @@ from src.training.fit import fit
 
 
 class EpochClock(pl.Callback):
-    """Seconds from the start of one epoch to the start of the next, checkpoints, curves and record included.
+    """Measures the seconds from the start of one epoch to the start of the next, including checkpoints, curves and record.
 
     Args:
-        with_test: count the test to the last epoch.
+        with_test: include the test in the last epoch.
     """
 
     def __init__(self, with_test: bool) -> None:
@@ -30,27 +30,27 @@ class EpochClock(pl.Callback):
         self.ticks: list[float] = []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note the time."""
+        """Record the time."""
         self.ticks.append(time.perf_counter())
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note the time."""
+        """Record the time."""
         if not self.with_test:
             self.ticks.append(time.perf_counter())
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note the time."""
+        """Record the time."""
         if self.with_test:
             self.ticks.append(time.perf_counter())
 
     @property
     def seconds(self) -> list[float]:
-        """One figure an epoch."""
+        """Seconds of each epoch."""
         return [after - before for before, after in zip(self.ticks, self.ticks[1:], strict=False)]
 
 
 def ours(epochs: int, *overrides: str) -> list[float]:
-    """This project, everything on, as the command line would run it. Seconds of each epoch; its lines are not printed."""
+    """Train as the command line does, with all features enabled and no terminal output. Returns the seconds of each epoch."""
     [config] = preflight(parse(["experiment=article", "trainer=cpu", f"trainer.max_epochs={epochs}", *overrides]))
     clock = EpochClock(with_test=config["data"]["val_size"] > 0)
     with tempfile.TemporaryDirectory() as directory:

@@ -1,10 +1,10 @@
-"""Where the time of an epoch goes.
+"""Time breakdown of an epoch.
 
     python -m benchmarks.parts                    eight epochs of experiment=article
     python -m benchmarks.parts --threads 1 model.dropout=0.2
 
-Timers stand around functions of the project; what lies within another part is named after it, and what is left of the epoch
-is Lightning's loop. The timers cost about a microsecond a call.
+Timers wrap functions of the project. A part nested in another starts with that part's name; the remainder of the epoch is
+Lightning's loop. A timer costs about a microsecond per call.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from src.records.record import Record
 from src.training.fit import fit
 from src.training.recorder import RunRecorder
 
-# Name, owner, method; a name that begins with another's lies within it.
+# Name, owner, method; a name that begins with another's denotes a nested part.
 PARTS: list[tuple[str, type, str]] = [
     ("fetching chunks", ChunkLoader, "_chunk"),
     ("normalisation", Normalize, "forward"),
@@ -53,13 +53,13 @@ PARTS: list[tuple[str, type, str]] = [
 
 
 class Clock(pl.Callback):
-    """Counts from the start of the third epoch to the start of the last."""
+    """Measures from the start of the third epoch to the start of the last."""
 
     def __init__(self, spent: dict[str, float]) -> None:
         self.spent, self.found = spent, dict[str, float]()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start, or stop."""
+        """Start the measurement in the third epoch, end it in the last."""
         now = time.perf_counter()
         if trainer.current_epoch == 2:
             self.spent.clear()
@@ -72,7 +72,7 @@ class Clock(pl.Callback):
 
 @contextmanager
 def timed(spent: dict[str, float], name: str, owner: type, method: str) -> Iterator[None]:
-    """Add up the seconds that a method takes."""
+    """Accumulate the time spent in a method."""
     original = getattr(owner, method)
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -87,7 +87,7 @@ def timed(spent: dict[str, float], name: str, owner: type, method: str) -> Itera
 
 
 def main() -> None:
-    """Train, and print the parts."""
+    """Train, and print the time of each part."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.parts", description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("overrides", nargs="*")
@@ -109,7 +109,7 @@ def main() -> None:
         if name in found:
             table.add_row(name, f"{found[name]:.4f}", f"{found[name] / whole:.0%}")
     rest = whole - sum(seconds for name, seconds in found.items() if "," not in name)
-    table.add_row("Lightning's loop, and the rest", f"{rest:.4f}", f"{rest / whole:.0%}")
+    table.add_row("Lightning's loop and the rest", f"{rest:.4f}", f"{rest / whole:.0%}")
     table.add_row("epoch", f"{whole:.4f}", "100%")
     Console().print(table)
 

@@ -1,11 +1,11 @@
-"""Samples a second on one and on two processes, over batch sizes.
+"""Throughput, in samples per second, on one and on two processes for different batch sizes.
 
     python -m benchmarks.scaling                  five rounds, about five minutes on two cores
     python -m benchmarks.scaling --rounds 3 --json
 
-Each round is one multirun of experiment=article without callbacks, the two contenders next to each other for every batch
-size; one process has all the cores, two have half of them each. What two processes pay for is adding up the gradients at
-each step, which is measured by itself: in shared memory, as a run on one machine does, and by gloo.
+Each round is one multirun of experiment=article without callbacks, in which the two contenders of a batch size follow each
+other. One process uses all cores, two use half of them each. The overhead of two processes is the all-reduce of the gradients
+at each step, which is also measured separately: in shared memory, as in a run on one machine, and with gloo.
 """
 
 import argparse
@@ -24,8 +24,7 @@ from src.paths import ROOT
 
 BATCHES = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
 
-
-# Parameters of 784-128-64-10, so many gradients the processes add up at each step.
+# Parameters of 784-128-64-10: the number of gradients that are summed at each step.
 PARAMETERS = 784 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10
 _ADD_UP = """
 import sys, time, torch, torch.distributed as dist
@@ -36,7 +35,7 @@ gradient, work = torch.ones(int(sys.argv[3])), torch.rand(300, 300)
 add_up = SharedSum.of(len(gradient), gradient.dtype) if sys.argv[4] == "shared" else dist.all_reduce
 times = []
 for _ in range(600):
-    work @ work  # between two sums a training computes, and threads that wait fall asleep
+    work @ work  # training computes between two all-reduces, so waiting threads are asleep
     begin = time.perf_counter()
     add_up(gradient)
     times.append(time.perf_counter() - begin)
@@ -49,7 +48,7 @@ dist.destroy_process_group()
 
 
 def add_up(how: str) -> float:
-    """Median seconds in which two processes add up all gradients, by ``gloo`` or in ``shared`` memory."""
+    """Median seconds of an all-reduce of all gradients between two processes, with ``gloo`` or in ``shared`` memory."""
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, "-c", _ADD_UP, f"{folder}/meet"]
         environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
@@ -59,12 +58,12 @@ def add_up(how: str) -> float:
             )
             for rank in range(2)
         ]
-        said, _ = [rank.communicate()[0] for rank in ranks]
-    return float(said)
+        output, _ = [rank.communicate()[0] for rank in ranks]
+    return float(output)
 
 
 def one_round(epochs: int) -> dict[tuple[int, int], float]:
-    """Samples a second by (batch size, processes)."""
+    """Samples per second by (batch size, processes)."""
     words = [
         "experiment=article",
         "trainer=cpu",
@@ -102,8 +101,8 @@ def main() -> None:
         named = [{f"{batch}/{processes}": v for (batch, processes), v in r.items()} for r in rounds]
         print(json.dumps({"samples_per_s": named, "add_up_s": sums}))
         return
-    table = Table(title=f"samples a second, {args.rounds} rounds, {os.cpu_count()} cores", title_justify="left")
-    for heading in ("batch size", "1 process", "2 processes", "2 / 1", "min", "max", "µs a step", "of 2"):
+    table = Table(title=f"samples per second, {args.rounds} rounds, {os.cpu_count()} cores", title_justify="left")
+    for heading in ("batch size", "1 process", "2 processes", "ratio", "min", "max", "µs per step", "of 2"):
         table.add_column(heading, justify="right")
     for batch in BATCHES:
         ratios = [r[batch, 2] / r[batch, 1] for r in rounds]
@@ -113,7 +112,7 @@ def main() -> None:
     Console().print(table)
     for how, seconds in sums.items():
         median, least, largest = (1e6 * f(seconds) for f in (statistics.median, min, max))
-        print(f"to add up {PARAMETERS:,} gradients, {how}: {median:.0f} µs ({least:.0f} to {largest:.0f})")
+        print(f"all-reduce of {PARAMETERS:,} gradients, {how}: {median:.0f} µs ({least:.0f} to {largest:.0f})")
 
 
 if __name__ == "__main__":

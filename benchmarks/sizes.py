@@ -1,12 +1,12 @@
-"""What runs of different sizes reach, and how long their networks take for a batch of 1 and of 256, on one thread.
+"""Accuracy of runs of different sizes, and the inference time of their networks at batch sizes 1 and 256 on one thread.
 
     python -m benchmarks.sizes SWEEP            the runs of a sweep, in the order of its jobs
     python -m benchmarks.sizes RUN RUN          any runs, by id, name or directory
     python -m benchmarks.sizes SWEEP --json
 
-Timed is what the network does with preprocessed float32 samples, without gradients: the best checkpoint as it is, zeros
-and all. The sizes are timed in turn, round after round, and the least of the rounds is given: whatever else the machine does
-only adds to it.
+The forward pass of the best checkpoint on preprocessed float32 samples is timed, without gradients; pruned weights are
+multiplied like any others. The networks alternate in each round, and the minimum over the rounds is reported, because other
+load on the machine can only increase it.
 """
 
 import argparse
@@ -59,17 +59,17 @@ def main() -> None:
 
 
 def runs_of(name: str) -> list[Record]:
-    """A sweep's runs in the order of its jobs, or the run of that name."""
+    """The runs of the sweep of that name in the order of its jobs, or the run of that name."""
     jobs = sorted((sweeps_dir() / name).glob("*/run.json"))
     records = [Record.load(path.parent) for path in jobs] or [find(name)]
     if missing := [record.values["id"] for record in records if record.status != "done"]:
-        raise RunNotFound(f"{', '.join(missing)} did not end well: resume it first.")
+        raise RunNotFound(f"{', '.join(missing)} did not finish: resume it first.")
     return records
 
 
 @torch.no_grad()
 def milliseconds(net: nn.Module, inputs: torch.Tensor) -> float:
-    """The mean over as many calls as take a hundredth of a second or more."""
+    """Mean milliseconds of a forward pass, over enough calls to take more than 10 ms."""
     calls = 1
     while True:
         start = time.perf_counter()
@@ -82,7 +82,7 @@ def milliseconds(net: nn.Module, inputs: torch.Tensor) -> float:
 
 
 def row(record: Record, net: nn.Module, times: dict[int, list[float]]) -> dict[str, Any]:
-    """What is known of one run."""
+    """Sizes, accuracies and times of one run."""
     parameters = list(net.parameters())
     return {
         "run": record.values["id"],

@@ -1,9 +1,9 @@
-"""What a command costs before it does anything: seconds to the answer or the first optimizer step, and peak memory.
+"""Startup cost of the commands: seconds to the output or to the first optimizer step, and peak memory.
 
     python -m benchmarks.start                    five rounds, about two minutes
     python -m benchmarks.start --rounds 3 --json
 
-Each round starts every command once, in a process of its own; seconds are those of the wall clock until it ended.
+Each round starts every command once in a new process; seconds are wall-clock time until it exits.
 """
 
 import argparse
@@ -22,11 +22,11 @@ from rich.table import Table
 from src.paths import ROOT
 
 _MB = 1024**2
-# What a single run has imported by its first step, and nothing else.
+# Exactly what a single run has imported by its first step.
 _IMPORTS = """
 import src.training.run, src.train, hydra.core.hydra_config, antlr4.LL1Analyzer
 from hydra.core.plugins import Plugins
-Plugins.instance()  # imports those that are installed
+Plugins.instance()  # imports the installed plugins
 import src.training.fit, src.launching.launchers, src.data.mnist, src.optim.schedules, src.loggers.tensorboard
 import src.callbacks.curves, src.callbacks.gradients, src.callbacks.progress, src.callbacks.results, src.callbacks.system
 import src.callbacks.watch
@@ -60,9 +60,9 @@ COMMANDS = {
     "--help": ["-m", "src.train", "--help"],
     "a mistake in the configuration": ["-m", "src.train", "optimzer=sgd"],
     "runs ls": ["-m", "src.runs", "ls"],
-    # Up to the end of the first step, all leave at once: at a regular end torch's libraries take a second and 117 MB more.
+    # From here to the first step, all exit by os._exit: a regular exit of torch's libraries takes a second and 117 MB more.
     "import torch": ["-c", "import torch, os; os._exit(0)"],
-    # Its first optimizer loads its compiler.
+    # torch's first optimizer loads its compiler.
     "import torch, make an optimizer": ["-c", "import torch, os; torch.optim.Adam([torch.zeros(1)]); os._exit(0)"],
     "all that a run imports": ["-c", _IMPORTS],
     "to the end of the first optimizer step": ["-c", _FIRST_STEP],
@@ -82,7 +82,7 @@ def once(words: list[str], outputs: str) -> tuple[float, float]:
     )
     _, status, usage = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - start
-    child.returncode = os.waitstatus_to_exitcode(status)  # it is waited for already
+    child.returncode = os.waitstatus_to_exitcode(status)  # already reaped by wait4
     if child.returncode not in (0, 2):  # 2: a mistake in the configuration
         raise subprocess.CalledProcessError(child.returncode, child.args)
     return seconds, usage.ru_maxrss * 1024 / _MB

@@ -1,8 +1,8 @@
-"""How long ``python -m src.runs ls`` takes over many records.
+"""Seconds that ``python -m src.runs ls`` takes with many records.
 
-    python -m benchmarks.table          1,000 records, five times, beside a Python that does nothing
+    python -m benchmarks.table          1,000 records, five times, compared with an empty Python program
 
-The records are copies of the one that a short training leaves, with an id and a learning rate of their own.
+The records are copies of that of a short training, each with its own id and learning rate.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def seconds(command: list[str], environment: dict[str, str]) -> float:
-    """How long a command takes."""
+    """Wall-clock seconds of a command."""
     began = time.perf_counter()
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
     return time.perf_counter() - began

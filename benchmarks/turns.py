@@ -1,6 +1,6 @@
-"""One contender's turn, in a separate process.
+"""The turn of one contender, in a separate process.
 
-Threads, floating-point mode and the variables that MKL and OpenMP read apply to a whole process, so contenders must not
+Threads, floating-point mode and the environment variables of MKL and OpenMP apply to a whole process, so contenders must not
 share one.
 """
 
@@ -17,9 +17,9 @@ def take_turn(function: str, *args: Any, threads: int) -> list[float]:
     """Call a function in a new process.
 
     Args:
-        function: ``module:name``; returns seconds of each epoch.
-        args: what it takes, plain data.
-        threads: what OMP_NUM_THREADS says there.
+        function: ``module:name``; returns the seconds of each epoch.
+        args: its arguments, JSON-serialisable.
+        threads: value of OMP_NUM_THREADS in that process.
     """
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.turns", function, json.dumps(args)],
