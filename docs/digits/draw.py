@@ -1,7 +1,7 @@
-"""Draws the twenty pictures beside it: `python docs/digits/draw.py`. Strokes with round ends, every point chosen by hand.
+"""Draws the twenty images in this directory: `python docs/digits/draw.py`. Strokes with round ends through manually chosen points.
 
-The first character of a picture's name is the digit it shows. The pictures were drawn and committed before any model saw
-them, and not changed afterwards.
+The first character of a file name is the digit it shows. The images were drawn and committed before any prediction on
+them, and have not been changed since.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 HERE = Path(__file__).parent
-# Drawn so many times larger and then reduced, for smooth edges.
+# Factor by which the images are drawn larger and then reduced, for smooth edges.
 OVER = 4
 
 Point = tuple[float, float]
@@ -19,17 +19,17 @@ Color = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Digit:
-    """A picture to be drawn.
+    """An image to draw.
 
     Args:
         strokes: lists of points; x and y from 0 to 1 over the digit's own box, y downwards.
-        size: of the picture, in pixels.
-        box: left, top, right and bottom of the digit, in shares of the picture.
-        width: of the strokes, in shares of the box's height.
+        size: width and height of the image, in pixels.
+        box: left, top, right and bottom of the digit, as fractions of the image.
+        width: width of the strokes, as a fraction of the height of the box.
         ink: colour of the strokes.
-        paper: colour of the rest.
-        slant: how far the top leans to the right, in shares of the box's height.
-        curved: whether the strokes bend through their points; else they are straight between them.
+        paper: colour of the background.
+        slant: how far the top leans to the right, as a fraction of the height of the box.
+        curved: whether the strokes are curves through their points instead of straight segments.
     """
 
     strokes: list[list[Point]]

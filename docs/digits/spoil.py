@@ -1,4 +1,4 @@
-"""Makes pictures that are hard or no digits at all, of the ones beside it: `python docs/digits/spoil.py FOLDER`."""
+"""Makes images that are difficult or not digits at all from those in this directory: `python docs/digits/spoil.py FOLDER`."""
 
 import sys
 from pathlib import Path

@@ -679,12 +679,12 @@ FAULTS: list[tuple[str, str, Callable[..., None], int, int]] = [
     ("misspell", "every key misspelt, in YAML and on the command line: refused by name", misspell, 0, 5),
 ]
 
-_HEAD = """# What was done to it
+_HEAD = """# Fault injection
 
-`make soak` injects faults into real runs of about a second, at moments drawn evenly over the measured length of a whole
-run, and looks at what is left. "Everything equal" compares the last checkpoint (weights, optimizer, schedule), every
-scalar that TensorBoard and the CSV file hold, and the record's metrics with those of a run that nothing happened to, bit
-for bit. This file is what it wrote last.
+`make soak` injects faults into real runs of about a second, at times drawn uniformly over the measured duration of a complete
+run, and checks the result. "Everything equal" compares the last checkpoint (weights, optimizer, schedule), every scalar in
+TensorBoard and the CSV file, and the record's metrics with those of an undisturbed run, bit for bit. This file is its latest
+output.
 
 """
 

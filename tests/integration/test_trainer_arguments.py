@@ -89,9 +89,9 @@ def make_page() -> str:
     lines = [
         "# Arguments of the Trainer",
         "",
-        "Every argument of `lightning.pytorch.Trainer` may be set, as in `+trainer.accumulate_grad_batches=4`, but for those in the",
-        "second table. The fast path, on which built-in tasks train data in memory, follows the arguments marked *both*; with any",
-        "other value than its default, an argument marked *plain* selects Lightning's own loop.",
+        "Every argument of `lightning.pytorch.Trainer` may be set, as in `+trainer.accumulate_grad_batches=4`, except those in the",
+        "second table. The fast path, on which built-in tasks train with data in memory, supports the arguments marked *both*; an",
+        "argument marked *plain* selects Lightning's own loop if it is set to a value other than its default.",
         "",
         "| argument | path | meaning |",
         "| --- | --- | --- |",
@@ -102,9 +102,9 @@ def make_page() -> str:
             lines.append(f"| `{name}` | {path} | {properties[name]['description'].replace('|', chr(92) + '|')} |")
     lines += [
         "",
-        "`threads` and `max_minutes` are no arguments of Lightning's.",
+        "`threads` and `max_minutes` are additions of this project, not arguments of Lightning's Trainer.",
         "",
-        "| refused | why |",
+        "| refused argument | reason |",
         "| --- | --- |",
     ]
     lines += [f"| `{name}` | {OWNED_BY_TRAINING[name]} |" for name in ARGUMENTS if name in OWNED_BY_TRAINING]
