@@ -61,7 +61,7 @@ tensorboard: $(READY) ## Look at all runs in TensorBoard, on this machine only
 	$(BIN)/tensorboard --logdir outputs --host localhost
 
 .PHONY: bench
-bench: $(READY) ## Measure what this project means to reach: epochs beside the same by hand, starts, memory
+bench: $(READY) ## Measure the targets: epochs compared with a reference loop, starts, memory
 	$(BIN)/python -m benchmarks.goals $(ARGS)
 
 .PHONY: soak
