@@ -89,6 +89,7 @@ class Chunked(SupervisedTask):
             gradient_clip_norm=self.gradient_clip_norm,
             precision=trainer.precision_plugin,
             strategy=trainer.strategy,
+            count_step=self._count_step,
             seed=self._seed,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
@@ -99,13 +100,11 @@ class Chunked(SupervisedTask):
             varies_threads=self._varies_threads,
         )
 
-    def _count_steps(self, steps: int) -> None:
-        """Count optimizer steps as Lightning does under manual optimization, for ``global_step``, and the batches of the loop."""
-        loop = self.trainer.fit_loop.epoch_loop
-        for _ in range(steps):
-            loop.manual_optimization.optim_step_progress.increment_ready()
-            loop.manual_optimization.optim_step_progress.increment_completed()
-        loop._batches_that_stepped += steps - 1  # Lightning counts one, and passes this number to loggers as the step
+    def _count_step(self) -> None:
+        """Count a step as Lightning does under manual optimization, for ``global_step``, which hooks of the optimizer may read."""
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
 
     def training_step(self, chunk: Chunk, batch_idx: int) -> dict[str, Any]:  # type: ignore[override]
         """Take one optimizer step for each batch of the chunk.
@@ -128,7 +127,8 @@ class Chunked(SupervisedTask):
         counts = self.train_sums(outputs, targets)
         summed = self.sum_over_ranks(losses, *counts.values())
         means, totals = summed[: len(losses)], dict(zip(counts, summed[len(losses) :], strict=True))
-        self._count_steps(len(chunk.totals))
+        # Lightning counts one batch, and passes this number to loggers as the step.
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped += len(chunk.totals) - 1
         metrics = self.update_train_metrics(
             first_step, means, chunk.totals, totals, samples, reset=chunk.first_step == 0
         )

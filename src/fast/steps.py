@@ -1,6 +1,6 @@
 """The optimizer steps of a training, a chunk of batches at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -47,6 +47,7 @@ class StepContext:
         gradient_clip_norm: maximum 2-norm of all gradients together; None does not clip.
         precision: Lightning's precision plugin; its ``scaler`` scales the loss.
         strategy: Lightning's strategy, which prepares DDP for a backward pass.
+        count_step: called after every optimizer step.
         seed: of dropout, together with epoch, step and rank.
         rank: of this process among ``world_size``.
         world_size: number of processes.
@@ -65,6 +66,7 @@ class StepContext:
     gradient_clip_norm: float | None
     precision: Precision
     strategy: Strategy
+    count_step: Callable[[], None]
     seed: int
     rank: int
     world_size: int
@@ -198,6 +200,7 @@ class Steps:
         schedule, rates = self._context.schedule, []
         for _ in range(steps):
             rates.append(self._context.optimizer.param_groups[0]["lr"])
+            self._context.count_step()
             if schedule is not None:
                 schedule.step()
         self.learning_rates = rates[-1:]
@@ -237,7 +240,7 @@ class Steps:
         loss.backward()
 
     def _step(self) -> None:
-        """Update the weights and the learning rates."""
+        """Update the weights and the learning rates, and count the step."""
         context = self._context
         self._clip()
         if self._flat and not self._flat.gather_grads():  # a parameter without a gradient must be left out
@@ -248,6 +251,7 @@ class Steps:
             self._scaler.update()
         else:
             (self._flat or context.optimizer).step()
+        context.count_step()
         self.learning_rates = [group["lr"] for group in context.optimizer.param_groups]
         if context.schedule is not None:
             context.schedule.step()

@@ -62,6 +62,7 @@ def test_a_scaled_loss_gives_the_same_steps(optimizer: Callable[..., torch.optim
     for scaler in (None, torch.amp.GradScaler("cpu")):
         net = copy.deepcopy(before)
         precision = MixedPrecision("16-mixed", "cpu", scaler) if scaler else Precision()
+        steps = []
         context = StepContext(
             task=net,
             net=net,
@@ -71,6 +72,7 @@ def test_a_scaled_loss_gives_the_same_steps(optimizer: Callable[..., torch.optim
             gradient_clip_norm=clip,
             precision=precision,
             strategy=SingleDeviceStrategy(torch.device("cpu")),
+            count_step=lambda steps=steps: steps.append(1),
             seed=0,
             rank=0,
             world_size=1,
@@ -81,7 +83,7 @@ def test_a_scaled_loss_gives_the_same_steps(optimizer: Callable[..., torch.optim
             varies_threads=False,
         )
         losses, logits = Steps(context).take(context, chunk, epoch=0)
-        assert (len(losses), len(logits)) == (2, 12)
+        assert (len(losses), len(logits), len(steps)) == (2, 12, 2)
         after.append(list(net.parameters()))
     for one, other in zip(*after, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
