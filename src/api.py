@@ -31,9 +31,9 @@ from src.training.run import begin, check_machine, go_on
 if TYPE_CHECKING:
     import lightning.pytorch as pl
 
-# What stands for an object in the configuration.
+# Placeholders for objects in the configuration.
 _STAND_INS = {"task": "src.tasks.given.GivenTask", "data": "src.data.given.GivenData"}
-# Trainings of this process: they share its random number generators.
+# Held while this process trains, since all trainings share its random number generators.
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -43,24 +43,24 @@ def train(
     task: "pl.LightningModule | None" = None,
     data: "pl.LightningDataModule | None" = None,
 ) -> Record | Sweep:
-    """Train from Python: in a script, a notebook or a thread, as often as one likes.
+    """Train from Python: in a script, a notebook or a thread, any number of times.
 
-    Several devices, ``-m`` and ``trainer.max_minutes`` train in new processes, a single device in this one. Of several threads
-    one trains at a time. Ctrl-C saves, as in the command.
+    Runs on a single device train in this process; several devices, ``-m`` and ``trainer.max_minutes`` train in new processes.
+    Calls from several threads train one after the other. Ctrl-C saves a checkpoint, as on the command line.
 
     Args:
-        overrides: the words of the command line, as in ``["optimizer=sgd", "seed=1"]``.
-        task: used in place of the one that is configured, on one device; such a run cannot be evaluated, resumed or
+        overrides: command line arguments, as in ``["optimizer=sgd", "seed=1"]``.
+        task: a LightningModule to train in place of the configured one, on one device. The run cannot be evaluated, resumed or
             reproduced, since no configuration describes it.
-        data: the same.
+        data: a LightningDataModule in place of the configured one, with the same restrictions.
 
     Returns:
-        The record of the run, whose status says how it ended; of a sweep the record of the sweep.
+        The record of the run, whose status says how it ended; with ``-m`` the record of the sweep.
 
     Raises:
-        ConfigError: the words are wrong, or do not go together with objects.
-        UserError: a run cannot be resumed.
-        KeyboardInterrupt: Ctrl-C; what the run had is saved.
+        ConfigError: the overrides are invalid, or cannot be combined with ``task`` and ``data``.
+        UserError: the run cannot be resumed.
+        KeyboardInterrupt: Ctrl-C; the state of the training is saved.
     """
     if isinstance(overrides, str):
         raise ConfigError(f"the words must be a list, as in train([{overrides!r}]).")
@@ -108,10 +108,10 @@ def train(
 
 
 def _check_kinds(objects: Mapping[str, Any]) -> None:
-    """Refuse classes, and objects of another kind.
+    """Check the types of the objects passed to ``train``.
 
     Raises:
-        ConfigError: the task is no LightningModule, or the data no LightningDataModule.
+        ConfigError: the task is not a LightningModule, or the data not a LightningDataModule; or one is a class.
     """
     if not objects:
         return
@@ -125,10 +125,10 @@ def _check_kinds(objects: Mapping[str, Any]) -> None:
 
 
 def _stand_ins(objects: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
-    """The words that choose what stands for objects in a configuration.
+    """Overrides that select the placeholders for objects in a configuration.
 
     Raises:
-        ConfigError: what an object takes the place of is set, too.
+        ConfigError: the overrides also configure a group that is passed as an object.
     """
     words: list[str] = []
     for group, given in objects.items():
@@ -144,10 +144,10 @@ def _stand_ins(objects: Mapping[str, Any], overrides: Sequence[str]) -> list[str
 
 
 def _in_a_new_process(words: list[str]) -> Path:
-    """Run a command line in a process of its own, print what it prints, and return the directory of its record.
+    """Run a command line in a new process, pass on its output, and return the directory of its record.
 
     Raises:
-        UserError: it began nothing; its error is in what it printed.
+        UserError: nothing was trained; the message is the one the process printed.
     """
     read, written = os.pipe()
     code = "import os, sys; from src.train import main; sys.exit(main(sys.argv[2:], report=int(sys.argv[1])))"

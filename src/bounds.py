@@ -1,9 +1,9 @@
-"""Types of settings: what a constructor's annotations say of a value beyond its Python type.
+"""Types of settings: constraints and descriptions of constructor parameters beyond their Python types.
 
     def __init__(self, *, lr: Annotated[Positive, "learning rate"] = 0.01) -> None: ...
 
-In ``Annotated``, ``Bounds`` limits a value, a string describes it in one line, and a class stands for a mapping of its
-constructor's arguments. ``src.config.schemas`` reads them; constructors may rely on them for whatever a configuration sets.
+In ``Annotated``, ``Bounds`` limits a value, a string describes it in one line, and a class denotes a mapping of its
+constructor's arguments. ``src.config.schemas`` reads them; constructors may rely on them for values from a configuration.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Limits of a number (greater than, greater or equal, less than, less or equal) or of a text."""
+    """Limits of a number (greater than, greater or equal, less than, less or equal) or constraints of a string."""
 
     gt: float | None = None
     ge: float | None = None
@@ -32,10 +32,10 @@ Fraction = Annotated[float, Bounds(ge=0, le=1)]
 FractionBelowOne = Annotated[float, Bounds(ge=0, lt=1)]
 OpenFraction = Annotated[float, Bounds(gt=0, lt=1)]
 
-# Words that can stand in a path, a command line and a filter as they are.
+# Words that need no quoting in a path, a command line or a filter.
 WORD = r"^[A-Za-z0-9._-]+$"
 Word = Annotated[str, Bounds(pattern=WORD, max_length=64)]
 
-# As a task logs it.
+# Name of a metric as a task logs it.
 Metric = Annotated[str, Bounds(pattern=r"^\S+$", max_length=128)]
 Mode = Literal["min", "max"]

@@ -1,4 +1,4 @@
-"""What the entry points for finished runs share: the run as an argument, ``key=value`` settings, exit statuses."""
+"""Common parts of the entry points for finished runs: the run argument, ``key=value`` settings, exit statuses."""
 
 import argparse
 import atexit
@@ -17,7 +17,7 @@ from src.launching.stop import end_on_stop
 from src.masking import mask
 from src.terminal import accept_any_text
 
-# The values of each setting, the default first; or the range of a number, which has no default.
+# Allowed values of each setting, the default first; or the range of a number, which has no default.
 Choices = Mapping[str, Sequence[str] | range]
 CHECKPOINT: Choices = {"checkpoint": ("best", "last")}
 
@@ -32,8 +32,10 @@ def run_parser(name: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def status_of(do: Callable[[], int | None]) -> int:
-    """Do it and return the exit status: what ``do`` returns (None is 0), 2 a wrong command line, 130 after Ctrl-C, 1 any
-    other mistake of the user's, who is told in a sentence.
+    """Run a command and return its exit status.
+
+    The status is the return value of ``do`` (None is 0), 2 for an invalid command line, 130 after Ctrl-C, and 1 for any other
+    user error, whose message is printed without a traceback.
     """
     accept_any_text()
     try:
@@ -45,7 +47,7 @@ def status_of(do: Callable[[], int | None]) -> int:
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader, such as head, had enough
+    except BrokenPipeError:  # the reader, such as head, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
@@ -54,7 +56,7 @@ def status_of(do: Callable[[], int | None]) -> int:
 
 
 def exit_with(status: int) -> NoReturn:
-    """Exit; a signal that arrives meanwhile ends the process without a traceback from the interpreter's own clean-up."""
+    """Exit; a signal received meanwhile ends the process without a traceback from the interpreter's shutdown."""
     global _status
     end_on_stop()
     _status = status
@@ -66,7 +68,7 @@ _status: int | None = None  # with which ``exit_with`` ends the process
 
 @atexit.register
 def _leave() -> None:
-    """End the process once all that is registered has run: the interpreter would take a second to free torch's objects."""
+    """End the process after its exit handlers, without the second that the interpreter needs to free torch's objects."""
     if _status is None:
         return
     logging.shutdown()  # which may have been registered before
@@ -78,13 +80,13 @@ def _leave() -> None:
 
 @contextmanager
 def storing(otherwise: str) -> Iterator[None]:
-    """Store a result that is printed already, which fails where the run's directory is read-only.
+    """Context in which a result that is already printed is stored; this fails if the run's directory is read-only.
 
     Args:
-        otherwise: the consequence, for the message.
+        otherwise: the consequence of a failure, for the message.
 
     Raises:
-        UserError: an OSError in the block.
+        UserError: the block raised an OSError.
     """
     try:
         yield
@@ -93,10 +95,10 @@ def storing(otherwise: str) -> Iterator[None]:
 
 
 def settings_in(words: Sequence[str], choices: Choices) -> dict[str, Any]:
-    """Parse ``key=value`` words; a setting without a word has its default, or is missing if it has none.
+    """Parse ``key=value`` arguments; settings that are not passed have their default, or are absent if they have none.
 
     Raises:
-        ConfigError: a word is not a setting, or its value is not allowed.
+        ConfigError: an argument is not a setting, or its value is not allowed.
     """
     settings: dict[str, Any] = {key: values[0] for key, values in choices.items() if not isinstance(values, range)}
     for word in words:

@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: one sentence each, with the value, the limit and the remedy; never a traceback."""
+"""Errors that the user can fix: a one-line message with the value, the limit and the remedy; never a traceback."""
 
 import difflib
 from collections.abc import Collection
@@ -48,11 +48,11 @@ def suggest_key(wrong: str, known: Collection[str]) -> str:
 
 
 class UserError(Exception):
-    """Something the user can put right. Ends a command with status 1."""
+    """An error that the user can fix. Ends a command with status 1."""
 
 
 class ConfigError(UserError):
-    """A wrong command line or configuration. Ends a command with status 2, before anything is written."""
+    """An invalid command line or configuration. Ends a command with status 2, before anything is written."""
 
 
 class DataError(UserError):
@@ -60,20 +60,23 @@ class DataError(UserError):
 
 
 class RunNotFound(UserError):
-    """No run, or more than one, goes by the name that was given."""
+    """No run, or more than one, matches a name."""
 
 
 class NonFiniteLoss(UserError):
-    """The training loss became infinite or not a number."""
+    """The training loss became NaN or infinite."""
 
 
-# What follows from the code, the settings and the data alone, so that a run resumed without a change to them fails again;
-# unlike a full disk, a time limit, a killed process or any error that is not known here.
+# Errors determined by the code, the settings and the data, so that a run resumed without a change to them fails again;
+# unlike a full disk, a time limit, a killed process or an unknown error.
 DETERMINISTIC = (ConfigError, DataError, NonFiniteLoss)
 
 
 class Interrupted(BaseException):
-    """SIGTERM, SIGINT, SIGHUP or SIGUSR1. No ``Exception``: Hydra would record it as one failed job and go on with the next."""
+    """SIGTERM, SIGINT, SIGHUP or SIGUSR1.
+
+    Not an ``Exception``, which Hydra would record as one failed job before starting the next.
+    """
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -81,5 +84,5 @@ class Interrupted(BaseException):
 
     @property
     def exit_status(self) -> int:
-        """128 plus the signal's number, as shells count: 143 for SIGTERM, 130 for Ctrl-C, 129 for SIGHUP."""
+        """Exit status as in shells, 128 plus the signal's number: 143 for SIGTERM, 130 for Ctrl-C, 129 for SIGHUP."""
         return 128 + self.signum

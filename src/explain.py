@@ -54,10 +54,10 @@ def _run(args: argparse.Namespace) -> None:
     figures = attribution.draw(found, method, settings["checkpoint"])
     folder = args.folder or record.directory / "explanations"
     attribution.save(figures, folder, method)
-    with storing(f"the pictures are in {shown(folder)}, but not in TensorBoard"):
+    with storing(f"the images are in {shown(folder)}, but not in TensorBoard"):
         in_tensorboard = attribution.show(record, figures, method)
     also = f", and explain/{method}/<number> in TensorBoard" if in_tensorboard else ""
-    print(f"{len(found)} picture{'' if len(found) == 1 else 's'} in {shown(folder)}{also}")
+    print(f"{len(found)} image{'' if len(found) == 1 else 's'} in {shown(folder)}{also}")
 
 
 def _numbers_in(words: list[str]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Files that are whole at every moment: written beside their place, synced, then renamed into it."""
+"""Atomic writes: files are written under a temporary name in the same directory, synced, then renamed."""
 
 import errno
 import os
@@ -7,32 +7,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-# What the system says when there is no room: on the disk, in the user's share of it, or under a limit on file sizes.
+# Errors for lack of space: on the disk, within the user's quota, or under a limit on file sizes.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def is_full(error: OSError) -> bool:
-    """Whether a write failed for want of room."""
+    """Whether a write failed for lack of space."""
     return error.errno in _FULL
 
 
 def describe(error: OSError) -> str:
-    """What the system refused, and for which file, in a sentence."""
+    """Describe an OSError and the file concerned in one line."""
     if is_full(error):
         return f"the disk is full ({error.strerror}): free some space."
     reason = error.strerror or str(error) or type(error).__name__
     if not error.filename:
         return f"{reason}."
     path = Path(os.fsdecode(error.filename))
-    # A lock, or a file that is not whole yet: what is meant is where it lies.
+    # For a lock or a temporary file, name its directory.
     return f"{path.parent if path.name.startswith('.') else path}: {reason}."
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file beside ``path`` that takes its place once the block is done; if the block raises, it vanishes.
+    """Open a temporary file that replaces ``path`` at the end of the block, or is removed if the block raises.
 
-    At any moment ``path`` is either the old file or the new one, even if the process is killed or the power fails.
+    At any time ``path`` is either the old file or the new one, even if the process is killed or the power fails.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -47,19 +47,19 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a text file as ``replacing`` does."""
+    """Write a text file atomically, see ``replacing``."""
     with replacing(path) as file:
         file.write(text.encode())
 
 
 def sweep_up(directory: Path) -> None:
-    """Remove what a killed process has left half-written in ``directory``; for its owner only."""
+    """Remove temporary files that a killed process left in ``directory``; only for the process that owns it."""
     for part in directory.glob(".*.part"):
         part.unlink(missing_ok=True)
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make a renaming last; the new name is an entry of the directory, not of the file."""
+    """Sync a directory, to make a rename in it durable."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Keeps credentials out of everything that is written, displayed or exported. Standard library only.
+"""Masking of credentials in everything that is written, displayed or exported. Standard library only.
 
 A secret is recognised by its place: a password in a URL, a setting such as ``api_key``, an environment variable such as
 ``HF_TOKEN``. In settings, ``${oc.env:NAME}`` takes its place, which is how Hydra reads an environment variable, and the value
@@ -16,7 +16,7 @@ from src.errors import ConfigError
 _MASK = "***"
 _REFERENCE = re.compile(r"\$\{oc\.env:(\w+)\}")
 _MASKED = re.compile(r"(?::|//)\*\*\*@|=\*\*\*")
-# Names of what is secret wherever it stands; the name of a setting, its last part; of an environment variable.
+# Names of secrets: in any text; of settings, by the last component; of environment variables.
 _NAME = (
     r"(?:\w+_)?(?:(?:api|access|secret|private|auth)_?key|(?:api|access|auth|hf|github)_?token|secret|password|passwd"
     r"|passphrase)"
@@ -25,7 +25,7 @@ _SETTING = re.compile(rf"{_NAME}|token|credentials?", re.IGNORECASE)
 _VARIABLE = re.compile(
     r"(?:^|_)(?:(?:API)?KEY|\w*TOKEN|PASS|PASSWD|PASSPHRASE|CREDENTIALS?)$|SECRET|PASSWORD", re.IGNORECASE
 )
-# What stands before a secret, and the secret. What is only a placeholder for one, as in f"{user}:{password}@", is none.
+# The text before a secret, and the secret. Placeholders, as in f"{user}:{password}@", are not secrets.
 _PLACEHOLDER = r"(?!\*\*\*@|\$\{|\$\w+@|\{|<|%\()"
 _PLACES = (
     re.compile(rf"""(://[^\s:/@'"]*:){_PLACEHOLDER}([^\s/'"]+|(?!\d+/)[^\s@'"]+)(?=@)"""),
@@ -36,14 +36,14 @@ _PLACES = (
     ),
     # In code, YAML and environment files.
     re.compile(rf"""(?<![\w.])((?i:{_NAME})["']?\s*[:=]\s*["'])(?!\*\*\*|\$\{{|\{{|<)([^"'\s]{{4,}})(?=["'])"""),
-    # Without quotes only a word that holds a digit, and nothing that an expression would.
+    # Without quotes only a word with a digit, and without characters of an expression.
     re.compile(rf"""(?m)(^[+-]?\s*(?:export\s+)?(?i:{_NAME})\s*[:=]\s*)((?=\S*\d)[\w+/=~-]{{8,}})(?=\s*$)"""),
 )
 _NOT_SECRET = ("", "null", "true", "false", "???")
-# A shorter value of a variable that somebody else has set may be an ordinary word.
+# Shorter values of variables not set here may be ordinary words.
 _SHORTEST = 8
 
-# Variables that hold what stood on the command line or in a configuration file.
+# Variables for secrets from the command line or a configuration file.
 _moved: dict[str, str] = {}
 
 
@@ -54,7 +54,7 @@ def is_secret(variable: str) -> bool:
 
 
 def has_credentials(text: str) -> bool:
-    """Whether a text holds a password or a token, in a URL or assigned to a name that says so."""
+    """Whether a text contains a password or a token, in a URL or assigned to a name such as ``api_key``."""
     return any(place.search(text) for place in _PLACES)
 
 
@@ -64,22 +64,22 @@ def reference(variable: str) -> str:
 
 
 def is_masked(value: object) -> bool:
-    """Whether a value is, or holds, what stands in place of a secret."""
+    """Whether a value is or contains the placeholder of a secret."""
     return isinstance(value, str) and bool(_REFERENCE.search(value) or _MASKED.search(value))
 
 
 def without_names(text: str) -> str:
-    """A masked text whichever variable holds its secret, to be compared."""
+    """Normalize the variable names in a masked text, for comparison."""
     return _REFERENCE.sub(_MASK, text)
 
 
 def moved() -> dict[str, str]:
-    """The environment variables that were set here, for processes that do not inherit them."""
+    """Environment variables set by this module, for processes that do not inherit them."""
     return dict(_moved)
 
 
 def conceal_words(words: Sequence[str]) -> list[str]:
-    """Move the secrets of ``key=value`` words into the environment; other words stay as they are."""
+    """Move the secrets of ``key=value`` arguments into the environment; other arguments are unchanged."""
     split = [word.partition("=") for word in words]
     return [f"{key}{equals}{conceal(key.lstrip('+'), value)}" for key, equals, value in split]
 
@@ -102,7 +102,7 @@ def conceal(key: str, text: str) -> str:
 
     Args:
         key: the setting's dotted name.
-        text: its value, in quotes or without.
+        text: its value, quoted or not.
 
     Returns:
         The value, with a reference to an environment variable in place of each secret.
@@ -143,7 +143,7 @@ def _refer_to_known(text: str) -> str:
 
 
 def mask(text: str) -> str:
-    """A text without secrets."""
+    """Mask the secrets in a text."""
     text = _refer_to_known(text)
     for place in _PLACES:
         text = place.sub(rf"\g<1>{_MASK}", text)
@@ -151,7 +151,7 @@ def mask(text: str) -> str:
 
 
 def masked(value: Any) -> Any:
-    """The same of nested dicts and lists."""
+    """Mask the secrets in nested dicts and lists."""
     if isinstance(value, Mapping):
         return {key: masked(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -160,7 +160,7 @@ def masked(value: Any) -> Any:
 
 
 def reveal(value: Any, key: str) -> Any:
-    """Put secrets back into a setting or a group of settings, for the object that needs them.
+    """Restore the secrets in a setting or a group of settings, for the object that needs them.
 
     Args:
         value: a value, or nested dicts and lists of them.

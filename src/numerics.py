@@ -1,7 +1,7 @@
-"""Settings of this process: reproducible matrix products, wait policy of threads, flushed subnormals, freed memory.
+"""Process-wide settings: reproducible matrix products, wait policy of threads, flushing of subnormals, memory allocator.
 
 MKL and OpenMP read the environment when torch is loaded, so the package calls ``set_environment`` before anything imports
-torch. Variables that the user has set are left unchanged.
+torch. Variables set by the user are not overwritten.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ _WAIT_POLICIES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 # MKL's codes for the instruction sets of conditional numerical reproducibility (CNR), and the flag for strict mode.
 _BRANCHES = {2: "AUTO", 3: "COMPATIBLE", 9: "AVX", 10: "AVX2", 12: "AVX512", 14: "AVX512_E1"}
 _STRICT, _SETTINGS_IN_FORCE = 0x10000, -1
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 OFF = "off"
 
 
@@ -84,10 +84,10 @@ def flush_subnormals() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep up to 128 MiB of freed memory for the next allocation, where it is glibc.
+    """Let glibc keep up to 128 MiB of freed memory for the next allocation; no effect with other C libraries.
 
-    By itself it may return the memory of each chunk of batches to the system, depending on what else lies in the heap, and
-    get it back page by page: ten thousands of page faults in an epoch.
+    By default glibc may return the memory of each chunk of batches to the system, depending on the rest of the heap, and
+    get it back page by page: tens of thousands of page faults per epoch.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None and not any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):

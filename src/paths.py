@@ -1,4 +1,4 @@
-"""Where things are: on the project's root, never on the current directory."""
+"""Paths, relative to the project's root instead of the current directory."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,12 @@ from src.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
-# In the processes of a frozen sweep, whose code is a copy: the project's root from which it was started.
+# Set in the processes of a frozen sweep, whose code is a copy: the root of the original project.
 FROZEN_FROM = "FROZEN_FROM"
 
 
 def user_path(text: str) -> Path:
-    """A path that a user has written, with a leading ``~`` expanded as a shell does it."""
+    """A path from user input, with a leading ``~`` expanded as in a shell."""
     return Path(os.path.expanduser(text))  # Path.expanduser raises for a user that does not exist
 
 
@@ -39,14 +39,14 @@ def sweeps_dir() -> Path:
 
 
 def from_root(path: str) -> Path:
-    """``path`` as it is when absolute, else below the project's root; files are there also where a copy of the code runs."""
+    """``path`` if absolute, else relative to the project's root, also when a copy of the code runs."""
     return Path(os.environ.get(FROZEN_FROM) or ROOT) / user_path(path)
 
 
 def shown(path: Path, base: Path | None = None) -> str:
-    """A path as short as it can be used from ``base``, or from here."""
+    """The shortest form of a path, relative to ``base`` or to the current directory."""
     base = base or Path.cwd()
-    real = path.parent.resolve() / path.name  # a program's own link stays: it may lead out of its environment
+    real = path.parent.resolve() / path.name  # a program's link is not resolved: it may lead out of its environment
     for one, other in ((path, base), (real, base.resolve())):
         if one.is_relative_to(other):
             return str(one.relative_to(other))

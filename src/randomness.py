@@ -1,7 +1,7 @@
 """Every random choice as a function of (seed, epoch, step, rank).
 
-Nothing depends on how often a generator was asked before, so a resumed run draws what the uncut one drew and no
-generator state is saved. Numbers are mixed by numpy's SeedSequence, which keeps neighbouring seeds independent.
+Nothing depends on earlier draws, so a resumed run draws the same numbers as an uninterrupted one without any saved
+generator state. Seeds are mixed by numpy's SeedSequence, which keeps neighbouring seeds independent.
 """
 
 from functools import lru_cache
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# One stream per purpose, so that the split does not shuffle like the first epoch.
+# One random stream per purpose, so that the split differs from the order of the first epoch.
 _SPLIT, _ORDER, MODEL, AUGMENTATION, ATTACK, CORRUPTION, _TEST_SPLIT = range(7)
 
 
@@ -20,7 +20,7 @@ def _permutation(entropy: tuple[int, ...], size: int) -> Tensor:
 
 
 def split_order(seed: int, size: int, purpose: str = "validation") -> Tensor:
-    """The order in which ``size`` samples are dealt to validation (or ``test``) and training: int64 of shape (size,)."""
+    """Order in which ``size`` samples are assigned to validation (or ``test``) and training: int64 of shape (size,)."""
     return _permutation((seed, _TEST_SPLIT if purpose == "test" else _SPLIT), size)
 
 
@@ -29,7 +29,7 @@ def epoch_order(seed: int, epoch: int, size: int) -> Tensor:
     return _permutation((seed, _ORDER, epoch), size)
 
 
-@lru_cache(maxsize=8)  # asked for once a chunk, and the same for a whole epoch
+@lru_cache(maxsize=8)  # called once per chunk, with the same result for a whole epoch
 def step_seeds(purpose: int, seed: int, epoch: int, rank: int, steps: int, block: int = 0) -> tuple[int, ...]:
     """One generator seed for each optimizer step of an epoch on one rank; ``purpose`` is one of those above.
 
@@ -43,8 +43,8 @@ def step_seeds(purpose: int, seed: int, epoch: int, rank: int, steps: int, block
 def seed_step(seed: int, device: torch.device) -> None:
     """Seed the generators that dropout, augmentation and corruptions draw from.
 
-    ``torch.manual_seed`` would do it for every backend, and on a CUDA build without a GPU it keeps a stack trace of
-    each call for the day CUDA is initialised: 50 times slower, and a leak.
+    ``torch.manual_seed`` seeds every backend, and on a CUDA build without a GPU it stores a stack trace of each call until
+    CUDA is initialized: 50 times slower, and a memory leak.
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Standard output and standard error: any text can be written, and a training does not depend on who reads it."""
+"""Robust standard output and standard error: any text can be written, and training does not depend on a reader."""
 
 import io
 import logging
@@ -23,10 +23,10 @@ def accept_any_text() -> None:
 
 
 def survive_closed_output() -> None:
-    """Discard output from the moment at which it cannot be written, instead of raising. Safe to call again.
+    """Discard output once it cannot be written, instead of raising. Safe to call again.
 
-    The reader of a pipe may exit (``| head -1``), a terminal may be closed, a disk may be full: the training goes on, and
-    its lines are in the run's log.
+    If the reader of a pipe exits (``| head -1``), a terminal is closed or a disk is full, training continues, and its output
+    is in the run's log.
     """
     accept_any_text()
     for name in ("stdout", "stderr"):
@@ -35,7 +35,7 @@ def survive_closed_output() -> None:
 
 
 def _open_standard_descriptors() -> None:
-    """Occupy descriptors 0 to 2 where the parent closed them, or the next file to be opened becomes standard output."""
+    """Open descriptors 0 to 2 if the parent closed them, or the next opened file would become standard output."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
@@ -50,7 +50,7 @@ class _Output(io.TextIOWrapper):
 
     def __init__(self, stream: io.TextIOWrapper) -> None:
         stream.flush()
-        self._stream = stream  # which would close the buffer when it is collected
+        self._stream = stream  # which would close the buffer when it is garbage-collected
         super().__init__(
             stream.buffer, encoding=stream.encoding, errors=stream.errors, line_buffering=stream.line_buffering
         )

@@ -6,14 +6,14 @@
     python -m src.train trainer.devices=2                     two GPUs, or two CPU processes
     python -m src.train -m optimizer=sgd,adam seed=1,2        every combination, a run each
     python -m src.train -m sweep=mlp                          a search by Optuna
-    python -m src.train resume=latest                         go on where the latest run was cut off
-    python -m src.train -m resume=latest                      what the latest sweep lacks
-    python -m src.train --help                                everything that can be set
+    python -m src.train resume=latest                         resume the latest run
+    python -m src.train -m resume=latest                      resume the latest sweep: run the jobs it lacks
+    python -m src.train --help                                all groups and settings
 
 From Python, ``src.api.train(["optimizer=sgd"])`` does the same and returns the record.
 
 ``main`` composes and checks the command line and claims a directory; ``src.training.run`` then trains a single run, and
-``src.sweeps.run`` has Hydra call a job for each point of a multirun. A resumed run has its configuration in its record.
+``src.sweeps.run`` has Hydra call a job for each point of a multirun. A resumed run takes its configuration from its record.
 """
 
 import io
@@ -56,11 +56,14 @@ from src.views.plan import jobs_to_skip, print_plan
 
 
 def main(argv: list[str] | None = None, report: int | None = None) -> int:
-    """Run a command line and return its exit status: 0 done, 2 wrong, 129, 130, 138 or 143 told to stop, 1 any other failure.
+    """Run a command line and return its exit status.
+
+    The status is 0 on success, 2 for an invalid command line, 128 plus the signal's number (129, 130, 138, 143) if a signal
+    stopped the training, and 1 for any other failure.
 
     Args:
-        argv: the words; by default those of this process.
-        report: a file descriptor to which the directory of the record is written, if there is one.
+        argv: command line arguments; by default those of this process.
+        report: file descriptor to which the directory of the record is written, if there is one.
     """
     survive_closed_output()
     raise_on_stop()
@@ -98,14 +101,14 @@ def _explain(error: Exception, store: RankStore | None) -> int:
 
 
 def _run(argv: list[str], store: RankStore | None) -> tuple[int, Path | None]:
-    """Run a command line; returns the exit status, and the directory of the run or the sweep."""
+    """Run a command line; return the exit status, and the directory of the run or the sweep."""
     line, ranks = parse(conceal_words(argv)), store.ranks if store else None
     if ranks:
         if line.multirun:
             raise ConfigError("-m: under torchrun or srun the ranks train one run; start the sweep without them.")
         line = replace(line, overrides=[*line.overrides, *ranks.overrides(line.overrides)])
     word, changes = split_resume(line)
-    if store and store.ranks.rank:  # rank 0 alone answers, and finds the run that is resumed
+    if store and store.ranks.rank:  # only rank 0 prints, and looks up the run to resume
         if line.asks:
             return 0, None
         return run_worker(store, make_plan(line).configs if word is None else [], callbacks_of_trial), None
@@ -115,7 +118,7 @@ def _run(argv: list[str], store: RankStore | None) -> tuple[int, Path | None]:
         return _resume_sweep(find_sweep(word), changes)
     if word is not None:
         if store:
-            store.connect()  # from here on the others depend on what is found
+            store.connect()  # from here on the other ranks wait for the result
         return _resume(find_to_resume(word), changes, store)
     if line.asks:
         return _answer(line), None
@@ -131,7 +134,7 @@ def _run(argv: list[str], store: RankStore | None) -> tuple[int, Path | None]:
 
 
 def _answer(line: CommandLine) -> int:
-    """Print what a flag asks for that starts no training."""
+    """Handle a flag that prints something and starts no training."""
     if line.asks == "help":
         print(mask(help_text(line)), end="")
         return 0
@@ -154,7 +157,7 @@ def _answer(line: CommandLine) -> int:
 
 
 def _announce(what: str, directory: Path) -> None:
-    """Print what begins, and where its files will be, before torch is imported, which takes seconds."""
+    """Print what is about to be trained and where its files will be, before torch is imported, which takes seconds."""
     print(f"training {what}, in {shown(directory)}", flush=True)
 
 
@@ -192,7 +195,7 @@ def _resume(record: Record, changes: list[str], store: RankStore | None) -> tupl
 
 
 def _train_and_report(directory: Path, run: Callable[[], Record]) -> tuple[int, Path]:
-    """Train, print how the run has ended, if it began at all, and return the exit status and its directory."""
+    """Train and print how the run ended, if it started at all; return the exit status and the run's directory."""
     status, stop = 1, None
     try:
         run()

@@ -111,8 +111,8 @@ def chosen(outcome: Outcome, images: int | Sequence[int], run: str) -> Sequence[
 
 def _title(outcome: Outcome, number: int) -> str:
     true, predicted = (outcome.names[int(classes[number])] for classes in (outcome.labels, outcome.predicted))
-    words = f"true {true}" if true == predicted else f"true {true} taken for {predicted}"
-    return f"{words}, {outcome.chances[number].max():.1%} sure"
+    words = f"true {true}" if true == predicted else f"true {true}, predicted {predicted}"
+    return f"{words} ({outcome.probabilities[number].max():.1%})"
 
 
 def attribute(model: Pipeline, images: Tensor, classes: Tensor, method: str, steps: int = 200) -> Tensor:

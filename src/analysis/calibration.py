@@ -98,7 +98,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     true = logits.gather(1, labels.unsqueeze(1)).squeeze(1)
     if bool((true == logits.amax(1)).all()):
         raise UserError(
-            f"all {len(labels):,} held-out samples are told right, so that no confidence is too high: train with more of "
+            f"all {len(labels):,} held-out samples are classified correctly, so the temperature has no optimum: train with more of "
             "them held out (data.val_size)."
         )
     if true.mean() <= logits.mean():

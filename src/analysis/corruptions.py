@@ -19,14 +19,14 @@ def noise(images: Tensor, deviation: float) -> Tensor:
 
 
 def blur(images: Tensor, sigma: float) -> Tensor:
-    """Blur with a Gaussian of so many pixels, cut off at three times as many."""
+    """Blur with a Gaussian of standard deviation ``sigma``, in pixels, truncated at 3 ``sigma``."""
     # The image is reflected at its edges, so that it must be wider than half of the kernel.
     width = 2 * min(math.ceil(3 * sigma), min(images.shape[-2:]) - 1) + 1
     return F.gaussian_blur(with_channels(images), [width, width], [sigma, sigma]).reshape(images.shape)
 
 
 def rotation(images: Tensor, degrees: float) -> Tensor:
-    """Turn by so many degrees: every other image the other way."""
+    """Rotate by ``degrees``, alternating the direction from image to image."""
     changed = images.clone()
     for first, angle in enumerate((degrees, -degrees)):
         turned = F.rotate(with_channels(images[first::2]), angle, InterpolationMode.BILINEAR)
@@ -35,7 +35,7 @@ def rotation(images: Tensor, degrees: float) -> Tensor:
 
 
 def shift(images: Tensor, pixels: float) -> Tensor:
-    """Move by so many pixels: the images in turn to the right, to the left, down and up."""
+    """Translate by ``pixels``, images cyclically to the right, to the left, down and up."""
     changed = images.clone()
     for first, way in enumerate(([pixels, 0], [-pixels, 0], [0, pixels], [0, -pixels])):
         moved = F.affine(with_channels(images[first::4]), angle=0, translate=way, scale=1, shear=[0, 0])
@@ -44,7 +44,7 @@ def shift(images: Tensor, pixels: float) -> Tensor:
 
 
 def erased(images: Tensor, side: float) -> Tensor:
-    """Set a square of so many pixels to the background, anywhere in the image; at most all of it."""
+    """Set a square of ``side`` pixels at a random position to the background; clipped to the size of the image."""
     n, (height, width) = len(images), images.shape[-2:]
     size = min(int(side), height, width)
     top = torch.randint(height - size + 1, (n,), device=images.device)

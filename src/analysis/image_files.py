@@ -8,11 +8,11 @@ LeCun, Cortes and Burges made of the digits of NIST: cut to the box around the f
 with the proportions kept, and put into 28 x 28 with its centre of mass in the middle (at row and column 14, as in the 60,000
 training images).
 
-**Dark on light**: a picture is turned round if three quarters of its border (the outermost 28th, at least a pixel) are
-nearer to the brightest pixel of the whole picture than to the darkest. That is so in none of MNIST's own 70,000.
+**Dark on light**: an image is inverted if three quarters of its border (the outermost 28th, at least one pixel) are closer
+to the brightest pixel of the image than to the darkest. This applies to none of MNIST's 70,000 images.
 
-**Transparency** is filled before. Where less than half of a picture is opaque, the opaque part is taken for strokes, and
-what is behind becomes black or white, whichever stands out from them; else it becomes whichever is nearer to them.
+**Transparency** is filled first. If less than half of an image is opaque, the opaque part is assumed to be strokes, and the
+background becomes black or white, whichever has the higher contrast to them; else whichever has the lower contrast.
 """
 
 import io
@@ -32,12 +32,12 @@ from src.errors import DataError
 
 Grey = NDArray[np.float32]
 
-# Of what Pillow knows: nothing that starts another program, as EPS starts Ghostscript, and nothing without a signature.
+# Pillow's formats without those that start another program, as EPS starts Ghostscript, or that have no signature.
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _SIDE, _BOX, _MIDDLE = 28, 20, 14
-# The figure is looked for in at most so many pixels a side; larger pictures are reduced first.
+# Maximum side in pixels for locating the digit; larger images are downscaled first.
 _LARGE = 512
-# A pixel belongs to the figure from this share of the strongest contrast with the ground; what is weaker is noise.
+# A pixel belongs to the digit from this fraction of the strongest contrast to the background; lower contrast is noise.
 _FIGURE = 0.2
 
 

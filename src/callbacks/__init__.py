@@ -1,1 +1,1 @@
-"""What watches a training. Each is one class here and one entry in conf/callbacks/."""
+"""Lightning callbacks. Each is one class here and one entry in conf/callbacks/."""

@@ -1,4 +1,4 @@
-"""Training on attacked samples."""
+"""Adversarial training."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
@@ -18,14 +18,14 @@ from src.tasks.pipeline import Pipeline
 
 
 class AdversarialTraining(pl.Callback):
-    """Attacks a share of each batch before the step is taken on it, against the weights of that very step.
+    """Replaces a fraction of each training batch by adversarial examples against the current weights.
 
-    A chunk holds many batches, so they cannot be attacked when it arrives: the callback listens to the network, which
-    while it trains is called once a step. Being listened to, the network is trained by autograd. It is attacked as it
-    evaluates (dropout off, batch statistics left alone), with the true labels. Validation and test see clean samples.
+    A chunk contains many batches, so they cannot be attacked when it is loaded: the callback registers a forward pre-hook on
+    the network, which is called once per step. With a hook the network is trained by autograd. The attack uses the network in
+    evaluation mode (no dropout, batch statistics unchanged) and the true labels. Validation and test use clean samples.
 
-    Which samples are attacked and where PGD starts is drawn for the batch as a whole, so that the number of processes
-    changes neither.
+    The attacked samples and the starting points of PGD are drawn for the whole batch, so that they do not depend on the
+    number of processes.
     """
 
     accepts_chunks: ClassVar[bool] = True
@@ -44,7 +44,7 @@ class AdversarialTraining(pl.Callback):
         self.attack, self.epsilon, self.steps, self.step_size, self.share = attack, epsilon, steps, step_size, share
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen to the network.
+        """Register the hook.
 
         Raises:
             ConfigError: the task is not classification of data in memory, or the samples are not of type uint8.
@@ -68,14 +68,14 @@ class AdversarialTraining(pl.Callback):
     def on_train_batch_start(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: Classifier, batch: Any, batch_idx: int
     ) -> None:
-        """Prepare what the attack of each batch needs."""
+        """Prepare the labels and random numbers for each batch of the chunk."""
         chunk = as_chunk(batch, batch_idx, trainer.train_dataloader)  # type: ignore[arg-type]
         self._batches = self._needed(trainer, trainer.datamodule, chunk)  # type: ignore[attr-defined]
 
     def _needed(
         self, trainer: pl.Trainer, data: TensorData, chunk: Chunk
     ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """Of each batch: the labels, the places of those that are attacked, and the numbers from which PGD starts."""
+        """Yield for each batch its labels, the mask of the attacked samples, and the starting points of PGD."""
         rank, world, device = trainer.global_rank, trainer.world_size, chunk.labels.device
         seeds = step_seeds(ATTACK, data.seed, trainer.current_epoch, 0, data.steps_per_epoch)
         shape = chunk.inputs.shape[1:]
@@ -110,5 +110,5 @@ class AdversarialTraining(pl.Callback):
         return changed
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave the network alone."""
+        """Remove the hook."""
         self._listening.remove()

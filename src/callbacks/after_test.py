@@ -1,4 +1,4 @@
-"""What the callbacks that look at the test's outcome have in common."""
+"""Base class of callbacks that use the predictions on the test set."""
 
 import logging
 from typing import Any, NamedTuple
@@ -19,46 +19,46 @@ log = logging.getLogger(__name__)
 
 
 class Outcome(NamedTuple):
-    """What the model made of the test set, in the test set's own order.
+    """Predictions of the model on the test set, in the order of the test set.
 
     Attributes:
-        chances: probabilities, (n, classes).
+        probabilities: predicted probabilities, (n, classes).
         labels: the true classes, int64 (n,).
         inputs: the raw samples, (n, *shape).
-        names: of the classes.
+        names: class names.
     """
 
-    chances: Tensor
+    probabilities: Tensor
     labels: Tensor
     inputs: Tensor
     names: list[str]
 
     @property
     def predicted(self) -> Tensor:
-        """The likeliest class of each sample, int64 (n,)."""
-        return self.chances.argmax(1)
+        """The most probable class of each sample, int64 (n,)."""
+        return self.probabilities.argmax(1)
 
     @property
     def shows_pictures(self) -> bool:
-        """Whether the samples are images, grey or in colour."""
+        """Whether the samples are grayscale or color images."""
         return are_images(self.inputs)
 
     def worst(self, most: int) -> list[int]:
-        """The mistakes that were made with the most confidence, as indices."""
+        """Indices of the misclassified samples with the highest confidence."""
         wrong = self.predicted != self.labels
-        sure = self.chances.amax(1).masked_fill(~wrong, -1.0)
-        return sure.argsort(descending=True, stable=True)[: min(most, int(wrong.sum()))].tolist()
+        confidence = self.probabilities.amax(1).masked_fill(~wrong, -1.0)
+        return confidence.argsort(descending=True, stable=True)[: min(most, int(wrong.sum()))].tolist()
 
 
 class AfterTest(pl.Callback):
-    """Collects the logits of the test over all ranks; ``show`` then gets the outcome, on rank 0."""
+    """Gathers the test logits from all ranks and calls ``show`` with the outcome on rank 0."""
 
     def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outcome: Outcome) -> None:
-        """Make something of it."""
+        """Use the outcome; called on rank 0."""
         raise NotImplementedError
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin anew; with another task than classification, or other data than tensors, there is nothing to do."""
+        """Reset the state; only classification of data in memory is supported."""
         self._parts: list[tuple[Tensor, Tensor]] = []
         self._applies = classifies_tensors(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
         if not self._applies:
@@ -75,7 +75,7 @@ class AfterTest(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the logits, and which samples they are of."""
+        """Store the logits and the indices of their samples."""
         if outputs is None or not self._applies:  # the last batch was too small for this rank
             return
         loader: ChunkLoader = trainer.test_dataloaders  # type: ignore[assignment]
@@ -84,7 +84,7 @@ class AfterTest(pl.Callback):
         self._parts.append((mine, outputs["logits"].detach().float().cpu()))
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Bring the ranks' shares together."""
+        """Gather the logits of all ranks."""
         if not self._applies:
             return
         shares: list[Any] = [self._parts]
@@ -102,5 +102,5 @@ class AfterTest(pl.Callback):
 
 
 def writers(trainer: pl.Trainer) -> list[SummaryWriter]:
-    """Where pictures go: TensorBoard's files, if there are any."""
+    """TensorBoard writers of the loggers, if any, for images."""
     return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]

@@ -1,4 +1,4 @@
-"""What happens within an epoch, as curves."""
+"""Curves within an epoch."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -41,13 +41,13 @@ class Curves(pl.Callback):
         self._since, self._samples = time.perf_counter(), 0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Restart the clock: validation is left out."""
+        """Restart the clock, to exclude validation."""
         self._since, self._samples = time.perf_counter(), 0
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
     ) -> None:
-        """Note the learning rates of the step, which a schedule has changed by its end."""
+        """Store the learning rates of the step, before the schedule changes them."""
         self._lr = dict(_learning_rates(trainer))
 
     def on_train_batch_end(
@@ -76,11 +76,11 @@ class Curves(pl.Callback):
             logger.log_metrics(point, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know."""
+        """State that a resumed run needs."""
         return {"samples": self._seen}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with it."""
+        """Restore the state."""
         self._seen = state_dict["samples"]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Mistakes(AfterTest):
-    """Draws the worst mistakes with the true class, the predicted one and the confidence: image ``mistakes``."""
+    """Draws the most confident misclassifications with true class, predicted class and confidence: image ``mistakes``."""
 
     def __init__(self, *, count: Annotated[Samples, "number of mistakes, five in a row"] = 25) -> None:
         self.count = count
@@ -37,18 +37,18 @@ class Mistakes(AfterTest):
         for panel in panels:
             panel.set_axis_off()
         for panel, index in zip(panels, worst, strict=False):
-            said = int(outcome.predicted[index])
+            predicted = int(outcome.predicted[index])
             panel.imshow(for_drawing(outcome.inputs[index]).numpy(), cmap="gray", vmin=0, vmax=255)
-            title = f"{outcome.names[int(outcome.labels[index])]} taken for {outcome.names[said]}"
-            panel.set_title(f"{title}\n{outcome.chances[index, said]:.1%} sure", fontsize=8)
+            true, confidence = outcome.names[int(outcome.labels[index])], outcome.probabilities[index, predicted]
+            panel.set_title(f"true {true}\npredicted {outcome.names[predicted]} ({confidence:.1%})", fontsize=8)
         _add(trainer, "mistakes", figure)
 
 
 class ConfusionMatrix(AfterTest):
-    """Draws which classes are taken for which: image ``confusion_matrix``."""
+    """Draws the confusion matrix of the test set: image ``confusion_matrix``."""
 
     def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outcome: Outcome) -> None:
-        """Draw the counts; the shades leave the correct ones out, which would drown the others."""
+        """Draw the counts; the color scale excludes the diagonal, which would dominate it."""
         if not writers(trainer):
             return
         figure, axes = _figure()
@@ -73,10 +73,10 @@ class ConfusionMatrix(AfterTest):
 
 
 class Reliability(AfterTest):
-    """Draws accuracy over confidence, with the expected calibration error: image ``reliability``."""
+    """Draws the reliability diagram, accuracy over confidence, with the expected calibration error: image ``reliability``."""
 
     def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outcome: Outcome) -> None:
-        """Draw the bins; on the diagonal confidence can be believed."""
+        """Draw the bins; a calibrated model is on the diagonal."""
         if writers(trainer):
             _add(trainer, "reliability", reliability({"test": calibration(outcome)}))
 
@@ -89,7 +89,7 @@ class PRCurves(AfterTest):
         for writer in writers(trainer):
             for number, name in enumerate(outcome.names):
                 truth = outcome.labels == number
-                writer.add_pr_curve(f"pr/{name}", truth, outcome.chances[:, number], trainer.global_step)
+                writer.add_pr_curve(f"pr/{name}", truth, outcome.probabilities[:, number], trainer.global_step)
 
 
 def reliability(found: Mapping[str, Mapping[str, Any]]) -> "Figure":
@@ -121,7 +121,7 @@ def _add(trainer: pl.Trainer, tag: str, figure: "Figure") -> None:
 def drawn(figure: "Figure") -> "npt.NDArray[np.uint8]":
     """The pixels of a figure, (height, width, 3).
 
-    TensorBoard's own ``add_figure`` would go through pyplot, which is one for the whole process.
+    TensorBoard's ``add_figure`` would use pyplot, whose state is global to the process.
     """
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg

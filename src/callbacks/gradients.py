@@ -1,4 +1,4 @@
-"""How large the gradients are."""
+"""The norm of the gradients."""
 
 from typing import ClassVar
 

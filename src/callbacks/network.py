@@ -1,4 +1,4 @@
-"""The network itself in TensorBoard: its inputs, its weights, its graph, and what it makes of the test set."""
+"""The network in TensorBoard: inputs, weights, graph, and features of the test set."""
 
 import copy
 import logging
@@ -23,7 +23,7 @@ from src.tasks.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
-# Its files lie in <step>/penultimate in the run's directory.
+# Its files are in <step>/penultimate in the run's directory.
 _EMBEDDING = "penultimate"
 
 
@@ -95,14 +95,14 @@ def _as_images(model: nn.Module, shape: Sequence[int]) -> Tensor | None:
 
 
 class Histograms(pl.Callback):
-    """Shows how weights and gradients are spread: ``weights/<parameter>`` and ``gradients/<parameter>`` once an epoch."""
+    """Logs histograms of weights and gradients once per epoch: ``weights/<parameter>`` and ``gradients/<parameter>``."""
 
     accepts_chunks: ClassVar[bool] = True
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Add those after the epoch's last step: validation takes the gradients away. An empty tensor has no spread."""
+        """Log after the epoch's last step, since validation clears the gradients. Empty tensors are skipped."""
         if not trainer.is_last_batch:
             return
         for writer in writers(trainer):
@@ -145,13 +145,13 @@ def _network(task: pl.LightningModule) -> nn.Module:
 
 
 class Projector(AfterTest):
-    """Hands what the last layer gets, of the first test samples, to the Projector tab: ``penultimate``."""
+    """Logs the inputs of the last layer for the first test samples to the Projector tab: ``penultimate``."""
 
     def __init__(self, *, count: Annotated[Samples, "number of test samples"] = 1000) -> None:
         self.count = count
 
     def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outcome: Outcome) -> None:
-        """Write the features, the classes, and the pictures where the samples are some."""
+        """Write the features, the classes, and thumbnails if the samples are images."""
         data: TensorData = trainer.datamodule  # type: ignore[attr-defined]
         model = Pipeline(data.normalize, cast(Classifier, pl_module))
         inputs, labels = outcome.inputs[: self.count], outcome.labels[: self.count]
@@ -160,10 +160,10 @@ class Projector(AfterTest):
             log.warning("callbacks.projector shows the inputs of the last linear layer, and the network has none.")
             return
         pictures = _for_sprite(inputs) if outcome.shows_pictures else None
-        said = [outcome.names[number] for number in outcome.predicted[: self.count].tolist()]
+        predicted = [outcome.names[number] for number in outcome.predicted[: self.count].tolist()]
         words = [
             [outcome.names[number], other, "yes" if outcome.names[number] == other else "no"]
-            for number, other in zip(labels.tolist(), said, strict=True)
+            for number, other in zip(labels.tolist(), predicted, strict=True)
         ]
         for writer in writers(trainer):
             for earlier in Path(writer.log_dir).glob(f"*/{_EMBEDDING}"):  # of a test that is done again
@@ -193,7 +193,7 @@ def _for_sprite(inputs: Tensor) -> Tensor:
 
 
 def penultimate(model: Pipeline, inputs: Tensor) -> Tensor | None:
-    """What the last linear layer gets for raw samples: (n, width), on the CPU. None where there is no such layer."""
+    """Inputs of the last linear layer for raw samples: (n, width), on the CPU. None if there is no linear layer."""
     linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     if not linear:
         return None

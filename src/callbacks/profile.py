@@ -1,4 +1,4 @@
-"""Where the time goes."""
+"""Profiling of a few chunks."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -11,9 +11,9 @@ from src.bounds import Count, CountOrZero
 
 
 class Profile(pl.Callback):
-    """Profiles a few chunks of the first epoch, once the training is warm.
+    """Profiles a few chunks of the first epoch after a warm-up.
 
-    Leaves two files in the run's directory: ``profile.json``, a trace to open in Perfetto (ui.perfetto.dev), and
+    Writes two files to the run's directory: ``profile.json``, a trace to open in Perfetto (ui.perfetto.dev), and
     ``profile.txt``, the costliest operations. On a GPU each chunk is an NVTX range, which Nsight Systems shows.
     """
 
@@ -62,13 +62,13 @@ class Profile(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Close the chunk's range, and tell the profiler."""
+        """Close the chunk's range, and advance the profiler."""
         if self._ranges:
             torch.cuda.nvtx.range_pop()
         if self._profiler is not None:
             self._profiler.step()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop, writing what there is where the training was shorter than the plan."""
+        """Stop the profiler, and write a partial profile if the training was shorter than planned."""
         if self._profiler is not None:
             self._profiler.stop()

@@ -28,7 +28,7 @@ _METRICS = 6
 class Progress(ProgressBar):
     """A bar on a terminal, and a line an epoch, there and in the log; on rank 0 only.
 
-    A progress bar of Lightning's would count chunks; this one counts optimizer steps.
+    Lightning's progress bars would count chunks; this one counts optimizer steps.
     """
 
     accepts_chunks: ClassVar[bool] = True
@@ -103,7 +103,7 @@ class Progress(ProgressBar):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace the bar by the epoch's line."""
-        if self._started is None:  # the epoch was over when the run was cut off
+        if self._started is None:  # the epoch was complete when the run was interrupted
             return
         seconds = time.perf_counter() - self._started
         self._close()
@@ -117,7 +117,7 @@ class Progress(ProgressBar):
             log.info("epoch %3d/%d  %s  %.1f s", epoch, epochs, "  ".join(shown), seconds)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Give the terminal back."""
+        """Close the bar."""
         self._close()
 
     def _close(self) -> None:

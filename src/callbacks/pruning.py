@@ -1,4 +1,4 @@
-"""Weights that are taken out of a network while it trains."""
+"""Gradual pruning of weights during training."""
 
 import math
 from itertools import pairwise
@@ -21,21 +21,21 @@ _EVERY_STEPS = 100
 
 
 class Pruning(pl.Callback):
-    """Sets more and more weights to zero, those of least magnitude first, and keeps them there; curve ``sparsity``.
+    """Gradual magnitude pruning: sets a growing fraction of the weights to zero, smallest first; curve ``sparsity``.
 
-    The share that is pruned rises from 0 at ``start_epoch`` to ``amount`` at ``end_epoch`` by the cubic of Zhu & Gupta
-    2017 (https://arxiv.org/abs/1710.01878); where both are the same it is done in one go. torch's pruning methods choose
+    The sparsity rises from 0 at ``start_epoch`` to ``amount`` at ``end_epoch`` by the cubic schedule of Zhu & Gupta 2017
+    (https://arxiv.org/abs/1710.01878); if both epochs are equal, pruning takes a single step. torch's pruning methods choose
     the weights, and after each optimizer step those are set to zero again, so checkpoints hold ordinary weights that need
     neither this callback nor torch's reparametrisation. Lightning's ``ModelPruning`` prunes once an epoch, keeps
-    ``weight_orig`` and ``weight_mask`` in place of the weights and cannot go on within an epoch, hence this one.
+    ``weight_orig`` and ``weight_mask`` in place of the weights and cannot be resumed within an epoch.
 
-    Of a LightningModule with a network as its attribute ``net`` only that is pruned.
+    If a LightningModule has a network as its attribute ``net``, only that network is pruned.
 
-    A network is best before it is pruned, so the best checkpoint and early stopping are judged anew from the moment at
-    which ``amount`` is reached; a best.ckpt of before is overwritten at the end of that epoch.
+    A network is most accurate before it is pruned, so the best checkpoint and early stopping are reset when ``amount`` is
+    reached; an earlier best.ckpt is overwritten at the end of that epoch.
 
-    ``structured`` prunes whole units of the hidden layers of an MLP, those whose incoming weights have the least 2-norm in
-    their layer, with their bias and their outgoing weights; otherwise single weights, over all layers together.
+    ``structured`` prunes whole units of the hidden layers of an MLP, those whose incoming weights have the smallest 2-norm in
+    their layer, with their bias and outgoing weights; otherwise single weights are pruned globally, over all layers.
 
     Raises:
         ValueError: pruning would end before it starts.
@@ -70,10 +70,10 @@ class Pruning(pl.Callback):
         self._masks, self._reached = dict(state_dict["masks"]), state_dict["reached"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen to the optimizer.
+        """Register the optimizer's step hook.
 
         Raises:
-            ConfigError: units are to be pruned of a network that is no MLP, or has no hidden layer; or the length of an
+            ConfigError: ``structured`` is set for a network that is not an MLP or has no hidden layer; or the length of an
                 epoch is unknown.
         """
         net = _network(pl_module)
@@ -102,7 +102,7 @@ class Pruning(pl.Callback):
 
     @torch.no_grad()
     def _keep(self, net: nn.Module) -> None:
-        """Set what is pruned to zero."""
+        """Apply the masks."""
         if self._masks:
             pruned: list[Tensor] = [net.get_parameter(name) for name in self._masks]
             masks: list[Tensor] = list(self._masks.values())
@@ -111,7 +111,7 @@ class Pruning(pl.Callback):
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Log the share of weights that are zero, when a point is due."""
+        """Log the sparsity, when a point is due."""
         if not point_is_due(trainer, batch_idx):
             return
         value = sparsity(_network(pl_module))
@@ -119,7 +119,7 @@ class Pruning(pl.Callback):
             logger.log_metrics({"sparsity": value}, trainer.global_step)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen no longer."""
+        """Remove the hook."""
         self._listening.remove()
 
 
@@ -142,7 +142,7 @@ def _steps_per_epoch(trainer: pl.Trainer) -> int:
 
 
 def sparsity(net: nn.Module) -> float:
-    """The share of a network's weights (biases left out) that are zero."""
+    """Sparsity: the fraction of a network's weights (without biases) that are zero."""
     weights = [parameter for parameter in net.parameters() if parameter.ndim > 1]
     zero = sum(int((weight == 0).sum()) for weight in weights)
     return zero / sum(weight.numel() for weight in weights)
@@ -153,18 +153,18 @@ def _linear(net: nn.Module) -> list[tuple[str, nn.Linear]]:
 
 
 def _weights(net: nn.Module, share: float) -> dict[str, Tensor]:
-    """Masks of all matrices that leave out the least weights of all of them together."""
+    """Masks of all weight matrices that remove the globally smallest weights."""
     matrices = {name: parameter.detach() for name, parameter in net.named_parameters() if parameter.ndim > 1}
     together = torch.cat([matrix.flatten() for matrix in matrices.values()])
     count = round(share * len(together))
     mask = prune.L1Unstructured(count).compute_mask(together, torch.ones_like(together))
     parts = mask.split([matrix.numel() for matrix in matrices.values()])
-    # Each in memory of its own, or a checkpoint would hold all of them with each.
+    # Copied, or a checkpoint would save the storage of all masks with each.
     return {name: part.view_as(matrix).clone() for (name, matrix), part in zip(matrices.items(), parts, strict=True)}
 
 
 def _units(net: nn.Module, share: float) -> dict[str, Tensor]:
-    """Masks of an MLP that leave out the weakest units of each hidden layer, but never all."""
+    """Masks of an MLP that remove the weakest units of each hidden layer, but never all units."""
     layers = _linear(net)
     masks = {
         f"{name}.{part}": torch.ones_like(parameter)
@@ -183,7 +183,7 @@ def _units(net: nn.Module, share: float) -> dict[str, Tensor]:
 
 
 def _judge_anew(trainer: pl.Trainer) -> None:
-    """Forget how good the network was before."""
+    """Reset the best values of checkpoints and early stopping."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, ModelCheckpoint) and callback.monitor:
             callback.best_k_models, callback.kth_best_model_path, callback.best_model_score = {}, "", None

@@ -1,4 +1,4 @@
-"""What the test set says beyond its loss: which classes are taken for which, how sure the model was, where it erred."""
+"""Test results beyond the metrics: confusion matrix, calibration and misclassified samples."""
 
 import base64
 import json
@@ -22,11 +22,11 @@ _BINS = 15
 
 
 class TestResults(AfterTest):
-    """Leaves ``results.json`` after the test, for reports: plain numbers, readable without torch.
+    """Writes ``results.json`` after the test, for reports: plain numbers, readable without torch.
 
     ``classes`` (names), ``confusion`` (counts, a row for each true class), ``calibration`` (see ``calibration``),
-    ``mistakes`` (the surest first: index in the test set, true and predicted class, confidence, and a PNG in base64 where
-    the samples are images).
+    ``mistakes`` (the most confident first: index in the test set, true and predicted class, confidence, and a PNG in base64
+    if the samples are images).
     """
 
     __test__ = False  # pytest would take it for a test
@@ -38,17 +38,17 @@ class TestResults(AfterTest):
 
     def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outcome: Outcome) -> None:
         """Write the file."""
-        said, sure = outcome.predicted, outcome.chances.amax(1)
+        predicted, confidence = outcome.predicted, outcome.probabilities.amax(1)
         found = {
             "classes": outcome.names,
-            "confusion": multiclass_confusion_matrix(said, outcome.labels, len(outcome.names)).tolist(),
+            "confusion": multiclass_confusion_matrix(predicted, outcome.labels, len(outcome.names)).tolist(),
             "calibration": calibration(outcome),
             "mistakes": [
                 {
                     "index": index,
                     "true": outcome.names[int(outcome.labels[index])],
-                    "predicted": outcome.names[int(said[index])],
-                    "confidence": float(sure[index]),
+                    "predicted": outcome.names[int(predicted[index])],
+                    "confidence": float(confidence[index]),
                     "image": _png(outcome.inputs[index]) if outcome.shows_pictures else None,
                 }
                 for index in outcome.worst(self.mistakes)
@@ -58,17 +58,17 @@ class TestResults(AfterTest):
 
 
 def calibration(outcome: Outcome) -> dict[str, Any]:
-    """How far confidence can be believed.
+    """Calibration of the confidence, the probability of the predicted class.
 
     Returns:
         ``ece``, the expected calibration error (Guo and others, 2017), and ``bins`` of equal width in confidence: its mean,
         the accuracy and the count of each that has samples; all summed up in float64.
     """
-    sure, right = outcome.chances.amax(1), outcome.predicted == outcome.labels
-    number = torch.bucketize(sure, torch.linspace(0, 1, _BINS + 1)[1:-1])
+    confidence, right = outcome.probabilities.amax(1), outcome.predicted == outcome.labels
+    number = torch.bucketize(confidence, torch.linspace(0, 1, _BINS + 1)[1:-1])
     bins = [
         {
-            "confidence": float(sure[here].double().mean()),
+            "confidence": float(confidence[here].double().mean()),
             "accuracy": float(right[here].double().mean()),
             "count": int(here.sum()),
         }

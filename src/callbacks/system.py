@@ -1,4 +1,4 @@
-"""How busy the machine is while a run trains."""
+"""System metrics: utilization of processor, memory and GPU."""
 
 import time
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ class SystemMetrics(pl.Callback):
 
     ``system/cpu_percent`` (of all cores together, since the point before), ``system/memory_mb`` (this process's),
     ``system/memory_percent`` (the machine's), and on an NVIDIA GPU ``system/gpu_percent``, ``system/gpu_memory_mb`` (in
-    use on the device, by whomever), ``system/gpu_watt`` and ``system/gpu_celsius``, as NVML tells them.
+    use on the device, by all processes), ``system/gpu_watt`` and ``system/gpu_celsius``, as reported by NVML.
     """
 
     accepts_chunks: ClassVar[bool] = True
@@ -41,7 +41,7 @@ class SystemMetrics(pl.Callback):
             self._point(trainer, pl_module.device)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log one, however short the training was."""
+        """Log a point, however short the training was."""
         if trainer.is_global_zero:
             self._point(trainer, pl_module.device)
 
@@ -57,7 +57,7 @@ class SystemMetrics(pl.Callback):
 
 
 def _gpu(device: torch.device) -> Mapping[str, float]:
-    """What NVML says of the device; nothing where there is none, or where it does not answer, as in some containers."""
+    """Metrics of the device from NVML; empty if there is no device or NVML is unavailable, as in some containers."""
     if device.type != "cuda":
         return {}
     try:

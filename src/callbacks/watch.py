@@ -1,4 +1,4 @@
-"""Says when a training gets nowhere, or the disk runs full."""
+"""Warnings about a training that does not improve, or a disk that is nearly full."""
 
 import logging
 import shutil
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Watch(pl.Callback):
-    """Warns, in the terminal, the log and the record, after an epoch; each warning once, until things get better."""
+    """Warns after an epoch, in the terminal, the log and the record; each warning once until its condition has cleared."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Watch(pl.Callback):
         self._stalled = self._full = False
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at the metric and at the disk."""
+        """Check the metric and the free disk space."""
         self._look_at_metric(trainer, epoch_metrics(trainer, pl_module))
         if trainer.is_global_zero:
             self._look_at_disk(trainer)
@@ -52,7 +52,7 @@ class Watch(pl.Callback):
             best = f"{self._best:.4f} in epoch {self._best_epoch + 1}"
             _warn(
                 trainer,
-                f"{self.monitor} has not become better for {self.patience_epochs} epochs (best: {best}): lower the rate, "
+                f"{self.monitor} has not improved for {self.patience_epochs} epochs (best: {best}): lower the learning rate, "
                 "or end such trainings by callbacks=early_stopping.",
             )
 
@@ -69,11 +69,11 @@ class Watch(pl.Callback):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know."""
+        """State that a resumed run needs."""
         return {"best": self._best, "best_epoch": self._best_epoch, "stalled": self._stalled}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with it."""
+        """Restore the state."""
         self._best, self._best_epoch = state_dict["best"], state_dict["best_epoch"]
         self._stalled = state_dict["stalled"]
 

@@ -192,7 +192,7 @@ def make_plan(line: CommandLine) -> Plan:
     """Compose and check every job of a command line; writes nothing.
 
     Raises:
-        ConfigError: what is wrong, in a sentence or more.
+        ConfigError: the command line is invalid; the message has one line per error.
     """
 
     @cache
@@ -304,12 +304,12 @@ def _refuse_sweep(
 
 
 def help_text(line: CommandLine) -> str:
-    """What --help prints: the template in conf/hydra/help/, every group with its choices, and every setting.
+    """Text of --help: the template in conf/hydra/help/, every config group with its options, and every setting.
 
-    Hydra's own --help fills the same template, and takes a second to list the groups.
+    Hydra's own --help fills the same template, but takes a second to list the groups.
 
     Raises:
-        ConfigError: the overrides beside --help cannot be composed.
+        ConfigError: the overrides next to --help cannot be composed.
     """
     with _hydra(line):
         config = compose(CONFIG_NAME, overrides=fixed_words(line), return_hydra_config=True)

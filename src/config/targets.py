@@ -142,7 +142,7 @@ def resolve(target: object, group: str) -> Callable[..., Any]:
     module_name, _, attribute = name.rpartition(".")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # a module of the user's own, which may hold any mistake
+    except Exception as error:  # importing a custom module may raise anything
         raise ConfigError(f"{group}._target_={name!r}: {module_name} cannot be imported ({error}).") from error
     found = getattr(module, attribute, None)
     # A package may export what its modules define (torch.optim.Adam is defined in torch.optim.adam), and nothing else.

@@ -28,7 +28,7 @@ _REFRESH_S = 5.0
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve until told to stop; 0 never comes of it: 130 after Ctrl-C, 143 after SIGTERM, 2 a wrong command line."""
+    """Serve until stopped by a signal; the exit status is 130 after Ctrl-C, 143 after SIGTERM, 2 for invalid arguments."""
     survive_closed_output()
     args = _parser().parse_args(argv)
     raise_on_stop()

@@ -1,4 +1,4 @@
-"""Event files told otherwise: a copy that follows its original as it grows."""
+"""Modified copies of event files, which follow the original as it grows."""
 
 import bisect
 from collections.abc import Callable

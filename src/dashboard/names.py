@@ -17,9 +17,8 @@ _FORBIDDEN = re.compile(r"[/\x00-\x1f\x7f]")
 def readable_names(records: Sequence[Record]) -> list[str]:
     """A name for each run: ``<sweep or name>/<settings>/seed <n> fold <n> <id> (<status>)``, no two alike.
 
-    Runs of one configuration share all but the last part. Among the runs of a sweep, or with the same name, or without
-    any, the settings that differ are said; the status only where it is not ``done``, and the first part only where there
-    are several.
+    Runs of one configuration share all but the last part. The settings are those that differ among the runs of a sweep, with
+    the same name, or without a name; the status is included unless it is ``done``, and the first part if there are several.
     """
     families: dict[str, list[Record]] = defaultdict(list)
     for record in records:

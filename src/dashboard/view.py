@@ -26,12 +26,12 @@ _PREFIX = "runs-dashboard-"
 class View:
     """A directory with a folder for each chosen run, kept up to date.
 
-    The folders are real ones, and hold links to the run's event files, and copies of what the projector needs. What TensorBoard
-    would tell wrongly is written here instead: the end of a run that was killed, and the columns of HParams, of which
-    plain TensorBoard shows every setting, in no order.
+    The directories contain links to the run's event files, and copies of the projector's files. Entries that TensorBoard would
+    show incorrectly are rewritten: the end of a run that was killed, and the columns of HParams, where plain TensorBoard
+    shows every setting in arbitrary order.
 
     Args:
-        choose: gives the runs, each time anew.
+        choose: returns the current selection of runs.
         samples_axis: put all curves on the samples seen in place of the optimizer step.
         mean_over_seeds: put runs that differ in nothing but the seed into one row of HParams.
     """
@@ -97,7 +97,7 @@ class _Run:
         self.folder.mkdir(parents=True)
 
     def follow(self, record: Record) -> None:
-        """Link what is new, let go of what is gone, and copy on what is told otherwise."""
+        """Link new files, remove deleted ones, and update the modified copies."""
         wanted = dict(self._files(record))
         for path in [path for path in self._present() if path not in wanted]:
             if path in self._copies:

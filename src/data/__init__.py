@@ -1,1 +1,1 @@
-"""Data sets as tensors on the training device, cut into chunks of batches."""
+"""Data sets: LightningDataModules, in memory as tensors on the training device or as image files."""

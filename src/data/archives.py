@@ -1,7 +1,7 @@
-"""IDX archives: check them, and unpack them so that no reader ever sees half a file.
+"""Verification and atomic unpacking of IDX archives.
 
-torchvision unpacks in place and then trusts any file that exists; a process killed while unpacking, or eight that
-start at once, leave it a truncated file for ever. Here a file is unpacked under a name of its own, synced and renamed.
+torchvision unpacks in place and then trusts any existing file, so that a process killed while unpacking, or several that
+start at the same time, can leave a truncated file. Here a file is unpacked under a temporary name, synced and renamed.
 """
 
 import gzip
@@ -21,7 +21,7 @@ _BYTES = {0x08: 1, 0x09: 1, 0x0B: 2, 0x0C: 4, 0x0D: 4, 0x0E: 8}
 
 
 def unpack(folder: Path, archives: Iterable[tuple[str, str]]) -> None:
-    """See to it that each archive lies unpacked and whole beside itself. Any number of processes may do so at once.
+    """Unpack archives into their directory, unless they are already unpacked completely. Safe in concurrent processes.
 
     Args:
         folder: where the archives are.
@@ -39,7 +39,7 @@ def unpack(folder: Path, archives: Iterable[tuple[str, str]]) -> None:
                 _unpack_one(archive, unpacked)
         except OSError as error:
             raise DataError(
-                f"{archive} cannot be unpacked beside itself ({error.strerror}): see to {folder}."
+                f"{archive} cannot be unpacked ({error.strerror}): make {folder} writable, with enough free space."
             ) from error
 
 
@@ -54,7 +54,7 @@ def _check(archive: Path, md5: str) -> None:
 
 
 def _is_whole(path: Path, archive: Path) -> bool:
-    """Whether an IDX file is as long as its header says, and as its archive says where that is at hand."""
+    """Whether the length of an IDX file matches its header and, if available, its archive."""
     try:
         with path.open("rb") as file:
             _, kind, dimensions = struct.unpack(">2sBB", file.read(4))

@@ -1,4 +1,4 @@
-"""Random changes to a batch of images, each image its own, on the device."""
+"""Random augmentation of a batch of images, independently for each image, on the device."""
 
 import math
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ Pixels = Annotated[float, Bounds(ge=0, le=28)]
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How far an image may be changed; every amount is drawn evenly between its negative and itself.
+    """Maximum augmentation; every amount is drawn uniformly between its negative and itself.
 
-    One resampling does all of the geometry. Random numbers are drawn apart from being used (``draw``, then ``apply``),
-    so that several batches, each with a seed of its own, can be changed in one go.
+    All geometric changes are combined into one resampling. Random numbers are drawn separately from their use (``draw``, then
+    ``apply``), so that several batches with different seeds can be augmented at once.
     """
 
     shift: Annotated[Pixels, "largest shift along each axis, in pixels"] = 0.0
@@ -34,11 +34,11 @@ class Augmentation:
     )
 
     def draw(self, images: int, device: torch.device) -> Tensor:
-        """Random numbers for so many images: float32 (images, numbers), evenly in [0, 1)."""
+        """Random numbers for a number of images: float32 (images, numbers), uniform in [0, 1)."""
         return torch.rand(images, 10 + 2 * _GRID * _GRID, device=device)
 
     def apply(self, images: Tensor, random: Tensor) -> Tensor:
-        """Change images of any type by random numbers.
+        """Augment images of any type.
 
         Args:
             images: (n, height, width) or (n, channels, height, width); all channels of an image are changed alike.
@@ -69,7 +69,7 @@ class Augmentation:
             moved = F.interpolate(points, (height, width), mode="bicubic", align_corners=True)
             extent = torch.tensor([2 / width, 2 / height], device=images.device)
             grid = grid + moved.permute(0, 2, 3, 1) * self.elastic * extent
-        # Beyond the edge lies zero, the background of these images.
+        # Padded with zero, the background of these images.
         return F.grid_sample(images, grid, align_corners=False)
 
     def _erase(self, images: Tensor, random: Tensor) -> Tensor:

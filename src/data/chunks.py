@@ -1,4 +1,4 @@
-"""Loaders that hand out several batches at once, as indices into tensors that live on the device."""
+"""Loaders that yield several batches at once, by indexing tensors on the device."""
 
 import math
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class Chunk(NamedTuple):
 
 
 def as_chunk(batch: "Chunk | tuple[Tensor, Tensor]", batch_idx: int, loader: "ChunkLoader") -> Chunk:
-    """A batch of ``loader`` as a chunk, whether the training gets chunks or single batches."""
+    """Convert a batch of ``loader`` to a chunk, unless it is one already."""
     if isinstance(batch, Chunk):
         return batch
     inputs, labels = batch
@@ -52,8 +52,8 @@ def samples_in(batch: Any, batch_idx: int, trainer: pl.Trainer) -> int:
 class ChunkLoader:
     """Chunks of ``steps_per_execution`` batches of ``batch_size`` samples over all ranks.
 
-    Every rank deals itself each ``world``-th sample of the same global batch, so the number of devices changes neither
-    the batches nor their order; the last batch of an epoch may be smaller, and is never padded.
+    Every rank takes each ``world``-th sample of the same global batch, so that neither the batches nor their order depend on
+    the number of devices; the last batch of an epoch may be smaller and is never padded.
 
     Args:
         inputs: all samples, on the device, (size, *shape).
@@ -122,9 +122,9 @@ class ChunkLoader:
         return Chunk(self.inputs.index_select(0, samples), self.labels.index_select(0, samples), sizes, totals, first)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the loader stands: the epoch, and how many of its chunks have been handed out."""
+        """Position of the loader: the epoch, and the number of its chunks already yielded."""
         return {"epoch": self.epoch, "position": self.position}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where ``state_dict`` was taken."""
+        """Restore the position saved by ``state_dict``."""
         self.epoch, self.position = state["epoch"], state["position"]

@@ -1,4 +1,4 @@
-"""What stands in the configuration of a run that was trained on objects instead of names."""
+"""Placeholder in the configuration of a run whose data module was passed as an object."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from src.errors import ConfigError
 
 
 def cannot_be_built(group: str, name: str) -> ConfigError:
-    """The error of building what stands for an object of a class of that name."""
+    """The error raised when building the placeholder of an object of a class of that name."""
     return ConfigError(
         f"{group}={name} was passed as a Python object, which no configuration describes: only train() can use it; name the class "
         f"by {group}._target_ to evaluate, resume, reproduce or sweep."
@@ -16,7 +16,7 @@ def cannot_be_built(group: str, name: str) -> ConfigError:
 
 
 class GivenData(pl.LightningDataModule):
-    """Stands for a LightningDataModule that was passed to ``src.api.train``.
+    """Placeholder of a LightningDataModule that was passed to ``src.api.train``.
 
     Args:
         name: the class of the object.

@@ -1,4 +1,4 @@
-"""Images in folders, one folder for each class: read and transformed by worker processes during the training."""
+"""Image folders, one folder for each class: read and transformed by worker processes during training."""
 
 import hashlib
 import json
@@ -290,7 +290,7 @@ def _sums_of(image: Tensor) -> Tensor:
 
 
 def _folders_in(folder: Path) -> dict[str, Path]:
-    """The folders of images: ``train``, and ``val`` and ``test`` where there are such."""
+    """The folders of images: ``train``, and ``val`` and ``test`` if they exist."""
     if not folder.is_dir():
         raise ConfigError(f"data.dir={folder}: there is no such folder; paths are relative to the project's root.")
     if not (folder / "train").is_dir():

@@ -1,4 +1,4 @@
-"""What counts as an image here: (height, width), or (channels, height, width) with 1 or 3 channels; raw ones are uint8."""
+"""Images: (height, width), or (channels, height, width) with 1 or 3 channels; raw ones are uint8."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ def for_drawing(image: Tensor) -> Tensor:
 
 
 def fitted(image: Image.Image, shape: Sequence[int]) -> Tensor:
-    """An image file as a raw sample: turned as its Exif data say, scaled to cover the size, and cut to it in the middle.
+    """Convert an image file to a raw sample: rotated according to its Exif data, scaled to cover the size, center-cropped.
 
     Args:
         image: of any size and mode.

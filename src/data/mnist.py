@@ -1,4 +1,4 @@
-"""MNIST (LeCun, Cortes and Burges, 1998) and the data sets made in its image: grey pictures of 28 x 28, ten classes."""
+"""MNIST (LeCun, Cortes and Burges, 1998) and its drop-in replacements: grayscale images of 28 x 28, ten classes."""
 
 import os
 import tempfile
@@ -56,14 +56,14 @@ class MNIST(TensorData):
 
     @property
     def raw(self) -> Path:
-        """Where the archives lie."""
+        """Directory of the archives."""
         return self.dir / self.source.__name__ / "raw"
 
     def prepare_data(self) -> None:
-        """Fetch the archives that are not there, check them and unpack them.
+        """Download missing archives, verify and unpack them.
 
         Raises:
-            DataError: one is missing and cannot be fetched, or is damaged.
+            DataError: an archive is missing and cannot be downloaded, or is damaged.
         """
         present = all(
             (self.raw / name).exists() or (self.raw / name).with_suffix("").exists() for name, _ in self.archives
@@ -73,7 +73,7 @@ class MNIST(TensorData):
         unpack(self.raw, self.archives)
 
     def _fetch(self) -> None:
-        """Let torchvision download into a folder aside, and move what arrived whole."""
+        """Download with torchvision into a temporary folder, and move the complete files."""
         try:
             self.raw.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self.raw.parent, prefix=".fetching-") as aside:
@@ -97,7 +97,7 @@ class MNIST(TensorData):
 
 
 class FashionMNIST(MNIST):
-    """Pictures of clothes (Xiao, Rasul and Vollgraf, 2017); as many as in MNIST."""
+    """Images of clothing (Xiao, Rasul and Vollgraf, 2017); the same sizes as MNIST."""
 
     source = datasets.FashionMNIST
     class_names = tuple(datasets.FashionMNIST.classes)
@@ -105,7 +105,7 @@ class FashionMNIST(MNIST):
 
 
 class KMNIST(MNIST):
-    """Old Japanese cursive characters (Clanuwat and others, 2018), called by their sounds; as many as in MNIST."""
+    """Cursive Japanese characters (Clanuwat and others, 2018), named by their sounds; the same sizes as MNIST."""
 
     source = datasets.KMNIST
     class_names = tuple(datasets.KMNIST.classes)

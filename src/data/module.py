@@ -18,7 +18,7 @@ from src.data.validation import validated
 from src.errors import ConfigError
 from src.randomness import AUGMENTATION, seed_step, step_seeds
 
-# Evaluation goes through the network in pieces that stay in the processor's cache.
+# Evaluation uses batches that fit into the processor's cache.
 _EVALUATION_BATCH = 2000
 # What ``share`` has loaded, by class, set and the settings on which it depends.
 _shared: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
@@ -154,9 +154,9 @@ class TensorData(pl.LightningDataModule):
         raise NotImplementedError
 
     def setup(self, stage: str) -> None:
-        """Put what a stage needs (``fit``, ``validate`` or ``test``) onto the device.
+        """Load the samples of a stage (``fit``, ``validate`` or ``test``) onto the device.
 
-        A training is tested, so ``fit`` loads the test set too: what is wrong with it is reported before the first step.
+        ``fit`` also loads the test set, so that errors in it are reported before the first step.
 
         Raises:
             DataError: see ``src.data.validation``.
@@ -171,7 +171,7 @@ class TensorData(pl.LightningDataModule):
             self.test_set = self._on_device(*self._loaded(train=False))
 
     def share(self) -> None:
-        """Load the samples for all data modules of this process, and of those that are forked from it, that load the same.
+        """Load the samples once for all data modules with the same data in this process and in those forked from it.
 
         Raises:
             DataError: as from ``setup``.
@@ -276,7 +276,7 @@ class TensorData(pl.LightningDataModule):
         )
 
     def transfer_batch_to_device(self, batch: object, device: object, dataloader_idx: int) -> object:
-        """The tensors are there already."""
+        """No-op: the tensors are already on the device."""
         return batch
 
     def on_after_batch_transfer(self, batch: Chunk, dataloader_idx: int) -> Chunk | tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Which samples are held out: a part of them, or one fold of several, by a seed and in proportion to classes."""
+"""Seeded, optionally stratified splits: a held-out subset, or one of several folds."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ Fold = Annotated[CountOrZero | None, "the fold that is held out for validation, 
 
 
 def count_of(size: int | float, samples: int) -> int:
-    """The number of samples that a setting stands for: a number, or a fraction of them (at least one sample, unless 0)."""
+    """Number of samples given by a setting: a number, or a fraction of all samples (at least one sample, unless 0)."""
     return max(1, round(size * samples)) if isinstance(size, float) and size else int(size)
 
 

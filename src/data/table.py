@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from src.errors import ConfigError, DataError, suggest
 from src.paths import shown
 
-# What stands for a missing value, in lower case and without spaces around it.
+# Representations of a missing value, in lower case and without surrounding spaces.
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 _LARGEST = float(np.finfo(np.float32).max)  # networks compute in float32
 # A column of more is likely one of numbers with a mistake in it, of dates or of identifiers.
@@ -58,7 +58,7 @@ def read_table(path: Path, delimiter: str = ",") -> Table:
 
     Raises:
         ConfigError: there is no such file.
-        DataError: it cannot be read, has no rows, or rows of unequal length, or columns without a name of their own.
+        DataError: it cannot be read, has no rows or rows of unequal length, or a column without a unique name.
     """
     name = shown(path)
     try:
@@ -113,7 +113,7 @@ def is_number(cell: str) -> bool:
 
 
 def is_missing(cell: str) -> bool:
-    """Whether a cell stands for a missing value."""
+    """Whether a cell represents a missing value."""
     return cell.lower() in _MISSING
 
 

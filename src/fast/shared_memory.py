@@ -1,7 +1,7 @@
-"""The sum of a vector over the processes of one machine, through memory they share.
+"""All-reduce of a vector over the processes of one machine through shared memory.
 
-Gloo hands a vector over from thread to thread and through a socket. For the gradients of a small network that takes
-longer than the step they are for: 2 ms of a step that else takes half a millisecond. Through shared memory it is a tenth.
+Gloo passes a vector between threads and through a socket. For the gradients of a small network this takes longer than the
+rest of the step: 2 ms compared with half a millisecond. Shared memory takes a tenth of that.
 """
 
 import logging
@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 log = logging.getLogger(__name__)
 
-# Containers often have 64 MB of shared memory in all; and beside the step of a larger network, gloo's time is small.
+# Containers often have only 64 MB of shared memory; and compared with a larger network's step, gloo's overhead is small.
 _MOST_BYTES = 32_000_000
 _MEMORY = Path("/dev/shm")
 # As long as gloo's own collectives wait, in seconds.
@@ -27,9 +27,9 @@ _PATIENCE_S = 1800
 class SharedSum:
     """Replaces a vector, on every rank, by its sum over the ranks; every rank must call it as often and in the same order.
 
-    Each rank writes into a slot of its own, tells the others by a byte on a socket, and adds up all slots, in the order of
-    the ranks, so that all get the same to the last bit. Two sets of slots take turns: when a set's turn comes again, all
-    have said that they wrote into the other, and so have read this one.
+    Each rank writes to its own slot, notifies the others with a byte on a socket, and adds up all slots in the order of the
+    ranks, so that the results are bit-identical. Two sets of slots alternate: when a set is used again, every rank has
+    signalled that it wrote to the other, and has therefore read this one.
 
     Args:
         slots: shared, (2, ranks, numbers).
@@ -42,27 +42,27 @@ class SharedSum:
 
     @classmethod
     def of(cls, numbers: int, dtype: torch.dtype, memory: Path = _MEMORY) -> "SharedSum | None":
-        """For vectors of up to so many numbers on the CPU; to be called by all ranks, which are on this machine.
+        """Allocate the shared memory; a collective call by all ranks, which must be on one machine.
 
         Args:
-            numbers: the largest length of a vector.
-            dtype: of the vectors.
-            memory: a directory in shared memory; where it does not exist, that for temporary files is used.
+            numbers: maximum length of a vector, on the CPU.
+            dtype: data type of the vectors.
+            memory: a directory in shared memory; if it does not exist, the directory for temporary files is used.
 
         Returns:
-            None, on every rank, where there is no room for it.
+            None, on every rank, if there is not enough shared memory.
         """
         rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        room = 2 * world * numbers
-        if room * dtype.itemsize > _MOST_BYTES:
+        size = 2 * world * numbers
+        if size * dtype.itemsize > _MOST_BYTES:
             return None
-        folder = _make_room(room * dtype.itemsize, memory) if rank == 0 else None
+        folder = _make_room(size * dtype.itemsize, memory) if rank == 0 else None
         place = [folder.name if folder else None]
         torch.distributed.broadcast_object_list(place)
         if place[0] is None:
             return None
         path = Path(place[0])
-        slots = torch.from_file(str(path / "slots"), shared=True, size=room, dtype=dtype).view(2, world, numbers)
+        slots = torch.from_file(str(path / "slots"), shared=True, size=size, dtype=dtype).view(2, world, numbers)
         peers = _connect(path, rank, world)
         torch.distributed.barrier()  # all are in: what is left of the folder is no longer needed
         if folder:

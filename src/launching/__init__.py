@@ -1,1 +1,1 @@
-"""Which devices there are, the processes that train on them, and what happens when they are told to stop."""
+"""Devices, the processes that train on them, and their shutdown by signals."""

@@ -46,7 +46,7 @@ def choose(trainer: Mapping[str, Any]) -> Hardware:
     gpus = torch.cuda.device_count()  # from NVML, which leaves CUDA itself untouched, so that this process may fork
     mps = torch.backends.mps.is_available()
     wanted, devices, threads = trainer["accelerator"], trainer["devices"], trainer["threads"]
-    room = _PER_CORE * (os.cpu_count() or 1)
+    limit = _PER_CORE * (os.cpu_count() or 1)
     if wanted == "gpu" and not gpus:
         raise ConfigError(
             "trainer.accelerator=gpu: this machine has no GPU that torch can use; set trainer=auto or cpu."
@@ -58,22 +58,24 @@ def choose(trainer: Mapping[str, Any]) -> Hardware:
     elif wanted == "mps" or (wanted == "auto" and mps and devices == 1):
         accelerator, available = "mps", 1
     else:
-        accelerator, available = "cpu", room
+        accelerator, available = "cpu", limit
     if devices == "auto":
         devices = 2 if accelerator == "cpu" else available
     if devices > available:
         unit = "CPU processes" if accelerator == "cpu" else "GPUs"
-        raise ConfigError(f"trainer.devices={devices}: this machine has room for {available} {unit}; set at most that.")
+        raise ConfigError(
+            f"trainer.devices={devices}: this machine supports at most {available} {unit}; set at most that."
+        )
     if trainer["precision"] == "16-mixed" and accelerator == "cpu":
         raise ConfigError("trainer.precision=16-mixed needs a GPU; bf16-mixed works on a CPU.")
     if trainer["precision"] == "64-true" and accelerator == "mps":
         raise ConfigError("trainer.precision=64-true: Apple GPUs have no float64; set trainer=cpu.")
     if threads == "auto":
         threads = _share_of_threads(devices)
-    elif threads * devices > room:
+    elif threads * devices > limit:
         raise ConfigError(
-            f"trainer.threads={threads}, each of {devices} processes: this machine has room for {room} threads; set at most "
-            f"{max(1, room // devices)}, or auto."
+            f"trainer.threads={threads}, each of {devices} processes: this machine supports at most {limit} threads; set at "
+            f"most {max(1, limit // devices)}, or auto."
         )
     return Hardware(accelerator, devices, trainer["num_nodes"], threads)
 
@@ -87,14 +89,14 @@ def visible_gpus(hardware: Hardware) -> list[str]:
 
 
 def _share_of_threads(processes: int) -> int:
-    """CPU threads for each of ``processes`` on this machine: the cores shared out, or what OMP_NUM_THREADS says."""
+    """CPU threads for each of ``processes`` on this machine: an equal share of the cores, or OMP_NUM_THREADS."""
     if (shared := threads_a_job()) is not None:
         return max(1, shared // processes)
     return _threads_of_environment() or max(1, torch.get_num_threads() // processes)
 
 
 def _threads_of_environment() -> int | None:
-    """What OMP_NUM_THREADS says, if it is set."""
+    """The value of OMP_NUM_THREADS, if it is set."""
     wish = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # further numbers are for nested regions
     if wish and not (wish.isdigit() and int(wish)):
         raise ConfigError(f"OMP_NUM_THREADS={wish!r} must be a whole number of at least 1; or leave it unset.")

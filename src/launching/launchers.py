@@ -25,7 +25,7 @@ _HOST = "127.0.0.1"
 
 
 class Launcher(Protocol):
-    """Has a run trained."""
+    """Protocol of a launcher, which runs the training of a run in its processes."""
 
     def launch(self, train: Train, directory: str) -> None:
         """Call ``train`` in every rank; the run is kept in ``directory``.
@@ -33,7 +33,7 @@ class Launcher(Protocol):
         Raises:
             UserError: a rank found something the user can fix, or training took too long.
             RankFailed: another process raised anything else, or was killed.
-            Interrupted: this process, or another rank, was told to stop; all ranks have stopped.
+            Interrupted: a signal stopped this process or another rank; all ranks have stopped.
         """
 
 

@@ -1,4 +1,4 @@
-"""Where log lines go: to the run's own file in full, to the terminal in short."""
+"""Logging: to the run's file in full, to the terminal in short form."""
 
 import logging
 import os
@@ -50,14 +50,14 @@ def log_to(directory: Path, rank: int = 0, alone: bool = False) -> None:
 
 
 class _Masking(logging.Formatter):
-    """Keeps secrets out of lines and tracebacks."""
+    """Formatter that masks secrets in messages and tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
         return mask(super().format(record))
 
 
 class _LogFile(logging.FileHandler):
-    """A log that ends, with one word on the terminal, when it can be written no more; the training goes on."""
+    """A file handler that closes with one message on the terminal when its file cannot be written; training continues."""
 
     ended = False
 
@@ -73,7 +73,7 @@ def _log_exception(args: threading.ExceptHookArgs) -> None:
 
 
 def quiet_lightning() -> None:
-    """Keep what Lightning says about itself (the hardware it found, its other products) out of the log."""
+    """Filter Lightning's messages about itself (detected hardware, other products) from the log."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")  # of a resumed run

@@ -1,4 +1,4 @@
-"""New processes that train, watched from this one: how they start, what their ends mean, and how long they have to stop.
+"""Training in new processes, monitored from this one: start, exit statuses and time limits.
 
 torch waits for other ranks outside Python, where no signal handler runs, and for up to half an hour. The process that
 keeps the record never calls what may wait so; it responds to signals, to the time limit and to failing ranks at any time.
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 # Trains a run; every rank calls it.
 Train = Callable[[], object]
 
-# A process that outlives the order to stop is killed after so many seconds.
+# Seconds after which a process that does not respond to a signal is killed.
 GRACE_S = 20
-# What ends one rank ends the others, too: for so many seconds the one at fault is awaited.
+# Seconds to wait for the rank that caused a failure, since the other ranks fail with it.
 CAUSE_S = 5
 _LOOK_EVERY_S = 0.3
 
@@ -79,7 +79,7 @@ def train_in_processes(
     Raises:
         UserError: a rank found something the user can fix, or training took too long.
         RankFailed: a rank raised anything else, or was killed.
-        Interrupted: this process, or a rank, was told to stop; all ranks have stopped.
+        Interrupted: a signal stopped this process or a rank; all ranks have stopped.
     """
     from torch.multiprocessing.spawn import start_processes  # torch is not imported before there is something to train
 
@@ -154,18 +154,18 @@ def _cause(
 
 
 def signal_of(exit_status: int) -> int:
-    """The signal that has ended a process, whether it killed it or was told by its status; 0 for none."""
+    """The signal that ended a process, by killing it or as encoded in its exit status; 0 for none."""
     return max(-exit_status, exit_status - 128, 0)
 
 
 def no_message(pid: int, exit_status: int) -> str:
-    """What is known of a process that was killed."""
+    """Error message for a process that was killed."""
     name = f" ({signal.Signals(-exit_status).name})" if exit_status < 0 else ""
     return f"the training process (pid {pid}) ended with status {exit_status}{name} and left no message"
 
 
 def _stop(children: Collection[BaseProcess], signum: int) -> None:
-    """Have the processes save and end."""
+    """Signal the processes to save and end."""
     for child in children:
         if child.is_alive() and child.pid:
             os.kill(child.pid, signum)

@@ -1,7 +1,7 @@
-"""Jobs of a sweep that run beside each other share out this machine's cores and GPUs.
+"""Division of this machine's cores and GPUs among the parallel jobs of a sweep.
 
-The process that starts the sweep says in the environment how many there are; the workers inherit it. Two OpenMP threads
-on a core that is busy can be fifty times slower than one, so each job gets cores of its own.
+The process that starts the sweep sets the number of jobs in the environment, which the workers inherit. Two OpenMP threads
+on a busy core can be fifty times slower than one, so each job gets its own cores.
 """
 
 import fcntl
@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# What the sweep's process tells its workers: jobs at once, threads for each, and its own number.
+# Variables for the workers: number of parallel jobs, threads for each, and the PID of the sweep's process.
 _JOBS, _THREADS, _PARENT = "SWEEP_JOBS_AT_ONCE", "SWEEP_THREADS_A_JOB", "SWEEP_PARENT"
 
 
 @contextmanager
 def shared_out(jobs: int, cores: int) -> Iterator[None]:
-    """Announce that so many jobs run beside each other on this machine, to processes that are started meanwhile.
+    """Context in which newly started processes share this machine with the other jobs of a sweep.
 
     Args:
-        jobs: at once.
-        cores: that they share out.
+        jobs: number of parallel jobs.
+        cores: number of cores to divide among them.
     """
     variables = {_JOBS: str(jobs), _PARENT: str(os.getpid())}
     if "OMP_NUM_THREADS" not in os.environ:
@@ -36,28 +36,28 @@ def shared_out(jobs: int, cores: int) -> Iterator[None]:
 
 
 def jobs_at_once() -> int:
-    """How many jobs run beside each other."""
+    """Number of jobs run in parallel."""
     return int(os.environ.get(_JOBS, 1))
 
 
 def is_worker() -> bool:
-    """Whether this process works for a sweep that another process leads, beside others."""
+    """Whether this process is one of several parallel workers of a sweep that another process leads."""
     return jobs_at_once() > 1 and os.environ[_PARENT] != str(os.getpid())
 
 
 def threads_a_job() -> int | None:
-    """OpenMP threads for all processes of a job together; None where nothing was shared out, or the user has decided."""
+    """OpenMP threads for all processes of a job together; None if cores are not divided, or the user has set the number."""
     return int(os.environ[_THREADS]) if _THREADS in os.environ else None
 
 
 @contextmanager
 def gpus_of_a_job(folder: Path, gpus: list[str], wanted: int) -> Iterator[None]:
-    """Show the processes started within only GPUs that no other job of the sweep has been given.
+    """Context in which newly started processes see only GPUs that are not assigned to another job of the sweep.
 
     Args:
-        folder: where the sweep's jobs meet; each place among them is a lock there, which ends with its holder.
-        gpus: the names, as in ``CUDA_VISIBLE_DEVICES``, of all there are.
-        wanted: GPUs a job takes; where there are too few for all jobs at once, some are shared.
+        folder: directory of lock files, one for each slot, which are released when their holder ends.
+        gpus: the names, as in ``CUDA_VISIBLE_DEVICES``, of all GPUs.
+        wanted: number of GPUs for a job; if there are too few for all jobs, some are shared.
     """
     if jobs_at_once() == 1 or not gpus:
         yield

@@ -1,4 +1,4 @@
-"""What SIGTERM, SIGINT (Ctrl-C), SIGHUP and SIGUSR1 do in a process that has nothing to save. Imports no torch."""
+"""Handling of SIGTERM, SIGINT (Ctrl-C), SIGHUP and SIGUSR1 in a process that has nothing to save. Imports no torch."""
 
 import signal
 import threading
@@ -47,10 +47,9 @@ def signals() -> tuple[signal.Signals, ...]:
 
 
 def received() -> int:
-    """The signal that this process was told to stop by, or 0.
+    """The signal received by this process, or 0.
 
-    An exception raised from a signal handler can strike in the middle of a library that turns it into another, so who
-    handles an error asks here first.
+    A library may convert an exception raised from a signal handler into another one, so error handlers check this first.
     """
     handlers = (signal.getsignal(signum) for signum in STOP)
     return max((handler.received for handler in handlers if isinstance(handler, _StopHandler)), default=0)
@@ -67,29 +66,29 @@ def _pass_on(signum: int) -> None:
 
 
 def raise_on_stop() -> None:
-    """From now on each raises ``Interrupted`` at once."""
+    """Raise ``Interrupted`` immediately upon each signal."""
     _StopHandler(_raise).install()
 
 
 def only_note_stop() -> None:
-    """From now on each is noted, for ``received``, and nothing else happens."""
+    """Only store each signal, for ``received``."""
     _StopHandler(lambda signum: None).install()
 
 
 def pass_on_stop() -> None:
-    """From now on each is noted and passed on to the processes that this one has started."""
+    """Store each signal and forward it to the child processes."""
     _StopHandler(_pass_on).install()
 
 
 def end_on_stop() -> None:
-    """From now on each ends the process at once and without a word: everything is saved, and the interpreter exits."""
+    """Exit immediately and silently upon each signal: everything is saved, and the interpreter is shutting down."""
     for signum in signals():
         signal.signal(signum, signal.SIG_DFL)
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Ignore them for the moment that a record takes to be written."""
+    """Ignore the signals while a record is being written."""
     before = {signum: signal.signal(signum, signal.SIG_IGN) for signum in signals()}
     try:
         yield

@@ -24,7 +24,7 @@ from src.launching.stop import STOP
 
 T = TypeVar("T")
 
-# Seconds until ranks that have not arrived are given up: on a cluster a machine may boot first.
+# Timeout in seconds for ranks to register: on a cluster a machine may boot first.
 _PATIENCE_S = 300.0
 # A wait that is longer is announced; ranks that were started together arrive within this time.
 _SILENT_S = 5.0
@@ -137,7 +137,7 @@ class RankStore:
         return self._wait(published, lambda: "rank 0 to begin", 2 * self._patience)
 
     def fail(self, error: BaseException) -> None:
-        """Publish that this rank has failed, or was told to stop; only the first failure among all ranks counts.
+        """Publish that this rank has failed or was stopped by a signal; only the first failure among all ranks counts.
 
         Where this rank is not connected yet no other depends on it, except for what is wrong on this machine alone.
         """
@@ -155,7 +155,7 @@ class RankStore:
             self._call("compare_set", "failure", "", json.dumps(failure))
 
     def failure(self) -> BaseException | None:
-        """What has ended another rank, as an exception to be raised here; None while all is well."""
+        """The failure of another rank, as an exception to be raised here; None if there is none."""
         try:
             if not self._call("check", ["failure"]):
                 return None
@@ -252,7 +252,7 @@ class RankStore:
 
 
 def _call(function: Callable[[], T]) -> T:
-    """Call what may block outside Python from a thread of its own, so that this one still answers to signals.
+    """Call a function that may block outside Python in a separate thread, so that this one still responds to signals.
 
     Raises:
         TimeoutError: it takes too long.

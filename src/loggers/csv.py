@@ -22,11 +22,11 @@ Status = Literal["done", "failed", "interrupted"]
 
 
 class OnOptimizerStep:
-    """Puts every point on the optimizer step, whoever logs it; Lightning by itself counts chunks.
+    """Mixin that logs every point at the current optimizer step; by default Lightning counts chunks.
 
     To be mixed in before a logger of Lightning's. ``open_session`` is called once before the training, ``begin_test``
     between it and the test, ``close`` after that. A logger is built with ``resumed_at``, the optimizer step at which a
-    run goes on, or None: what an earlier attempt wrote beyond it must not count.
+    run resumes, or None: points that an earlier session wrote after it must be dropped.
     """
 
     trainer: pl.Trainer | None = None
@@ -82,7 +82,7 @@ class CSV(OnOptimizerStep, CSVLogger):
 
     Args:
         directory: the run's directory.
-        resumed_at: the optimizer step at which a run goes on; rows after it are dropped.
+        resumed_at: the optimizer step from which a run resumes; rows after it are dropped.
     """
 
     def __init__(self, *, directory: str, resumed_at: int | None = None) -> None:
@@ -128,7 +128,7 @@ class _Rows(ExperimentWriter):
         self._write(rows)
 
     def save(self) -> None:
-        """Append the rows; where they have columns of their own, write the file anew."""
+        """Append the rows; rewrite the file if they add columns."""
         if not self.metrics:
             return
         self._record_new_keys()

@@ -50,7 +50,7 @@ class OrderedEventFileWriter(EventFileWriter):
 
 
 def write_events(directory: Path, suffix: str, *summaries: Summary) -> None:
-    """Write summaries into an event file of their own."""
+    """Write summaries to a separate event file."""
     writer = OrderedEventFileWriter(str(directory), filename_suffix=suffix)
     for summary in summaries:
         writer.add_event(Event(wall_time=time.time(), step=0, summary=summary))

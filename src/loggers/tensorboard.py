@@ -57,11 +57,11 @@ class TensorBoard(OnOptimizerStep, TensorBoardLogger):
 
     Args:
         directory: the run's directory.
-        resumed_at: the optimizer step at which a run goes on; TensorBoard forgets earlier files' points after it.
+        resumed_at: the optimizer step from which a run resumes; TensorBoard drops later points of earlier files.
     """
 
     def __init__(self, *, directory: str, resumed_at: int | None = None) -> None:
-        # A first attempt says this too: of a run's starts, TensorBoard takes the first for no restart and forgets nothing.
+        # Also set in the first session: TensorBoard does not treat the first start as a restart, and drops nothing.
         purge_step = (resumed_at or 0) + 1
         super().__init__(save_dir=directory, name="", version="", default_hp_metric=False, purge_step=purge_step)
 
@@ -87,7 +87,7 @@ class TensorBoard(OnOptimizerStep, TensorBoardLogger):
 
     @rank_zero_only
     def begin_test(self) -> None:
-        """Go on in a file of the test's own."""
+        """Continue in a separate file for the test."""
         self.experiment.close()
         self._experiment = None
         self._kwargs = {"filename_suffix": _TEST_SUFFIX}
@@ -113,7 +113,7 @@ def close_session(record: Record) -> None:
 def add_pictures(record: Record, kind: str, pictures: "Mapping[str, npt.NDArray[np.uint8]]") -> bool:
     """Add images (height, width, 3) by their tags to a finished run, replacing all earlier ones of that kind.
 
-    They are in an event file of their own, so that resuming the run loses nothing.
+    They are written to a separate event file, so that resuming the run loses nothing.
 
     Returns:
         Whether the run was trained with TensorBoard; without, nothing is written.
@@ -131,7 +131,7 @@ def add_pictures(record: Record, kind: str, pictures: "Mapping[str, npt.NDArray[
 
 
 def _replace(directory: Path, suffix: str, *summaries: Summary) -> None:
-    """Write summaries into an event file of their own, in place of those with the same suffix."""
+    """Write summaries to a separate event file, replacing those with the same suffix."""
     _remove(directory, suffix)
     write_events(directory, suffix, *summaries)
 
@@ -142,13 +142,13 @@ def _remove(directory: Path, suffix: str) -> None:
 
 
 def _fenced(language: str, content: str) -> str:
-    """As a block of code, whatever stands in it."""
+    """Format a text as a Markdown code block, whatever it contains."""
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", content)), default=0))
     return f"{fence}{language}\n{content}\n{fence}"
 
 
 def _listed(rows: Iterable[tuple[str, Any]]) -> str:
-    """As a table of two columns; a cell is code, so that nothing in it is taken for markup."""
+    """A Markdown table of two columns; values are formatted as code, so that markup in them is not interpreted."""
     cells = (f"| {name} | `{str(value).translate(_IN_A_CELL)}` |" for name, value in rows)
     return "\n".join(["| | |", "| --- | --- |", *cells])
 

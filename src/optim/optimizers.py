@@ -101,6 +101,6 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Load the optimizer state."""
         super().load_state_dict(state_dict)
         self._share()

@@ -1,4 +1,4 @@
-"""Finding runs again: the one way from a word a person types to a run's directory. Reads records, imports no torch."""
+"""Lookup of runs: from a command line argument to a run's directory. Reads records, imports no torch."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from src.records.record import FORMAT, RECORD, Record
 from src.records.summary import find_best
 
 _KEYWORDS = {"latest": "the latest finished run", "best": "the best finished run"}
-# What the id of a run or of a sweep begins with.
+# Prefix of the id of a run or a sweep.
 _ID = re.compile(r"[rs]\d{8}-")
 _FEW = 20
 # Ids tell the second in UTC; those of earlier versions tell local time, which is no further from it.
@@ -22,10 +22,10 @@ _APART = timedelta(hours=14)
 
 
 def check_name(name: str | None) -> None:
-    """See that the name of a new run stands for nothing else where a run is asked for.
+    """Check that the name of a new run is not ambiguous as an argument that selects a run.
 
     Raises:
-        ConfigError: it does.
+        ConfigError: it is.
     """
     if name is None:
         return
@@ -41,7 +41,7 @@ def read_all() -> tuple[list[Record], list[str]]:
     """Every run that has a readable record, single runs and jobs of sweeps, oldest first.
 
     Returns:
-        The records, and a sentence for each that cannot be read.
+        The records, and a message for each that cannot be read.
     """
     records, damaged = [], []
     for path in [*runs_dir().glob(f"*/{RECORD}"), *sweeps_dir().glob(f"*/*/{RECORD}")]:
@@ -60,7 +60,7 @@ def all_runs() -> list[Record]:
 
 
 def at_home(path: Path) -> Path:
-    """A directory as it is reached from outputs/, whichever way it was named; resolved where it lies elsewhere.
+    """Normalize the path of a directory relative to outputs/; resolved if it is elsewhere.
 
     outputs/, or a folder in it, may be a symbolic link.
     """
@@ -75,7 +75,7 @@ def find(word: str, *, only: bool = False) -> Record:
     """Find a run by its id, a unique beginning of it, its name, its directory, ``latest`` or ``best``.
 
     ``latest`` is the latest finished run; ``best`` the one with the best value of the metric that the latest monitors,
-    among the finished runs on its data set; a name stands for the latest run that bears it.
+    among the finished runs on its data set; a name selects the latest run with that name.
 
     Args:
         word: what was typed.
@@ -107,10 +107,10 @@ def find_to_rebuild(word: str) -> Record:
 
 
 def check_format(record: Record) -> None:
-    """See that the modules a run's configuration names are those of this version of the project.
+    """Check that the modules in a run's configuration exist in this version of the project.
 
     Raises:
-        UserError: another version has made the run.
+        UserError: the run was made by another version.
     """
     if record.format != FORMAT:
         id, version = record.values["id"], "an earlier" if record.format < FORMAT else "a later"

@@ -1,4 +1,4 @@
-"""Who is working on a run: at most one command, on one machine, and whether it is still alive."""
+"""Locks of runs: at most one process writes to a run, and others can tell whether it is alive."""
 
 import errno
 import fcntl
@@ -92,7 +92,7 @@ def owned(directory: Path, patience: float = _PATIENCE_S) -> Iterator[None]:
         patience: seconds to wait for another process to release it.
 
     Raises:
-        UserError: another command is at work in that directory, or it may not be written.
+        UserError: another process is using that directory, or it is not writable.
     """
     try:
         file = (directory / _LOCK).open("w")
@@ -113,7 +113,7 @@ def owned(directory: Path, patience: float = _PATIENCE_S) -> Iterator[None]:
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """Do something short while no other process does it that goes by the same lock file."""
+    """Hold a lock file for a short operation."""
     with lock.open("w") as file:
         _lock(file.fileno())
         yield

@@ -62,7 +62,7 @@ def claim(parent: Path, letter: str) -> Path:
 
 
 def _problem(values: Any) -> str | None:
-    """What keeps these from being a run's record."""
+    """The reason why the entries are not a valid record, if any."""
     if not isinstance(values, dict):
         return "it holds no entries"
     for entry, kinds in _ENTRIES.items():
@@ -87,7 +87,7 @@ def _problem(values: Any) -> str | None:
 
 
 class Record:
-    """One run's record, written by its run, and by whoever tags it or notes something meanwhile.
+    """Record of one run, written by the run and by commands that add tags or notes.
 
     Args:
         directory: the run's directory.
@@ -219,24 +219,24 @@ class Record:
 
     @property
     def typed(self) -> dict[str, str]:
-        """What its command line said, key to value: within a sweep nothing else can differ."""
+        """The overrides of its command line, key to value: within a sweep only these can differ."""
         words = (word.partition("=") for word in self.values["overrides"])
         return {key.lstrip("+"): value for key, _, value in words}
 
     def reopen(self, config: Mapping[str, Any], overrides: list[str], environment: Mapping[str, Any]) -> None:
-        """Go on with a run that was cut off.
+        """Resume an interrupted run.
 
         Args:
-            config: its configuration, with what is changed from here on.
-            overrides: the words that change it.
-            environment: where it goes on.
+            config: its configuration, including changed settings.
+            overrides: the overrides that change settings.
+            environment: the environment in which it resumes.
         """
         self.update(
             status="running",
             error=None,
             error_type=None,
             config=config,
-            # Those that were given to the run later stay, unless it is told others.
+            # Tags added to the run later are kept, unless the command line sets others.
             tags=self.values["tags"] if config["tags"] == self.values["config"]["tags"] else config["tags"],
             environment=environment,
             overrides=[*self.values["overrides"], *overrides],
@@ -244,14 +244,14 @@ class Record:
         )
 
     def update(self, **values: Any) -> None:
-        """Change entries, and take over what others have written meanwhile."""
+        """Change entries, and merge what other processes have written in the meantime."""
         self.change(lambda _: values)
 
     def change(self, edit: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
-        """Change entries by what they are now, while no one else does. Every change of run.json is made here.
+        """Change entries atomically, based on their current values. Every change of run.json is made here.
 
         Args:
-            edit: gets the entries as they stand in the file, and returns those that change.
+            edit: receives the current entries of the file, and returns those to change.
         """
         with alone(self.directory / _LOCK):
             if (self.directory / RECORD).exists():
@@ -260,7 +260,7 @@ class Record:
             write(self.directory / RECORD, json.dumps(self.values, indent=2, allow_nan=False) + "\n")
 
     def warn(self, text: str) -> None:
-        """Note something that a person should know of, beside the time."""
+        """Add a warning for the user, with the time."""
         self.change(lambda run: {"warnings": [*run.get("warnings", []), {"at": _now(), "text": text}]})
 
     def finish(self, status: str, started: float, error: str | None = None, **values: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from src.paths import from_root
 from src.records.record import Record
 
-# Said elsewhere, or true of the machine rather than of the training.
+# Recorded elsewhere, or properties of the machine rather than of the training.
 _NOT_SETTINGS = ("name", "tags", "resume", "data.dir")
 # Groups of several objects: Hydra knows no choice where a list of files was chosen.
 _LISTS = ("callbacks", "logger")
@@ -87,7 +87,7 @@ def comparable(records: Sequence[Record]) -> list[Record]:
 
 
 def as_word(value: Any) -> str:
-    """A value as it would be written on a command line."""
+    """A value formatted as on the command line."""
     if value is None:
         return "null"
     if isinstance(value, str):

@@ -1,7 +1,7 @@
-"""``rm``, ``restore`` and ``gc``: runs put aside, and disk space freed.
+"""``rm``, ``restore`` and ``gc``: a trash for runs, and freeing of disk space.
 
-The trash holds an archive for each run, outputs/trash/<id>.tar, so that TensorBoard over outputs/ does not show what was
-thrown away. A second run of the same id, from a directory that was copied, gets the archive <id>.2.tar.
+The trash contains an archive for each run, outputs/trash/<id>.tar, so that TensorBoard over outputs/ does not show removed
+runs. A second run of the same id, from a copied directory, gets the archive <id>.2.tar.
 """
 
 import itertools
@@ -23,10 +23,10 @@ from src.records.record import RECORD, Record
 from src.records.settings import data_of
 from src.records.summary import Summary, summary
 
-# A run that bears this tag stays.
+# Runs with this tag are never deleted.
 PINNED = "pinned"
 _LEFT = ".removing-"
-# What lies in an archive: a single run, or a job of a sweep.
+# Contents of an archive: a single run, or a job of a sweep.
 _IN_PLACE = re.compile(r"(runs/[^/]+|sweeps/[^/]+/[^/]+)(/.*)?")
 
 
@@ -210,7 +210,7 @@ def garbage(chosen: Sequence[Record], records: Sequence[Record]) -> tuple[list[I
         records: all runs, among which the best of each sweep is looked for.
 
     Returns:
-        What goes, and a sentence for each chosen run that stays.
+        The items to delete, and a message for each chosen run that is kept.
     """
     items = [Item(f"{path.stem} (in the trash)", path, _size(path)) for path in sorted(trash_dir().glob("*.tar"))]
     items += [Item("half removed", path, _size(path)) for path in sorted(trash_dir().glob(f"{_LEFT}*"))]

@@ -9,7 +9,7 @@
     python -m src.runs tag RUN WORD... [--remove]      tag it; a run tagged "pinned" is never cleared away
     python -m src.runs note RUN TEXT                   write something down about it
     python -m src.runs rm RUN...                       to the trash; restore RUN takes it out again
-    python -m src.runs gc [FILTER] [--yes]             what the trash and the chosen runs take up; --yes frees it
+    python -m src.runs gc [FILTER] [--yes]             disk space of the trash and the chosen runs; --yes frees it
     python -m src.runs export [RUN...] -o curves.csv   every point of every curve
     python -m src.runs report RUN...|SWEEP             one HTML file to pass on
     python -m src.runs reproduce RUN [--run]           how to make it again; --run does it, and compares
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     restore = add("restore", _restore, "take a run out of the trash")
     gc = add("gc", _gc, "empty the trash, and delete runs that a filter chooses")
     gc.add_argument("filter", nargs="*", metavar="FILTER")
-    gc.add_argument("--yes", action="store_true", help="do it; without, it is only said")
+    gc.add_argument("--yes", action="store_true", help="delete; without it the deletions are only listed")
     export = add("export", _export, "every point of every curve")
     export.add_argument("runs", nargs="*", metavar="RUN", help="all, unless some are named")
     export.add_argument("--filter", dest="filter", metavar="FILTER")

@@ -1,4 +1,4 @@
-"""``--frozen``: a sweep whose jobs all run the code that was there when it began, from a git worktree."""
+"""``--frozen``: a sweep whose jobs all run the code as of its start, from a git worktree."""
 
 import os
 import shutil
@@ -16,13 +16,13 @@ from src.records.sweep import Sweep
 
 
 def check_can_freeze(code: Mapping[str, Any] | None) -> None:
-    """See that the code can be checked out again as it is.
+    """Check that the current code can be checked out again.
 
     Args:
-        code: what ``git`` says.
+        code: the state of the git repository.
 
     Raises:
-        ConfigError: it is in no commit, or cannot be recorded in full.
+        ConfigError: there is no commit, or the changes cannot be recorded in full.
     """
     problem = "the project is outside git" if code is None else code["problem"]
     if problem or not code or code["commit"] is None:
@@ -30,7 +30,7 @@ def check_can_freeze(code: Mapping[str, Any] | None) -> None:
 
 
 def is_frozen(sweep: Sweep) -> bool:
-    """Whether the jobs of a sweep must run elsewhere, with its own code."""
+    """Whether the jobs of a sweep must run in a worktree with its own code."""
     return bool(sweep.values.get("frozen")) and FROZEN_FROM not in os.environ
 
 
@@ -39,7 +39,7 @@ def run_frozen(sweep: Sweep, words: Sequence[str]) -> int:
 
     Args:
         sweep: its record.
-        words: of the command line, beside ``-m resume=``.
+        words: command line arguments other than ``-m resume=``.
 
     Raises:
         UserError: git cannot check out the commit.

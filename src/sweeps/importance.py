@@ -1,4 +1,4 @@
-"""Which settings of a sweep mattered: explained variance for grids, PED-ANOVA for searches."""
+"""Hyperparameter importance within a sweep: explained variance for grids, PED-ANOVA for searches."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -9,17 +9,17 @@ if TYPE_CHECKING:
     import numpy as np
     from optuna.distributions import BaseDistribution
 
-# PED-ANOVA looks at this share of the trials, the best ones, and Optuna advises at least so many in it.
+# PED-ANOVA evaluates this fraction of the trials, the best ones; Optuna recommends at least this number of them.
 _BEST, _BEST_COUNT = 0.1, 5
 
 
 @dataclass(frozen=True)
 class Importance:
-    """How much each setting mattered, by a measure that is named.
+    """Importance of each setting.
 
     Attributes:
-        measure: its name.
-        settings: the share of each setting, from 0 to 1, the largest first.
+        measure: name of the importance measure.
+        settings: importance of each setting, from 0 to 1, in descending order.
         rest: of explained variance, what the settings by themselves do not explain: interactions, and seeds.
     """
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def callbacks_of_trial(directory: Path, config: dict[str, Any]) -> "list[pl.Callback]":
-    """The callback that prunes, for a run that is a trial of a search with a pruner; none for other runs."""
+    """The pruning callback, if the run is a trial of a search with a pruner; else an empty list."""
     if not (directory.parent / SWEEP).exists() or config["monitor"] is None:
         return []
     search = Sweep.load(directory.parent).values["search"]
@@ -37,11 +37,11 @@ def callbacks_of_trial(directory: Path, config: dict[str, Any]) -> "list[pl.Call
 
 
 def train_job(directory: Path, job: Composed | Sequence[str]) -> None:
-    """Train one job in this process, which is its own and ends with it.
+    """Train one job in this process, and exit.
 
     Args:
-        directory: the job's, below its sweep's.
-        job: its configuration, or the overrides of which it is composed.
+        directory: the job's directory, within that of its sweep.
+        job: its configuration, or the overrides it is composed with.
 
     Raises:
         SystemExit: always; the status is that of a single run.
@@ -71,11 +71,11 @@ def job(cfg: DictConfig) -> float | None:
     """Train one point of a sweep, whose launcher is one of Hydra's, in the sweep's process or in a worker.
 
     Returns:
-        The monitored metric's best value, for sweepers; None where there is none, where the run failed, or where this worker
-        was told to stop, which its sweep knows too.
+        The best value of the monitored metric, for sweepers; None if there is none, the run failed, or a signal stopped this
+        worker, which the sweep detects itself.
 
     Raises:
-        Interrupted: this process, which leads the sweep itself, was told to stop.
+        Interrupted: a signal stopped this process, and it is the sweep's main process.
     """
     hydra = HydraConfig.get()
     directory = Path(hydra.runtime.output_dir)
@@ -107,7 +107,7 @@ def _explain(directory: Path, error: UserError | OSError) -> None:
 
 
 def _mask_what_hydra_wrote(directory: Path) -> None:
-    """Take secrets that stand in a file of conf/ out of Hydra's copies; those of the command line are not in them."""
+    """Mask secrets from files in conf/ in Hydra's copies; secrets of the command line are not in them."""
     for path in [*directory.glob(".hydra/*.yaml"), *directory.parent.glob("multirun.yaml")]:
         if (text := path.read_text()) != (without := mask(text)):
             write(path, without)
@@ -116,14 +116,14 @@ def _mask_what_hydra_wrote(directory: Path) -> None:
 def _carry_out(
     directory: Path, config: dict[str, Any], source: Mapping[str, Any], starts_others: bool = False
 ) -> Record:
-    """Carry out one job of a sweep, from where it stands: done, cut off, failed, or not begun.
+    """Start, resume or repeat one job of a sweep, depending on its status; a finished job is left unchanged.
 
     Returns:
-        Its record.
+        The record of the job.
 
     Raises:
-        Interrupted: this process was told to stop.
-        UserError: it cannot begin, or go on.
+        Interrupted: a signal stopped this process.
+        UserError: the job cannot be started or resumed.
     """
     if not (directory / RECORD).exists():
         callbacks = callbacks_of_trial(directory, config)

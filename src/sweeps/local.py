@@ -34,17 +34,17 @@ from src.training.run import close_killed, say
 
 
 class Jobs(Protocol):
-    """What a sweep still has to run."""
+    """The remaining jobs of a sweep."""
 
     def next_job(self) -> tuple[int, Any] | None:
         """Number of the next job, and its configuration or overrides; None once there are no more."""
 
     def tell(self, job: int, failed: bool = False) -> None:
-        """Learn that a job has ended, or that it failed before it had a record."""
+        """Handle the end of a job, or its failure before it had a record."""
 
 
 class Grid:
-    """The jobs of a grid that are not done yet, in the order of their numbers.
+    """The unfinished jobs of a grid, in the order of their numbers.
 
     Args:
         sweep: its record.
@@ -74,11 +74,11 @@ class Grid:
 
 
 def run_sweep(sweep: Sweep, plan: Plan) -> None:
-    """Run the jobs of a sweep that are not done yet.
+    """Run the unfinished jobs of a sweep.
 
     Args:
         sweep: its record.
-        plan: what its command line stands for.
+        plan: the plan composed from its command line.
     """
     launcher, cores = plan.hydra["launcher"], torch.get_num_threads()
     at_once = concurrent_jobs(plan, sweep.values["trials"])
@@ -121,11 +121,11 @@ def _run(sweep: Sweep, plan: Plan, at_once: int, failures: "Failures") -> None:
 
 
 def concurrent_jobs(plan: Plan, jobs: int) -> int:
-    """How many of a sweep's jobs its launcher runs beside each other.
+    """Number of jobs that a sweep's launcher runs in parallel.
 
     Args:
-        plan: of the sweep.
-        jobs: how many there are.
+        plan: the plan of the sweep.
+        jobs: number of jobs.
     """
     launcher = plan.hydra["launcher"]
     if (count := launcher.get("n_jobs", 1)) is None:
@@ -138,11 +138,12 @@ def concurrent_jobs(plan: Plan, jobs: int) -> int:
 
 
 def default_n_jobs(configs: list[dict[str, Any]]) -> int:
-    """One job per core, or per so many cores as a job is to have threads, where each trains on one CPU device with the data in
-    memory; else 1.
+    """Default number of parallel jobs.
+
+    One job per core, or per ``trainer.threads`` cores, if every job trains on one CPU device with the data in memory; else 1.
 
     Args:
-        configs: of all jobs, or of a search at the ends of its space.
+        configs: the configurations of all jobs; for a search those at the bounds of its space.
     """
     threads = 1
     for config in configs:
@@ -181,13 +182,13 @@ def _close(sweep: Sweep, ended: Ended) -> Record | None:
 
 
 class Failures:
-    """Counts failed jobs by their errors, in which numbers do not count.
+    """Counts failed jobs by their errors, which are compared without numbers.
 
     Args:
-        limit: after so many with the same error the sweep ends; None: never.
+        limit: number of failures with the same error after which the sweep ends; None: no limit.
 
     Attributes:
-        limit_reached: what ends the sweep, as text; empty until then.
+        limit_reached: the reason why the sweep ends; empty until then.
     """
 
     def __init__(self, limit: int | None) -> None:
@@ -202,4 +203,4 @@ class Failures:
         kind = re.sub(r"\d+", "0", error)
         self._errors[kind] += 1
         if self._errors[kind] >= self._limit:
-            self.limit_reached = f"{self._errors[kind]} jobs have failed alike, the last with {error!r}"
+            self.limit_reached = f"{self._errors[kind]} jobs have failed with the same error, the last with {error!r}"

@@ -1,4 +1,4 @@
-"""Resuming a sweep: what its command line may change, and whether it still stands for the same jobs."""
+"""Resuming a sweep: the settings that may change, and the check that its command line still composes the same jobs."""
 
 from src.config.command_line import CommandLine
 from src.config.compose import Plan
@@ -10,10 +10,10 @@ from src.sweeps.study import has_space
 
 
 def changed_sweep(sweep: Sweep, words: list[str]) -> CommandLine:
-    """The command line with which a sweep goes on; other trials than before are noted in its record.
+    """The command line of a resumed sweep; a changed number of trials is stored in its record.
 
     Raises:
-        ConfigError: a word that may not differ, or the password of the search's storage is not known.
+        ConfigError: a setting cannot be changed when resuming, or the password of the search's storage is unknown.
     """
     for word in words:
         key, _, value = word.partition("=")
@@ -21,11 +21,14 @@ def changed_sweep(sweep: Sweep, words: list[str]) -> CommandLine:
             sweep.values["trials"] = int(value)
         elif key == STORAGE and sweep.values["search"] and is_masked(before := sweep.values["search"]["storage"]):
             if without_names(value.strip("'\"")) != without_names(before):
-                raise ConfigError(f"{word}: a sweep goes on as it began, with {STORAGE}={before} and its secret.")
+                raise ConfigError(
+                    f"{word}: a resumed sweep keeps its settings: pass {STORAGE}={before} with its secret."
+                )
             sweep.values["search"]["storage"] = value.strip("'\"")
         elif not key.startswith(("hydra/launcher", "hydra.launcher.")):
             raise ConfigError(
-                f"{word}: a sweep goes on as it began; only its launcher may differ, and hydra.sweeper.n_trials of a search."
+                f"{word}: a resumed sweep keeps its settings; only its launcher may differ, and a search's "
+                "hydra.sweeper.n_trials."
             )
     if sweep.values["search"]:
         _ = sweep.storage
@@ -35,11 +38,11 @@ def changed_sweep(sweep: Sweep, words: list[str]) -> CommandLine:
 
 
 def check_unchanged(sweep: Sweep, plan: Plan) -> None:
-    """See that the command line of a sweep still stands for the jobs, or the search space, that it began with.
+    """Check that the command line of a sweep still composes its original jobs or search space.
 
     Raises:
         ConfigError: the storage of its search cannot be used.
-        UserError: files in conf/ have changed: a sweep's own file, or the choices that a glob() matches.
+        UserError: files in conf/ have changed: the sweep's file, or the options that a glob() matches.
     """
     if plan.search and plan.search["storage"]:
         check_storage(sweep.storage)
@@ -55,5 +58,5 @@ def check_unchanged(sweep: Sweep, plan: Plan) -> None:
 
 
 def _without_hydra(jobs: list[list[str]]) -> list[list[str]]:
-    """The overrides of each job but those of the launcher, which may differ."""
+    """The overrides of each job without those of the launcher, which may change."""
     return [[word for word in job if not word.startswith(("hydra/", "hydra.", "+hydra."))] for job in jobs]

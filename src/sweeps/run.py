@@ -1,4 +1,4 @@
-"""One sweep: its record opened, and its jobs run on this machine, or by a launcher of Hydra's."""
+"""The lifecycle of a sweep: open its record, and run its jobs on this machine or by a Hydra launcher."""
 
 import os
 import sys
@@ -42,10 +42,10 @@ def begin_sweep(directory: Path, line: CommandLine, plan: Plan, skipped: Mapping
     """Open the record of a sweep.
 
     Args:
-        directory: which is this process's own.
+        directory: the sweep's directory, claimed by this process.
         line: the command line.
-        plan: what it stands for.
-        skipped: jobs that are left out, each with the run that has had its settings.
+        plan: the plan composed from it.
+        skipped: skipped jobs, each with the run that had its settings.
     """
     return Sweep.start(
         directory,
@@ -63,12 +63,12 @@ def begin_sweep(directory: Path, line: CommandLine, plan: Plan, skipped: Mapping
 
 
 def run_jobs(sweep: Sweep, line: CommandLine, plan: Plan) -> int:
-    """Run the jobs, except those that are done already, and return the exit status as far as it is known.
+    """Run the unfinished jobs, and return the exit status as far as it is known.
 
     Args:
         sweep: its record.
         line: the command line.
-        plan: what it stands for.
+        plan: the plan composed from it.
     """
     status = 0
     try:
@@ -109,7 +109,7 @@ def hand_to_hydra(line: CommandLine, *extra: str) -> None:
 
 @contextmanager
 def _prepared(launcher: Mapping[str, Any]) -> Iterator[None]:
-    """Let the launcher's processes import the project; those of joblib share this machine, and get its signals."""
+    """Set up the launcher's processes to import the project; those of joblib share this machine and receive its signals."""
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *(path for path in paths if path)])
     if launcher["_target_"].endswith(".JoblibLauncher"):

@@ -1,4 +1,4 @@
-"""What the terminal shows while the jobs of a sweep run."""
+"""Progress of a sweep on the terminal."""
 
 import shlex
 import time
@@ -20,8 +20,8 @@ class Status(AbstractContextManager["Status"]):
 
     Args:
         sweep: its record.
-        at_once: how many jobs run beside each other; a single one writes its own progress to the terminal.
-        console: where to write.
+        at_once: number of jobs run in parallel; a single one writes its own progress to the terminal.
+        console: the console to write to.
     """
 
     def __init__(self, sweep: Sweep, at_once: int, console: Console | None = None) -> None:
@@ -97,7 +97,7 @@ def _rank(run: Summary) -> tuple[bool, float]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person reads them."""
+    """Human-readable duration in hours, minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

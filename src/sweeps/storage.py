@@ -1,4 +1,4 @@
-"""A database that several searches share: ``hydra.sweeper.storage``, checked before a sweep writes anything."""
+"""The Optuna storage shared by several searches, ``hydra.sweeper.storage``; checked before a sweep writes anything."""
 
 import os
 import threading
@@ -20,7 +20,7 @@ _PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQL
 
 
 def check_storage(address: str) -> None:
-    """See that a storage can be reached and written to; Optuna's tables are created in it if they are not there yet.
+    """Check that a storage can be reached and written to; Optuna's tables are created if they do not exist.
 
     Args:
         address: a database URL, which may contain a password; no message shows it.
@@ -100,7 +100,7 @@ def _connect(address: str, url: "sqlalchemy.URL") -> None:
 
 @contextmanager
 def report_lost_storage() -> Iterator[None]:
-    """End a search whose storage fails, with a message: it can be resumed."""
+    """Convert storage errors into a message that the search can be resumed."""
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -111,7 +111,7 @@ def report_lost_storage() -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """What the database said, in a line, below what SQLAlchemy and Optuna have put around it."""
+    """The database's error message on one line, without the wrapping by SQLAlchemy and Optuna."""
     while (cause := getattr(error, "orig", None) or error.__cause__) is not None:
         error = cause
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""The search of a sweep: Optuna proposes trials, jobs answer. The study is kept in the sweep's directory, or elsewhere."""
+"""Search with Optuna: ask-and-tell between the study, in the sweep's directory or a storage, and the jobs."""
 
 import itertools
 import math
@@ -21,7 +21,7 @@ Launch = Callable[[Sequence[Sequence[str]], int], Any]
 
 
 def quiet_optuna() -> None:
-    """Keep Optuna from telling each trial on the terminal, and that parts of it are experimental."""
+    """Disable Optuna's log line for each trial and its warnings about experimental features."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -29,7 +29,7 @@ def quiet_optuna() -> None:
 
 
 def open_study(sweep: Sweep, max_epochs: int = 1) -> "optuna.Study":
-    """The study of a sweep, made if it is not there yet."""
+    """The study of a sweep, created if it does not exist."""
     import optuna
 
     quiet_optuna()
@@ -47,8 +47,8 @@ def open_study(sweep: Sweep, max_epochs: int = 1) -> "optuna.Study":
 def _sampler(search: dict[str, Any], job: int) -> "optuna.samplers.BaseSampler":
     """The sampler for one job.
 
-    Its random numbers depend on the search's seed and the number of the job alone: whoever proposes the job, in the first
-    session of the search or after a resume, draws the same ones, and no two jobs share them.
+    Its random numbers depend only on the search's seed and the job's number, so that the first session of the search and a
+    resumed one propose the same job, and no two jobs share random numbers.
     """
     import numpy as np
     from optuna import samplers
@@ -56,11 +56,11 @@ def _sampler(search: dict[str, Any], job: int) -> "optuna.samplers.BaseSampler":
     seed = None if search["seed"] is None else int(np.random.SeedSequence([search["seed"], job]).generate_state(1)[0])
     startup = search["startup_trials"]
     match search["sampler"]:
-        case "random" | "grid":  # a grid's points are given, nothing is drawn
+        case "random" | "grid":  # the points of a grid are fixed, nothing is sampled
             return samplers.RandomSampler(seed=seed)
         case "cmaes":
             return samplers.CmaEsSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
-    # With constant_liar trials that run beside each other do not all try the same.
+    # constant_liar keeps parallel trials from sampling the same region.
     return samplers.TPESampler(seed=seed, n_startup_trials=startup, multivariate=True, group=True, constant_liar=True)
 
 
@@ -78,10 +78,10 @@ def _pruner(search: dict[str, Any], max_epochs: int) -> "optuna.pruners.BasePrun
 
 
 class Search:
-    """Proposes the jobs of a sweep, and learns how they end. Failed ones count, and the search goes past them.
+    """Proposes the jobs of a sweep and reports their results to the study. Failed jobs count as trials.
 
-    A search that was cut off resumes with the jobs that were running and those that had failed. With one job at a time and
-    a seed its trials are then those of a search that was not cut off; with several they depend on which ends first.
+    An interrupted search resumes with the jobs that were running or had failed. With one job at a time and a seed, its trials
+    equal those of an uninterrupted search; with parallel jobs they depend on the order in which jobs end.
 
     Args:
         sweep: its record, with the settings of the search.
@@ -157,7 +157,7 @@ def search_in_batches(search: Search, launch: Launch, at_once: int) -> None:
     Args:
         search: proposes the jobs.
         launch: runs jobs.
-        at_once: how many jobs run beside each other.
+        at_once: number of jobs run in parallel.
     """
     held: tuple[int, list[str]] | None = None
     while not received() and (job := held or search.next_job()):

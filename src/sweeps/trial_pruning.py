@@ -1,4 +1,4 @@
-"""Stopping a trial that promises nothing, by what other trials of the sweep had reached in the same epoch."""
+"""Pruning of unpromising trials, by the intermediate values of other trials of the search."""
 
 import warnings
 from pathlib import Path
@@ -13,12 +13,12 @@ from src.sweeps.study import open_study, trial_of
 class Pruning(pl.Callback):
     """Reports the monitored metric after every epoch, and stops the training when the study's pruner says so.
 
-    Rank 0 talks to the study and tells the other ranks.
+    Rank 0 queries the study and broadcasts the decision.
 
     Args:
-        directory: the job's, below its sweep's.
-        monitor: the metric.
-        max_epochs: of the training.
+        directory: the job's directory, within that of its sweep.
+        monitor: name of the monitored metric.
+        max_epochs: number of epochs of the training.
     """
 
     def __init__(self, directory: Path, monitor: str, max_epochs: int) -> None:
@@ -35,7 +35,7 @@ class Pruning(pl.Callback):
                 raise RunNotFound(f"{self.directory}: the study knows no running trial of this job.")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Report, ask, and let all ranks know."""
+        """Report the value, ask the pruner, and broadcast its decision."""
         stop = False
         if self.trial is not None:
             with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Processes for the jobs of a sweep on this machine: forked from one that has imported everything, one for each job."""
+"""Worker processes for the jobs of a sweep on this machine: forked from one with all imports, one for each job."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from src.launching.processes import GRACE_S
 from src.launching.stop import received
 
-# How often whoever waits for a job may do something else, in seconds.
+# Polling interval while waiting for a job, in seconds.
 _LOOK_EVERY_S = 0.5
 
 
@@ -20,7 +20,7 @@ class Ended(NamedTuple):
     Attributes:
         job: the number of the job.
         pid: of the process.
-        status: its exit status; minus the number of the signal that has killed it.
+        status: its exit status; the negative signal number if a signal killed it.
     """
 
     job: int
@@ -35,13 +35,13 @@ class Workers:
     threads that were not copied. A worker gets SIGINT when this process ends, however it does.
 
     Args:
-        count: how many jobs may run beside each other.
+        count: maximum number of parallel jobs.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
         self.running: dict[int, BaseProcess] = {}
-        self._until: float | None = None  # once this process was told to stop
+        self._until: float | None = None  # set once a signal has stopped this process
 
     @property
     def is_free(self) -> bool:
@@ -60,11 +60,11 @@ class Workers:
             process.kill()
 
     def start(self, job: int, train: Callable[..., None], *args: Any) -> None:
-        """Call a function in a process of its own.
+        """Call a function in a new process.
 
         Args:
             job: number of the job.
-            train: what to call; where processes cannot be forked, as on macOS, it is pickled.
+            train: the function; pickled if processes cannot be forked, as on macOS.
             args: its arguments.
         """
         from torch.multiprocessing.spawn import start_processes  # which has the worker end with this process
@@ -76,7 +76,7 @@ class Workers:
     def wait(self) -> list[Ended]:
         """Wait until a job has ended, or for half a second; returns those that have ended.
 
-        This process passes on the signals that tell it to stop. Jobs that have not saved and ended after a while are killed.
+        Signals that stop this process are passed on to the jobs. Jobs that do not end within a time limit are killed.
         """
         connection.wait([process.sentinel for process in self.running.values()], _LOOK_EVERY_S)
         if received() and self._until is None:

@@ -192,7 +192,7 @@ def make_metrics(names: Sequence[MetricName], classes: int, multilabel: bool = F
     the share of the labels, and ``exact_match`` that of the samples of which all labels are predicted.
 
     Raises:
-        ConfigError: a metric is not defined for so many classes, or for labels of this kind.
+        ConfigError: a metric is not defined for this number of classes, or for labels of this kind.
     """
     count = max(2, classes)
     kind: dict[str, Any] = {

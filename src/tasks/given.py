@@ -1,4 +1,4 @@
-"""What stands in the configuration of a run that was trained on objects instead of names."""
+"""Placeholder in the configuration of a run whose task was passed as an object."""
 
 from typing import Annotated
 

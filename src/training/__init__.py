@@ -1,1 +1,1 @@
-"""One training, from its record to its test."""
+"""A single run: record, training and test."""

@@ -23,22 +23,22 @@ from src.training.finetuning import in_groups
 
 log = logging.getLogger(__name__)
 
-# By which a network may be told how many outputs it has.
+# Parameters by which a network may take its number of outputs.
 _NAMES_OF_OUTPUTS = ("outputs", "num_classes", "out_features", "classes", "n_classes", "num_outputs")
 
 
 def make_data(config: Mapping[str, Any]) -> pl.LightningDataModule | None:
-    """Build the data module of a checked configuration, if it has one; nothing is loaded."""
+    """Build the data module of a checked configuration, if it has one; no data is loaded."""
     node = config["data"]
     return None if node is None else build(node, "data", supplied={"seed": config["seed"]})
 
 
 def make_network(config: Mapping[str, Any], data: pl.LightningDataModule | None) -> nn.Module:
-    """Build the network for a data module; what it takes of ``input_shape`` and ``outputs`` is passed to it.
+    """Build the network for a data module. ``input_shape`` and ``outputs`` are passed to it if it has these parameters.
 
     Raises:
-        ConfigError: it requires one of them, and neither the settings nor the data module and the task say what it is; or
-            what is named returns no network.
+        ConfigError: the network requires one of them, and neither the settings nor the data module and the task define it; or
+            ``_target_`` does not return a network.
     """
     node, supplied = config["model"], dict[str, Any]()
     if (shape := getattr(data, "input_shape", None)) is not None:
@@ -67,12 +67,12 @@ def make_network(config: Mapping[str, Any], data: pl.LightningDataModule | None)
 
 
 def check_outputs(net: nn.Module, config: Mapping[str, Any], data: pl.LightningDataModule | None) -> None:
-    """Run two samples of zeros through a network, if the task says how many outputs it must have.
+    """Run two samples of zeros through a network, if the task defines how many outputs it must have.
 
-    Only where the training is: a network may hang, or end the process.
+    Called only in the process that trains, since a network may hang or end the process.
 
     Raises:
-        ConfigError: it has another number of outputs.
+        ConfigError: the network has another number of outputs.
     """
     outputs, shape = outputs_of(config, data), getattr(data, "input_shape", None)
     if outputs is None or shape is None:
@@ -81,7 +81,7 @@ def check_outputs(net: nn.Module, config: Mapping[str, Any], data: pl.LightningD
     try:
         with torch.no_grad():
             found = net.eval()(torch.zeros(2, *shape))
-    except Exception:  # perhaps it takes other samples than these: the first batch will show it
+    except Exception:  # it may expect other samples than these, which the first batch will show
         log.debug("the network could not be tried", exc_info=True)
         return
     finally:
@@ -104,7 +104,7 @@ def _is_required(target: Callable[..., Any], name: str) -> bool:
 
 
 def outputs_of(config: Mapping[str, Any], data: pl.LightningDataModule | None) -> int | None:
-    """How many outputs the network must have, if the task says so: its static method ``outputs(data, settings)``."""
+    """Number of outputs of the network, as defined by the task's static method ``outputs(data, settings)``, if it has one."""
     task = resolve(config["task"]["_target_"], "task")
     if not isinstance(inspect.getattr_static(task, "outputs", None), staticmethod):
         return None
@@ -119,14 +119,14 @@ def make_task(
 ) -> pl.LightningModule:
     """Build the LightningModule for a data module.
 
-    It gets what it has parameters for: ``net``; ``optimizer``, a function of parameters; ``schedule`` or ``scheduler``, a
-    function of the optimizer; ``seed``; and attributes of the data module, which it names in ``from_data``.
+    Its constructor is passed what it has parameters for: ``net``; ``optimizer``, a function of parameters; ``schedule`` or
+    ``scheduler``, a function of the optimizer; ``seed``; and the attributes of the data module listed in ``from_data``.
 
     Args:
         config: a checked configuration.
-        data: the data module, which need not be loaded; None if the task has loaders of its own.
-        net: the network, if it is built already.
-        factory: called in place of what ``_target_`` names.
+        data: the data module, which need not be loaded; None if the task defines its own loaders.
+        net: the network, if it is already built.
+        factory: called in place of ``_target_``.
     """
     names = getattr(resolve(config["task"]["_target_"], "task"), "from_data", ())
     supplied: dict[str, Any] = {name: getattr(data, name) for name in names if hasattr(data, name)}
@@ -144,7 +144,7 @@ def make_task(
 
 
 class _Maker:
-    """What a task calls in ``configure_optimizers``. It can be pickled, since ``save_hyperparameters`` drops what cannot."""
+    """Factory that a task calls in ``configure_optimizers``. Picklable, since ``save_hyperparameters`` drops what is not."""
 
     task: pl.LightningModule | None = None  # set once it is built
 
@@ -161,7 +161,7 @@ class _Maker:
 
 
 class MakeOptimizer(_Maker):
-    """Builds the optimizer of a configuration."""
+    """Factory of the configured optimizer."""
 
     def __call__(self, params: Iterable[nn.Parameter]) -> Optimizer:
         """Build it for parameters of the task."""
@@ -169,7 +169,7 @@ class MakeOptimizer(_Maker):
 
 
 class MakeSchedule(_Maker):
-    """Builds the learning rate schedule of a configuration."""
+    """Factory of the configured learning rate schedule."""
 
     def __call__(self, optimizer: Optimizer) -> LRScheduler | None:
         """Build it for an optimizer of the task; None if it is a constant learning rate."""
@@ -186,10 +186,10 @@ def build_optimizer(config: Mapping[str, Any], params: Iterable[nn.Parameter], t
 def build_schedule(
     config: Mapping[str, Any], optimizer: Optimizer, lengths: Callable[[], Mapping[str, Any]]
 ) -> LRScheduler | None:
-    """Build the learning rate schedule, which may need to know how long the training is.
+    """Build the learning rate schedule, which may depend on the length of the training.
 
     Raises:
-        UserError: what it names returned something else.
+        UserError: ``_target_`` returned something other than a scheduler or None.
     """
     node = config["schedule"]
     needs = {"steps_per_epoch", "max_epochs"} & {*supplied_to(resolve(node["_target_"], "schedule"), "schedule")}
@@ -203,12 +203,12 @@ def build_schedule(
 
 
 class ScheduleSteps(pl.callbacks.Checkpoint):
-    """Steps schedules at times of which a checkpoint knows.
+    """Steps learning rate schedules such that checkpoints contain every step.
 
-    Schedules that are planned in optimizer steps are stepped after every step, whatever interval the task states. Lightning
-    steps ``ReduceLROnPlateau`` after the epoch's checkpoint has been saved, so that a resumed run would lack that step, and
-    not at all in an epoch that is resumed; here it is stepped before. It is a ``Checkpoint`` so that it comes after the metrics
-    of the epoch, and must be in front of those that save.
+    Schedules that count optimizer steps are stepped after every optimizer step, whatever interval the task configures.
+    Lightning steps ``ReduceLROnPlateau`` after the epoch's checkpoint has been saved, so that a resumed run would lack that
+    step, and skips it in a resumed epoch; here it is stepped before the checkpoint. The class is a ``Checkpoint`` so that it
+    runs after the metrics of the epoch are logged; it must precede the callbacks that save.
     """
 
     _BEFORE_CHECKPOINTS = "epoch, before checkpoints"  # an interval of which Lightning's own loop does not know
@@ -229,7 +229,7 @@ class ScheduleSteps(pl.callbacks.Checkpoint):
 
 
 def _lengths(trainer: pl.Trainer) -> dict[str, Any]:
-    """``steps_per_epoch`` and ``max_epochs`` of a training, which ``max_steps`` may cut short."""
+    """``steps_per_epoch`` and ``max_epochs`` of a training, possibly limited by ``max_steps``."""
     if isinstance(data := trainer.datamodule, TensorData):  # type: ignore[attr-defined]
         batches = float(data.steps_per_epoch)
         limit = trainer.limit_train_batches

@@ -1,4 +1,4 @@
-"""The objects of a configuration, built once without data, so that what is wrong with them is reported before a run begins."""
+"""Trial construction of the objects of a configuration, without data, to report errors before a run begins."""
 
 import importlib.util
 import logging
@@ -20,23 +20,23 @@ from src.training.unsupported import check_callback, check_callbacks, check_netw
 
 log = logging.getLogger(__name__)
 
-# Enough for every schedule to have several steps in each of its phases.
+# Enough for several steps in each phase of any schedule.
 _STEPS_PER_EPOCH = 100
-# What loggers of Lightning import, by their class.
+# Packages that Lightning's loggers import, by class.
 _REQUIRED = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow", "CometLogger": "comet_ml", "NeptuneLogger": "neptune"}
 _NO_LOADER = pl.LightningModule.train_dataloader
 
 
 def check_targets(config: Mapping[str, Any], objects: Mapping[str, Any] = {}) -> None:
-    """Build every object that a configuration names but its loggers, the network without memory for its weights.
+    """Build all objects of a configuration except its loggers; the network is built without memory for its weights.
 
     Args:
         config: a checked configuration.
-        objects: ``task`` and ``data`` that are used in place of those that the configuration names.
+        objects: ``task`` and ``data`` that replace the configured ones.
 
     Raises:
         ConfigError: one line for each object that does not exist, cannot be built with its settings, or would be ignored.
-        UserError: a file that is read for it, of the data or of weights, is missing or damaged.
+        UserError: a data file or a file of weights is missing or damaged.
     """
     problems: list[str] = []
     for check in (partial(_check_training, objects=objects), _check_callbacks, _check_loggers):
@@ -46,14 +46,14 @@ def check_targets(config: Mapping[str, Any], objects: Mapping[str, Any] = {}) ->
             problems += str(error).splitlines()
         except UserError:
             raise
-        except Exception:  # perhaps for want of data; if an object is at fault, the run fails and is recorded
+        except Exception:  # possibly because data is missing; if the object is at fault, the run fails and is recorded
             log.debug("an object could not be built ahead of the run", exc_info=True)
     if problems:
         raise ConfigError("\n".join(problems))
 
 
 def _check_training(config: Mapping[str, Any], objects: Mapping[str, Any]) -> None:
-    """Data module, network, task, optimizer and schedule, each of which needs those before it."""
+    """Build data module, network, task, optimizer and schedule, in this order, since each depends on the previous ones."""
     data = objects["data"] if "data" in objects else _named("data", make_data, config)
     kind: Any = type(objects["task"]) if "task" in objects else resolve(config["task"]["_target_"], "task")
     if data is None and kind.train_dataloader is _NO_LOADER:
@@ -76,9 +76,9 @@ def _check_training(config: Mapping[str, Any], objects: Mapping[str, Any]) -> No
 
 
 def is_builtin(config: Mapping[str, Any]) -> bool:
-    """Whether a configuration trains one of the tasks of this project."""
+    """Whether a configuration trains one of the built-in tasks."""
     target = str(config["task"]["_target_"])
-    return target.startswith("src.tasks.") and not target.startswith("src.tasks.given.")  # what stands for an object
+    return target.startswith("src.tasks.") and not target.startswith("src.tasks.given.")  # placeholder of an object
 
 
 def _network(config: Mapping[str, Any], data: pl.LightningDataModule | None) -> nn.Module:
@@ -89,7 +89,7 @@ def _network(config: Mapping[str, Any], data: pl.LightningDataModule | None) -> 
             net = make_network(config, data)
     except ConfigError:
         raise
-    except Exception:  # perhaps because it reads values
+    except Exception:  # possibly because it reads values of weights
         net = _named("model", make_network, config, data)
     return net.to_empty(device="cpu")  # not every optimizer accepts weights on the meta device
 
@@ -117,7 +117,7 @@ def _check_loggers(config: Mapping[str, Any]) -> None:
 
 
 def _named(prefix: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call a function; what it says of its arguments is an error in the settings below ``prefix``."""
+    """Call a function; errors it raises about its arguments are reported for the settings below ``prefix``."""
     try:
         return function(*args, **kwargs)
     except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:

@@ -1,4 +1,4 @@
-"""Checkpoint files: plain data, whole or not at all."""
+"""Checkpoint files: plain data, written atomically."""
 
 import contextlib
 import io
@@ -20,9 +20,9 @@ from src.files import replacing
 log = logging.getLogger(__name__)
 FOLDER = "checkpoints"
 BEST, LAST = "best.ckpt", "last.ckpt"
-# The last.ckpt before, in case the last one is damaged.
+# The previous last.ckpt, in case the newest one is damaged.
 PREVIOUS = "previous.ckpt"
-# A checkpoint of this name is checked, and not written.
+# A checkpoint of this name is validated and not written.
 _TRIAL = "trial.ckpt"
 _HYPERPARAMETERS = (
     pl.LightningModule.CHECKPOINT_HYPER_PARAMS_KEY,
@@ -31,17 +31,18 @@ _HYPERPARAMETERS = (
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target, syncs, renames: the file before it stays until the new one is whole.
+    """Checkpoint plugin that writes atomically: to a temporary file in the same directory, synced and then renamed.
 
-    Reads tensors, numbers, strings and containers of them; anything else in a file is refused, not run.
+    The previous file remains until the new one is complete. Files may contain tensors, numbers, strings and containers of
+    them; anything else is rejected without executing code.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint; the last.ckpt that is there becomes previous.ckpt.
+        """Write a checkpoint; an existing last.ckpt becomes previous.ckpt.
 
         Raises:
-            UserError: the disk is full or cannot be written; what was there before is untouched. Or, of a trial save, something
-                in the checkpoint is not plain data.
+            UserError: the disk is full or not writable, and the existing files are unchanged; or, in a trial save, a value in
+                the checkpoint is not plain data.
         """
         target = Path(path)
         # The arguments of save_hyperparameters() may be objects; the checkpoint contains the configuration that built them.
@@ -53,7 +54,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
             state = {key: value for key, value in checkpoint.get("state_dict", {}).items() if not is_lazy(value)}
             _check_plain({**checkpoint, "state_dict": state})
             return
-        # Through memory, because torch reports a full disk as an internal error of its own.
+        # Serialized in memory first, because torch reports a full disk as an internal error.
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         try:
@@ -68,7 +69,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
             ) from error
 
     def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", weights_only: Any = True) -> dict[str, Any]:
-        """Read a checkpoint; plain data only, whatever ``weights_only`` says."""
+        """Read a checkpoint of plain data, regardless of ``weights_only``."""
         return _at_home(load(Path(path), map_location), Path(path).parent)
 
 
@@ -79,16 +80,16 @@ def _is_plain(value: Any) -> bool:
         torch.save(value, buffer)
         buffer.seek(0)
         torch.load(buffer, map_location="meta", weights_only=True)
-    except Exception:  # whatever pickling an object may raise
+    except Exception:  # pickling an object may raise anything
         return False
     return True
 
 
 def _check_plain(checkpoint: dict[str, Any]) -> None:
-    """Check that a checkpoint could be read again.
+    """Check that a checkpoint can be read back.
 
     Raises:
-        UserError: a value is no plain data.
+        UserError: a value is not plain data.
     """
     if _is_plain(checkpoint):
         return
@@ -107,10 +108,10 @@ def _check_plain(checkpoint: dict[str, Any]) -> None:
 
 
 class TrialSave(pl.Callback):
-    """Saves nothing before the first step: finds out whether a checkpoint could be saved and read again.
+    """Trial save before the first step: checks that a checkpoint could be saved and read back, without writing one.
 
     Args:
-        own: keys of a checkpoint that are the program's.
+        own: checkpoint keys reserved for the program.
     """
 
     def __init__(self, own: Sequence[str] = ()) -> None:
@@ -118,10 +119,10 @@ class TrialSave(pl.Callback):
         self._trials: list[tuple[dict[str, Any], dict[str, Any]]] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Check what a checkpoint would contain.
+        """Validate the contents of a checkpoint.
 
         Raises:
-            UserError: something that is not plain data, or one of the program's keys with a value of the module's.
+            UserError: a value is not plain data, or the module has replaced a reserved key.
         """
         if trainer.checkpoint_callback is None:
             return
@@ -137,13 +138,13 @@ class TrialSave(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """In a trial, keep what the callbacks before have added; the hook of the module is called after this."""
+        """In a trial save, keep the entries so far; the module's hook is called after this one."""
         if self._trials is not None:
             self._trials.append((checkpoint, {key: checkpoint[key] for key in self.own if key in checkpoint}))
 
 
 def _keep(path: Path, name: Path) -> None:
-    """Give a file a second name, so that it outlives the first."""
+    """Hard-link a file, so that it survives the replacement of the original."""
     link = name.with_name(f".{name.name}.{os.getpid()}.part")
     with contextlib.suppress(OSError):  # a file system without links keeps no previous checkpoint
         os.link(path, link)
@@ -151,7 +152,7 @@ def _keep(path: Path, name: Path) -> None:
 
 
 def _at_home(checkpoint: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Let the checkpoint callbacks find their files where they are now; else a run that was moved forgets its best."""
+    """Update the paths in the checkpoint callbacks' states, or a run that was moved would lose its best checkpoint."""
     for state in checkpoint.get("callbacks", {}).values():
         if isinstance(state, dict) and (before := state.get("dirpath")) and before != str(folder):
 
@@ -169,7 +170,7 @@ def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """Read a checkpoint file.
 
     Raises:
-        UserError: there is no such file, or it is damaged, or holds more than plain data.
+        UserError: there is no such file, or it is damaged, or contains other than plain data.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing: there is no such checkpoint.")
@@ -177,23 +178,23 @@ def load(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise UserError(f"{path} cannot be read as a checkpoint: it is damaged or foreign.")
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds for what it does not know
+    except Exception as error:  # torch raises a dozen exception types for unknown content
         raise UserError(
             f"{path} cannot be read as a checkpoint ({type(error).__name__}): it is damaged or foreign."
         ) from error
 
 
 def newest(folder: Path) -> Path | None:
-    """The checkpoint to go on from: the last, or the one before it where the last is damaged; None where there is none.
+    """The newest intact checkpoint: last.ckpt, or previous.ckpt if the last is damaged; None if there is neither.
 
     Raises:
-        UserError: all that are there are damaged.
+        UserError: all existing checkpoints are damaged.
     """
     damaged: list[str] = []
     for path in (folder / name for name in (LAST, PREVIOUS, BEST) if (folder / name).exists()):
         if is_whole(path):
             if damaged:
-                log.warning("%s is damaged: going on from %s, the one before it", " and ".join(damaged), path.name)
+                log.warning("%s is damaged: resuming from %s, the one before it", " and ".join(damaged), path.name)
             return path
         damaged.append(path.name)
     if damaged:
@@ -202,7 +203,7 @@ def newest(folder: Path) -> Path | None:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file is there and every byte of it is as it was written; torch does not look at its own checksums."""
+    """Whether a file exists and matches its checksums, which torch itself does not verify."""
     try:
         with zipfile.ZipFile(path) as file:
             return file.testzip() is None

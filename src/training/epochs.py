@@ -1,4 +1,4 @@
-"""What an epoch has accumulated, which Lightning leaves out of checkpoints, and logs only after the checkpoint of its end."""
+"""State accumulated within an epoch, which Lightning omits from checkpoints and logs only after the epoch's checkpoint."""
 
 import logging
 from typing import Any
@@ -15,9 +15,9 @@ KEY = "accumulated"
 class AccumulatedMetrics(pl.Callback):
     """Saves the states of the module's metrics, and the means of ``self.log(..., on_epoch=True)`` within an epoch.
 
-    So a resumed run logs what an uninterrupted one does. Each rank has its own. They are restored before the first batch, after
-    ``on_train_start``, in which modules reset the metrics that a sanity check has updated. The state of a metric is what it
-    has declared by ``add_state``.
+    A resumed run therefore logs the same values as an uninterrupted one. Each rank saves its own state, restored before the
+    first batch, after ``on_train_start``, where modules reset metrics updated by a sanity check. The state of a metric is
+    whatever it has declared by ``add_state``.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class AccumulatedMetrics(pl.Callback):
             self._metrics, self._logged = (dict(states[trainer.global_rank][key]) for key in ("metrics", "logged"))
         elif any(state["logged"] or state["metrics"] for state in states):
             log.warning(
-                "metrics that accumulate begin anew: the checkpoint has those of %d processes, and there are %d now",
+                "accumulated metrics are reset: the checkpoint has those of %d processes, and there are %d now",
                 len(states),
                 trainer.world_size,
             )
@@ -76,7 +76,7 @@ class AccumulatedMetrics(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Add what was logged earlier in the epoch to what is logged for the first time in this session."""
+        """Merge values logged earlier in the epoch into those logged for the first time in this session."""
         results = trainer.fit_loop.epoch_loop._results
         for name in self._logged.keys() & results.keys():
             result, earlier = results[name], self._logged.pop(name)
@@ -88,14 +88,14 @@ class AccumulatedMetrics(pl.Callback):
             _restore(result, {"state": merged, "updates": earlier["updates"] + result.update_count})
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """What is not logged again in the epoch is not reported either."""
+        """Drop values that were not logged again in the epoch."""
         self._logged = {}
 
 
 def log_epoch(trainer: pl.Trainer) -> None:
-    """Log the metrics of an epoch that has ended, if Lightning has not yet.
+    """Log the metrics of a completed epoch, if Lightning has not yet.
 
-    It does so after the checkpoints, and a run killed in between would lack the points: it is resumed after them.
+    Lightning logs them after saving checkpoints; a run killed in between and resumed from the checkpoint would lack them.
     """
     loop, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
     connector.on_epoch_end()

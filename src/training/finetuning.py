@@ -1,4 +1,4 @@
-"""Starting from trained weights: initialization, frozen parameters, learning rates of single layers."""
+"""Fine-tuning: initialization from trained weights, frozen parameters, learning rates per layer."""
 
 import fnmatch
 import logging
@@ -14,7 +14,7 @@ from src.errors import ConfigError
 from src.training.checkpoints import load
 
 log = logging.getLogger(__name__)
-_NAMED = 5  # so many parameters are named in a message
+_NAMED = 5  # number of parameters listed in a message
 
 
 def initialize(task: pl.LightningModule, init_from: Mapping[str, Any] | None) -> list[str]:
@@ -70,14 +70,14 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def freeze(task: pl.LightningModule, patterns: Sequence[str]) -> None:
-    """Exclude parameters from the training.
+    """Freeze parameters.
 
     Args:
-        task: ``requires_grad`` of its parameters is set to False.
-        patterns: of names, as in ``net.layers.0.*``.
+        task: ``requires_grad`` of the matching parameters is set to False.
+        patterns: patterns of names, as in ``net.layers.0.*``.
 
     Raises:
-        ConfigError: a pattern matches no parameter, or nothing is left to train.
+        ConfigError: a pattern matches no parameter, or no parameter is left to train.
     """
     named = dict(task.named_parameters())
     for pattern in patterns:
@@ -92,15 +92,15 @@ def in_groups(
     groups: Sequence[Mapping[str, Any]],
     task: nn.Module | None,
 ) -> list[Any]:
-    """Divide parameters into the groups of an optimizer, each with settings of its own.
+    """Divide parameters into optimizer parameter groups with separate settings.
 
     Args:
-        params: what the task wants to optimize.
-        groups: ``parameters``, a pattern of names, and the settings; a parameter belongs to the first that matches.
-        task: has the names; None while its constructor runs.
+        params: the parameters to optimize.
+        groups: ``parameters``, a pattern of names, and settings for each; a parameter belongs to the first match.
+        task: provides the names; None while its constructor runs.
 
     Returns:
-        The parameters that are in no group first, then the groups.
+        The parameter groups; the first contains the parameters that match no pattern.
 
     Raises:
         ConfigError: a pattern matches no parameter, or the task divides its parameters itself.

@@ -1,4 +1,4 @@
-"""One training, as carried out by every process of a run: build the objects of a configuration, train, test, record."""
+"""The training of a single run, executed by each of its processes: build the configured objects, train, test, record."""
 
 import logging
 import os
@@ -42,7 +42,7 @@ from src.training.unsupported import check_callback
 
 log = logging.getLogger(__name__)
 
-# Arguments of the Trainer that both paths follow.
+# Trainer arguments that both the fast path and Lightning's loop support.
 _FOR_BOTH_PATHS = (
     "accelerator",
     "devices",
@@ -68,16 +68,16 @@ def fit(
         directory: the run's directory, with its record.
         extra: further callbacks. If one has an attribute ``pruned_in_epoch`` that is set after training, as that of a pruned
             trial, the model is not tested.
-        checkpoint: where to go on from; None begins.
-        objects: ``task`` and ``data`` that are used in place of those that the configuration names.
+        checkpoint: the checkpoint to resume from; None starts a new training.
+        objects: ``task`` and ``data`` that replace the configured ones.
 
     Returns:
-        What is in the record: ``metrics`` (the last epoch's and the test's), ``best`` (metric, value, epoch, checkpoint),
-        ``samples_per_s``, ``samples_by_threads``, and of a pruned trial of a search ``pruned_in_epoch``.
+        The entries of the record: ``metrics`` (of the last epoch and of the test), ``best`` (metric, value, epoch,
+        checkpoint), ``samples_per_s``, ``samples_by_threads``, and for a pruned trial ``pruned_in_epoch``.
 
     Raises:
-        UserError: the data is damaged, the loss is no number any more, or the disk is full.
-        Interrupted: the run was told to stop; last.ckpt holds where the training stood.
+        UserError: the data is damaged, the loss is NaN or infinite, or the disk is full.
+        Interrupted: a signal stopped the run; last.ckpt contains the state of the training.
     """
     try:
         return _fit(config, Path(directory), extra, checkpoint, objects)
@@ -101,7 +101,7 @@ def _fit(
     flush_subnormals()
     keep_freed_memory()
     pl.seed_everything(config["seed"], workers=True, verbose=False)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads memory it has not written
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # no code here reads uninitialized memory
     state = load(Path(checkpoint), "meta") if checkpoint else None
     data = objects["data"] if "data" in objects else make_data(config)
     loggers = _make_loggers(config, directory, state)
@@ -113,7 +113,7 @@ def _fit(
         if isinstance(callback, pl.callbacks.ModelCheckpoint) and callback.dirpath is None:
             callback.dirpath = str(directory / FOLDER)  # by default Lightning asks the first logger
     stop = StopOnSignal(str(directory / FOLDER / LAST) if _saves(callbacks) else None)
-    fast = _selects_fast_path(config, data, [*callbacks, *extra], state)  # the program's own callbacks do for both
+    fast = _selects_fast_path(config, data, [*callbacks, *extra], state)  # the program's own callbacks replace both
     recorder = RunRecorder(directory, config, fast)
     net = None
     if config["model"] is not None:
@@ -138,7 +138,7 @@ def _fit(
         default_root_dir=str(directory),
         **{**_validation(data), "log_every_n_steps": every},
     )
-    # With max_steps Lightning would go through the end of an epoch again when it is resumed from there, and count two.
+    # When resumed at the end of an epoch with max_steps, Lightning would repeat that end and count the epoch twice.
     trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
     # Lightning sets this when it is imported, so that whoever asks for a GPU may fork afterwards: torch then asks NVML. From
     # here on nothing is forked; and the optimizer asks at every step, which without a driver costs a tenth of it.
@@ -149,8 +149,7 @@ def _fit(
     averages = any(isinstance(one, pl.callbacks.StochasticWeightAveraging) for one in callbacks)
     if checkpoint and averages and trainer.is_global_zero:
         Record.load(directory).warn(
-            "the run does not go on exactly as if it had not been interrupted: Lightning's StochasticWeightAveraging is not "
-            "restored exactly"
+            "the resumed run differs from an uninterrupted one: Lightning's StochasticWeightAveraging is not restored exactly"
         )
     log.info(
         "rank %d of %d: pid %d, %s", trainer.global_rank, trainer.world_size, os.getpid(), trainer.strategy.root_device
@@ -192,7 +191,7 @@ def _fit(
 
 
 def has_test(task: pl.LightningModule, data: pl.LightningDataModule | None) -> bool:
-    """Whether a task can be tested: it has a test step, and it or the data module a test loader."""
+    """Whether a task can be tested: it defines ``test_step``, and it or the data module defines ``test_dataloader``."""
     has_loader = any(one is not None and is_overridden("test_dataloader", one) for one in (data, task))
     return is_overridden("test_step", task) and has_loader
 
@@ -204,8 +203,10 @@ def _validation(data: pl.LightningDataModule | None) -> dict[str, Any]:
 def _make_loggers(
     config: Mapping[str, Any], directory: Path, state: Mapping[str, Any] | None
 ) -> dict[str, pl.loggers.Logger]:
-    """Build the loggers by their names. Each gets what it has parameters for: those of this project ``directory`` and
-    ``resumed_at``, others ``save_dir``, and in a resumed run their ``id`` or ``run_id`` of the first session.
+    """Build the loggers, as a dict by name.
+
+    Each is passed what its constructor has parameters for: the loggers of this project ``directory`` and ``resumed_at``,
+    others ``save_dir`` and, in a resumed run, the ``id`` or ``run_id`` of the first session.
     """
     known = Record.load(directory).values.get("loggers", {})
     resumed_at = state["global_step"] if state else None
@@ -224,7 +225,7 @@ def _make_loggers(
 def _record_loggers(
     loggers: Mapping[str, pl.loggers.Logger], config: dict[str, Any], trainer: pl.Trainer, directory: Path
 ) -> None:
-    """Log the configuration, and record under which id each logger knows the run, if it has one."""
+    """Log the configuration, and record the id that each logger assigned to the run, if any."""
     if not trainer.is_global_zero:
         return
     for logger in loggers.values():
@@ -240,7 +241,7 @@ def _selects_fast_path(
     callbacks: Sequence[pl.Callback],
     state: Mapping[str, Any] | None,
 ) -> bool:
-    """Whether the training takes the fast path: if it is possible, and if a resumed run has taken it so far.
+    """Whether the training uses the fast path: it must be supported and, if the run is resumed, have been used before.
 
     Args:
         config: a checked configuration.
@@ -249,7 +250,7 @@ def _selects_fast_path(
         state: the checkpoint of a resumed run.
 
     Raises:
-        UserError: the run has taken the fast path so far, and it is not possible any more.
+        UserError: the run was started on the fast path, which is no longer supported.
     """
     reason = _changed_argument(config["trainer"]) or obstacle(
         resolve(config["task"]["_target_"], "task"), data, callbacks
@@ -268,7 +269,7 @@ def _selects_fast_path(
 
 
 def _changed_argument(trainer: Mapping[str, Any]) -> str | None:
-    """An argument of the Trainer that the fast path does not follow, and that has not its default."""
+    """A Trainer argument that differs from its default and is not supported by the fast path."""
     properties = of_group("trainer")["trainer"]["properties"]
     if trainer["precision"] in ("bf16-true", "16-true"):
         return f"trainer.precision={trainer['precision']}"
@@ -281,12 +282,12 @@ def _changed_argument(trainer: Mapping[str, Any]) -> str | None:
 
 
 def make_trainer(config: Mapping[str, Any], callbacks: Sequence[pl.Callback], **options: Any) -> pl.Trainer:
-    """Build a Trainer for the hardware and with the arguments of a configuration.
+    """Build a Trainer for the hardware with the configured arguments.
 
     Args:
         config: a checked configuration.
-        callbacks: all of them.
-        options: further arguments, which those of the configuration replace; and ``log_every_n_steps``.
+        callbacks: all callbacks of the training.
+        options: ``log_every_n_steps``, and further arguments that the configuration overrides.
     """
     quiet_lightning()
     hardware, settings = choose(config["trainer"]), dict(config["trainer"])
@@ -304,7 +305,7 @@ def make_trainer(config: Mapping[str, Any], callbacks: Sequence[pl.Callback], **
         devices=hardware.devices,
         num_nodes=hardware.num_nodes,
         strategy=strategy,
-        # Named, because Lightning would guess from variables that a cluster sets for other reasons.
+        # Set explicitly, because Lightning would infer it from variables that a cluster sets for other purposes.
         plugins=[DurableCheckpointIO(), TorchElasticEnvironment() if hardware.world > 1 else LightningEnvironment()],
         callbacks=list(callbacks),
         enable_checkpointing=_saves(callbacks),

@@ -1,4 +1,4 @@
-"""Ordinary DataLoaders whose order depends on the seed and the epoch alone, so that a run can be resumed within an epoch."""
+"""Deterministic iteration over ordinary DataLoaders, so that a run can be resumed within an epoch."""
 
 import logging
 import random
@@ -18,32 +18,32 @@ log = logging.getLogger(__name__)
 
 
 class SeededLoader:
-    """Wraps the loader of a training: seeds every epoch and every batch, and skips the batches that a resumed run has had.
+    """Wraps a training loader: seeds every epoch and batch, and skips the batches that a resumed run has already used.
 
-    All generators of the CPU are seeded with (seed, epoch) before the loader's iterator is created, from which shuffling
-    samplers and worker processes derive theirs, and with (seed, epoch, batch, rank) before every further batch, for what the
-    data set draws in this process. Skipped batches are loaded and dropped, so that the others are what they would have been.
+    All CPU generators are seeded with (seed, epoch) before the loader's iterator is created, from which shuffling samplers and
+    worker processes derive their seeds, and with (seed, epoch, batch, rank) before every further batch, for random numbers
+    that the data set draws in this process. Skipped batches are loaded and dropped, so that later batches are unchanged.
 
     Args:
         loader: any iterable over batches.
-        trainer: knows the epoch, and how many batches of it a resumed run has had.
-        seed: of the run.
+        trainer: provides the epoch and the number of its batches already used.
+        seed: seed of the run.
     """
 
     def __init__(self, loader: Any, trainer: pl.Trainer, seed: int) -> None:
         self.loader, self.trainer, self.seed = loader, trainer, seed
         self._epoch_with_batches: int | None = None
-        self._epoch, self._pass = -1, 0  # a loader may be passed through several times in an epoch of another one
+        self._epoch, self._pass = -1, 0  # a loader may be iterated several times within an epoch of another one
 
     def __getattr__(self, name: str) -> Any:
-        """What else Lightning reads of a loader: its sampler, data set and workers."""
-        if name == "loader":  # not yet set, as in unpickling
+        """Forward attributes that Lightning reads from a loader: sampler, data set and workers."""
+        if name == "loader":  # not set yet during unpickling
             raise AttributeError(name)
         return getattr(self.loader, name)
 
     @property
     def worker_init_fn(self) -> Any:
-        """Called in each worker process; Lightning sets one that seeds it by rank."""
+        """Function called in each worker process; Lightning sets one that seeds it by rank."""
         return self.loader.worker_init_fn
 
     @worker_init_fn.setter
@@ -62,7 +62,7 @@ class SeededLoader:
             self._epoch, self._pass = epoch, 0
             skipped = fit_loop.epoch_loop.batch_progress.current.ready if progress.started > epoch else 0
             if skipped and (reason := _why_not_exact(self.loader)):
-                log.warning("the run does not go on exactly as if it had not been interrupted: %s", reason)
+                log.warning("the resumed run differs from an uninterrupted one: %s", reason)
         while True:
             number = 0
             for number, batch in enumerate(self._batches(epoch), 1):
@@ -96,14 +96,14 @@ class SeededLoader:
             _seed(*entropy, number, self.trainer.global_rank)
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch, and how many of its batches have been trained on."""
+        """The epoch, and the number of its batches already trained on."""
         return {
             "epoch": self.trainer.current_epoch,
             "batch": self.trainer.fit_loop.epoch_loop.batch_progress.current.processed,  # type: ignore[attr-defined]
         }
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Nothing is left to do: Lightning restores both for its own loop, where ``__iter__`` reads them."""
+        """No-op: Lightning restores both for its own loop, from which ``__iter__`` reads them."""
 
 
 def _seed(*entropy: int) -> None:
@@ -114,7 +114,7 @@ def _seed(*entropy: int) -> None:
 
 
 def _generators(loader: Any) -> set[torch.Generator]:
-    """Generators that belong to a loader, whose states would depend on how often they were used."""
+    """Generators owned by a loader, whose states would depend on how often they were used."""
     samplers = [getattr(loader, name, None) for name in ("sampler", "batch_sampler")]
     samplers += [getattr(sampler, "sampler", None) for sampler in samplers]
     found = (getattr(one, "generator", None) for one in (loader, *samplers))
@@ -130,7 +130,7 @@ def _why_not_exact(loader: Any) -> str | None:
 
 
 def undivided(trainer: pl.Trainer) -> list[str]:
-    """Of the training's data that no sampler divides among the processes: the names of the classes."""
+    """Class names of training data sets that no sampler divides among the processes."""
     combined = trainer.fit_loop._combined_loader
     loaders = [
         one.loader for one in (combined.flattened if combined is not None else ()) if isinstance(one, SeededLoader)
@@ -142,12 +142,12 @@ def undivided(trainer: pl.Trainer) -> list[str]:
 
 
 class _SeedsLoaders(Strategy):
-    """Wraps the loaders of a training; gives each rank the whole of an evaluation's."""
+    """Wraps training loaders; evaluation loaders are passed whole to each rank."""
 
     seed: int = 0
 
     def process_dataloader(self, dataloader: object) -> object:
-        """Wrap what does not keep its own position."""
+        """Wrap loaders that do not save their own position."""
         loader = super().process_dataloader(dataloader)
         trainer = self.lightning_module.trainer  # type: ignore[union-attr]
         keeps_position = isinstance(loader, ChunkLoader) or hasattr(loader, "load_state_dict")
@@ -163,6 +163,6 @@ class DDP(_SeedsLoaders, DDPStrategy):
 
     @property
     def distributed_sampler_kwargs(self) -> dict[str, Any]:
-        """Of a single rank in an evaluation, so that no sample is left out or repeated."""
+        """Sampler of a single rank in an evaluation, so that no sample is omitted or repeated."""
         trainer = self.lightning_module.trainer  # type: ignore[union-attr]
         return super().distributed_sampler_kwargs if trainer.training else {"num_replicas": 1, "rank": 0}

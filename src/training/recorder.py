@@ -18,12 +18,12 @@ from src.loggers.csv import OnOptimizerStep
 from src.records.record import Record
 from src.training.epochs import log_epoch
 
-# Of its entry in a checkpoint, and of the configuration there.
+# Keys of its entry in a checkpoint, and of the configuration there.
 KEY, CONFIG = "recorder", "config"
 
 
 def _logged(trainer: pl.Trainer) -> dict[str, float | None]:
-    """What has been logged; None for what is not a finite number."""
+    """The logged metrics; None for non-finite values."""
     values = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
@@ -31,9 +31,9 @@ def _logged(trainer: pl.Trainer) -> dict[str, float | None]:
 class RunRecorder(pl.Callback):
     """Writes a run's metrics, its best checkpoint and its speed to run.json while it trains; nothing else writes them.
 
-    It also adds to checkpoints the configuration, from which the model can be rebuilt, and what a resumed run needs and Lightning
-    leaves out: the epoch's metrics, whether the training was to stop after that epoch, and how many samples it took how long
-    to train on. So the speed of a resumed run, like the record's ``duration_s``, covers all its sessions.
+    It also adds to checkpoints the configuration, from which the model can be rebuilt, and the state that a resumed run needs
+    and Lightning omits: the epoch's metrics, whether training was about to stop, and the number of samples trained on and the
+    time taken. The speed of a resumed run, like the record's ``duration_s``, therefore covers all its sessions.
 
     Args:
         directory: the run's directory.
@@ -50,7 +50,7 @@ class RunRecorder(pl.Callback):
         self._samples: Counter[str] = Counter()  # by the number of threads
 
     def record(self, trainer: pl.Trainer, **values: Any) -> dict[str, Any]:
-        """Write what has been logged, and further entries of the record; returns all that is written, on every rank.
+        """Write the logged metrics and further entries of the record; return all written entries, on every rank.
 
         Raises:
             UserError: the metric that selects the best checkpoint has not been logged.
@@ -77,7 +77,7 @@ class RunRecorder(pl.Callback):
             "metrics": self.metrics,
             "best": self._best(trainer),
             # Over all ranks and sessions, without validation and checkpoints. Steps that a killed session took after its
-            # last checkpoint count neither with their samples nor with their time, since they are taken again.
+            # last checkpoint are excluded, samples and time, since they are repeated.
             "samples_per_s": round(self._samples.total() / self._seconds, 1) if self._seconds else 0.0,
             "samples_by_threads": dict(self._samples),
             "fast_path": self.fast,
@@ -99,7 +99,7 @@ class RunRecorder(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add what Lightning leaves out; have every point up to here in the files before the checkpoint is."""
+        """Add the state that Lightning omits, and flush the loggers, so that files have every point up to the checkpoint."""
         if trainer.training and trainer._logger_connector._first_loop_iter is None:
             log_epoch(trainer)
         checkpoint[CONFIG] = self.config
@@ -119,19 +119,19 @@ class RunRecorder(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Restore what was known when the checkpoint was saved."""
+        """Restore the state at the time of the checkpoint."""
         if trainer.state.fn == TrainerFn.FITTING:
             state = checkpoint[KEY]
             self.metrics, self._stop_early = state["metrics"], state["should_stop"]
             self._samples, self._seconds = Counter(state["samples"]), state["seconds"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop a training that was cut off after it had decided to stop."""
+        """Stop a training that was interrupted after it had decided to stop."""
         trainer.should_stop = trainer.should_stop or self._stop_early
         self._since = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write what the epoch before gave, once its checkpoints are saved; at most once a second."""
+        """Write the metrics of the previous epoch, once its checkpoints are saved; at most once a second."""
         if trainer.current_epoch:
             self.metrics |= _logged(trainer)
             if trainer.fit_loop.epoch_loop.val_loop._has_run or not trainer.enable_validation:
@@ -144,16 +144,16 @@ class RunRecorder(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Any, batch_idx: int
     ) -> None:
-        """Count the samples and the time since the batch before."""
+        """Count the samples and the time since the previous batch."""
         now = time.perf_counter()
         self._seconds, self._since = self._seconds + now - self._since, now
         samples = samples_in(batch, batch_idx, trainer)
         self._samples[str(torch.get_num_threads())] += samples  # the number at the end of the batch
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave the validation out of the training's time."""
+        """Exclude validation from the training time."""
         self._since = time.perf_counter()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Write what was recorded last; metrics in progress are left out, since other ranks may not answer."""
+        """Write the last recorded metrics; those in progress are omitted, since reducing them needs the other ranks."""
         self._write(trainer)

@@ -1,4 +1,4 @@
-"""Making a recorded run again: with its code, its command line, threads and arithmetic, and comparing what comes out."""
+"""Reproduction of a recorded run with its code, command line, threads and arithmetic, and comparison of the results."""
 
 import contextlib
 import os
@@ -27,18 +27,18 @@ from src.records.settings import DATA_PATHS, as_word, differing_names, flat_sett
 from src.records.summary import summary
 
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
-# What of the environment can change a result.
+# Entries of the environment that can change a result.
 _COUNTS = ("platform", "cpu", "python", "packages", "requirements_sha256")
 
 
 class Recipe:
-    """All that a record says about how its run was made.
+    """Everything a record contains about how its run was made.
 
     Args:
         record: the run.
 
     Raises:
-        UserError: the record does not hold what it takes.
+        UserError: the record lacks the required entries.
     """
 
     def __init__(self, record: Record) -> None:
@@ -58,12 +58,12 @@ class Recipe:
 
     @property
     def code_is_here(self) -> bool:
-        """Whether the code in this folder is the run's, to the letter, as far as either is known."""
+        """Whether the code in this directory is identical to the run's, as far as both are known."""
         patch = self.patch.read_bytes() if self.patch else None
         return git() == {"commit": self.commit, "dirty": self.dirty, "patch": patch, "problem": self.problem}
 
     def steps(self, folder: str = "../reproduced") -> list[str]:
-        """The commands that make the run again."""
+        """The commands that reproduce the run."""
         variables = [f"{name}={value}" for name, value in self.variables.items()]
         train = shlex.join([*variables, "python", "-m", "src.train", *self.overrides])
         if self.commit is None or self.code_is_here:
@@ -72,7 +72,7 @@ class Recipe:
         return [f"git worktree add --detach {folder} {self.commit}", *apply, f"cd {folder}", train]
 
     def warnings(self) -> list[str]:
-        """What stands in the way of the same numbers, a sentence each."""
+        """Reasons why the results may differ, one message each."""
         found = []
         if not self.in_git:
             found.append("It was made outside git: its code is not known, and what is here takes its place.")
@@ -95,13 +95,13 @@ class Recipe:
         ]
 
     def run_again(self, output: int | None = None) -> Record:
-        """Make the run again, in a git worktree of its own where the code here is another.
+        """Run the command again, in a separate git worktree if the code here differs.
 
         Args:
-            output: the file descriptor to which the training prints; None: this process's own.
+            output: file descriptor to which the training prints; None: that of this process.
 
         Raises:
-            UserError: it cannot be made, or would have other settings than recorded, or fails.
+            UserError: the run cannot be reproduced, would have other settings than recorded, or fails.
         """
         if self.record.values["config"]["trainer"]["num_nodes"] > 1:
             raise UserError(f"{self.id} was trained on several machines: make it again by torchrun, as printed.")
@@ -130,10 +130,10 @@ class Recipe:
         if composed.returncode:
             raise UserError(f"{self.id} cannot be made again: {composed.stderr.strip().removeprefix('error: ')}")
         config = yaml.safe_load(composed.stdout)
-        with contextlib.suppress(ConfigError):  # where the run's code knows other settings than the code here
-            config = check(config)  # fills in what a file may leave out, as was done before the recording
+        with contextlib.suppress(ConfigError):  # if the run's code has other settings than the code here
+            config = check(config)  # fills in what a file may omit, as was done before recording
         recorded, now = flat_settings(self.record.values["config"]), flat_settings(config)
-        # An integer may have been recorded as the fraction that it stands for.
+        # An integer may have been recorded as the equivalent fraction.
         names = [key for key in differing_names([recorded, now]) if recorded.get(key) != now.get(key)]
         moved = [f"data.{key}" for key in DATA_PATHS]
         if names := [key for key in names if not is_masked(recorded.get(key)) and key not in moved]:
@@ -155,13 +155,13 @@ class Recipe:
 
 
 def compare(one: Record, other: Record) -> list[tuple[str, float | None, float | None]]:
-    """Name and both values of every metric that either run has."""
+    """Name and both values of every metric of either run."""
     first, second = summary(one).metrics, summary(other).metrics
     return [(name, first.get(name), second.get(name)) for name in sorted(first | second)]
 
 
 def _short(value: Any, other: Any) -> str:
-    """A value in a line; of a table only what differs."""
+    """A value on one line; for a table only the entries that differ."""
     if isinstance(value, dict) and isinstance(other, dict):
         return ", ".join(f"{name} {version}" for name, version in value.items() if other.get(name) != version)
     return "unknown" if value is None else str(value)[:40]

@@ -1,4 +1,4 @@
-"""What a command line may say about a run that goes on: which one, and the few settings that may differ from then on."""
+"""Resuming from the command line: the run that ``resume=`` selects, and the few settings that may change."""
 
 import copy
 from typing import Any
@@ -15,15 +15,15 @@ from src.records.git import PATCH, git
 from src.records.record import Record
 
 _MAY_DIFFER = ("trainer.max_epochs", "trainer.devices", "trainer.num_nodes", "trainer.threads", "tags")
-# The others reach their end with the last epoch: a run of another length would have had other rates from the start.
+# The other schedules end with the last epoch: with another number of epochs, learning rates differ from the start.
 _SCHEDULES_OF_ANY_LENGTH = {f"src.optim.schedules.{name}" for name in ("constant", "step", "exponential", "plateau")}
 
 
 def split_resume(line: CommandLine) -> tuple[str | None, list[str]]:
-    """The run that ``resume=`` names, or None, and the other words of the command line.
+    """The value of ``resume=``, or None, and the other arguments of the command line.
 
     Raises:
-        ConfigError: it is said twice, or in a sweep, or together with a flag that starts no training.
+        ConfigError: it is given more than once, in a sweep, or with a flag that starts no training.
     """
     words = [word for word in line.overrides if word.partition("=")[0] == "resume"]
     if not words:
@@ -32,16 +32,16 @@ def split_resume(line: CommandLine) -> tuple[str | None, list[str]]:
     if len(words) > 1 or run in ("", "null"):
         raise ConfigError("resume= names one run: resume=latest, or a run's id, name or directory.")
     if line.asks:
-        raise ConfigError("resume= goes on with a run, or with -m with a sweep: leave out other flags.")
+        raise ConfigError("resume= resumes a run, or with -m a sweep: leave out other flags.")
     return run, [word for word in line.overrides if word not in words]
 
 
 def changed(record: Record, overrides: list[str]) -> dict[str, Any] | None:
-    """The configuration with which a run goes on; None where it is finished.
+    """The configuration of a resumed run; None if the run is finished.
 
     Raises:
-        ConfigError: a setting that may not differ, or not like this.
-        UserError: the run is at work, would fail again, or is of another version of this project.
+        ConfigError: a setting cannot be changed when resuming, or not to this value.
+        UserError: the run is running, would fail again, or was made by another version of this project.
     """
     run, id = record.values, record.values["id"]
     if record.is_busy:
@@ -53,7 +53,7 @@ def changed(record: Record, overrides: list[str]) -> dict[str, Any] | None:
         key = override.get_key_element()
         if key not in _MAY_DIFFER and not is_masked(_recorded(config, key)):
             raise ConfigError(
-                f"{word}: a run goes on as it began, and only {', '.join(_MAY_DIFFER)} may differ; start a new run."
+                f"{word}: a resumed run keeps its settings, and only {', '.join(_MAY_DIFFER)} may differ; start a new run."
             )
         group, _, name = key.rpartition(".")
         (_recorded(config, group) if group else config)[name] = _value(override)
@@ -68,12 +68,12 @@ def changed(record: Record, overrides: list[str]) -> dict[str, Any] | None:
     needs_length = "max_epochs" in schema_of(schedule, "schedule")[SUPPLIED] if schedule else False
     if after != before and needs_length and schedule not in _SCHEDULES_OF_ANY_LENGTH:
         raise ConfigError(
-            f"trainer.max_epochs={after}: {id} was planned for {before} epochs, and its rates would have been others from "
+            f"trainer.max_epochs={after}: {id} was planned for {before} epochs, and its learning rates would have differed from "
             f"the start, since schedule={schedule.rpartition('.')[2]} ends with the last epoch; start a new run."
         )
     if after < before:
         raise ConfigError(f"trainer.max_epochs={after} is less than the {before} that {id} was planned for.")
-    # Data may have been repaired meanwhile, and what is wrong with them is found out at once.
+    # The data may have been repaired in the meantime, and errors in it are found immediately.
     if record.would_fail_again and run["error_type"] != DataError.__name__ and not _has_changed(record, overrides):
         raise UserError(
             f"{id} would fail again, since neither its settings nor the code have changed: start a new run instead. "
@@ -83,7 +83,7 @@ def changed(record: Record, overrides: list[str]) -> dict[str, Any] | None:
 
 
 def _has_changed(record: Record, overrides: list[str]) -> bool:
-    """Whether settings that matter to the training, or the code, are known to differ from those a run began with."""
+    """Whether settings that affect the training, or the code, are known to differ from those of the run."""
     if any(not word.startswith(("tags=", "trainer.max_epochs=")) for word in overrides):
         return True
     here, there = git(), record.values["git"]
@@ -94,7 +94,7 @@ def _has_changed(record: Record, overrides: list[str]) -> bool:
 
 
 def _recorded(config: Any, key: str) -> Any:
-    """What a configuration holds under a dotted name; None where it has no such setting."""
+    """The value of a dotted key in a configuration; None if it does not exist."""
     for part in key.split("."):
         config = config.get(part) if isinstance(config, dict) else None
     return config
@@ -106,7 +106,7 @@ def _parse(word: str) -> Override:
     except HydraException:
         raise ConfigError(f"{word!r} cannot be read as key=value.") from None
     if override.is_sweep_override() or override.is_delete() or override.is_add():
-        raise ConfigError(f"{word}: a run that goes on takes plain key=value.")
+        raise ConfigError(f"{word}: with resume= overrides must be plain key=value.")
     return override
 
 

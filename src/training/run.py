@@ -1,4 +1,4 @@
-"""One run: its record opened, its training carried out wherever it belongs, its record closed."""
+"""The lifecycle of a run: open its record, train in the right processes, close its record."""
 
 import logging
 import os
@@ -35,7 +35,7 @@ _TENSORBOARD = "src.loggers.tensorboard.TensorBoard"
 
 
 def say(error: Exception | str) -> None:
-    """Tell the user what went wrong, a line a sentence."""
+    """Print an error message, one line per sentence."""
     for sentence in mask(str(error)).splitlines():
         print(f"error: {sentence}", file=sys.stderr)
 
@@ -43,10 +43,10 @@ def say(error: Exception | str) -> None:
 def check_machine(
     configs: list[dict[str, Any]], ranks: RankInfo | None = None, objects: Mapping[str, Any] = {}
 ) -> None:
-    """The checks that need torch, once the others have passed; still before anything is written.
+    """Run the checks that need torch, after all others and before anything is written.
 
     Raises:
-        ConfigError: this machine lacks what a configuration asks for, or an object that it names cannot be built.
+        ConfigError: this machine lacks the configured devices, or a configured object cannot be built.
     """
     from src.launching.hardware import choose
     from src.training.check import check_targets
@@ -78,26 +78,26 @@ def begin(
     objects: Mapping[str, Any] = {},
     starts_others: bool = False,
 ) -> Record:
-    """Train a configuration in a directory that is this process's own, and keep the record there.
+    """Train a configuration in a directory claimed by this process, and keep the record there.
 
     Args:
-        directory: the run's.
-        config: checked.
-        overrides: the words that made it.
-        choices: which file of each group it was composed of.
-        code: what ``git`` says.
-        sweep: the sweep's id, for a job of one.
-        callbacks: added to those of the configuration.
-        store: where the other ranks wait, if torchrun or srun has started this one.
-        objects: ``task`` and ``data`` that are used in place of those that the configuration names.
+        directory: the run's directory.
+        config: a checked configuration.
+        overrides: the command line overrides it was composed with.
+        choices: the selected option of each config group.
+        code: the state of the git repository.
+        sweep: id of the sweep, for a job of one.
+        callbacks: callbacks in addition to the configured ones.
+        store: where the other ranks wait, if torchrun or srun started this one.
+        objects: ``task`` and ``data`` that replace the configured ones.
         starts_others: whether this process starts further runs after this one.
 
     Returns:
         The closed record; its status says how it ended.
 
     Raises:
-        Interrupted: the run was told to stop; what it had is saved.
-        OSError: the record cannot even be opened.
+        Interrupted: a signal stopped the run; its state is saved.
+        OSError: the record cannot be opened.
     """
     with owned(directory):
         log_to(directory)
@@ -131,10 +131,10 @@ def go_on(
     """Resume an interrupted run from its newest intact checkpoint.
 
     Args:
-        directory: the run's.
-        config: its configuration, with what is changed from here on.
-        overrides: the words that change it.
-        callbacks: added to those of the configuration.
+        directory: the run's directory.
+        config: its configuration, including changed settings.
+        overrides: the overrides that change settings.
+        callbacks: callbacks in addition to the configured ones.
         store: as for ``begin``.
         starts_others: as for ``begin``.
 
@@ -142,7 +142,7 @@ def go_on(
         The closed record.
 
     Raises:
-        UserError: another command is at work on it, or its checkpoints are damaged.
+        UserError: another process is training the run, or its checkpoints are damaged.
         Interrupted: as from ``begin``.
     """
     from src.training.checkpoints import FOLDER, newest
@@ -164,14 +164,14 @@ def go_on(
             _clear(directory)
         log_to(directory)
         record.reopen(config, overrides, _environment(config))
-        start = f"from {shown(checkpoint)}" if checkpoint else "from the beginning: it had not come to a checkpoint"
-        log.info("%s goes on %s", record.values["id"], start)
+        start = f"from {shown(checkpoint)}" if checkpoint else "from the beginning: it had no checkpoint yet"
+        log.info("%s resumes %s", record.values["id"], start)
         _carry_out(record, checkpoint, callbacks, store, {}, starts_others)
     return record
 
 
 def _clear(directory: Path) -> None:
-    """Remove the curves of an attempt that came to no checkpoint: the run begins again and writes the same."""
+    """Remove the curves of an attempt without a checkpoint: the run starts over and writes them again."""
     for path in [*directory.glob("events.out.tfevents.*"), *directory.glob("metrics.csv")]:
         path.unlink()
 
@@ -181,17 +181,17 @@ def run_worker(
     configs: list[dict[str, Any]],
     callbacks_for: "Callable[[Path, dict[str, Any]], Sequence[pl.Callback]]",
 ) -> int:
-    """Train as one of the ranks that torchrun or srun has started, on what rank 0 publishes; returns the exit status.
+    """Train as a nonzero rank started by torchrun or srun, with the run published by rank 0; return the exit status.
 
     Args:
-        store: of all ranks.
-        configs: what the command line composes, checked here as rank 0 does; none where it resumes a run.
-        callbacks_for: returns the callbacks to add, given the run's directory and configuration.
+        store: the store shared by all ranks.
+        configs: the composed configurations, checked here as on rank 0; empty if a run is resumed.
+        callbacks_for: returns the additional callbacks, given the run's directory and configuration.
 
     Raises:
         ConfigError: see ``check_machine``.
-        UserError: rank 0 cannot be reached, or does not begin.
-        Interrupted: this rank was told to stop.
+        UserError: rank 0 cannot be reached, or does not start the run.
+        Interrupted: a signal stopped this rank.
     """
     from src.launching.hardware import choose
     from src.launching.launchers import StartedRank
@@ -209,7 +209,7 @@ def run_worker(
         callbacks = callbacks_for(Path(directory), config)
         train = partial(fit, config, directory, callbacks, message["checkpoint"])
         StartedRank(store, choose(config["trainer"])).launch(train, directory)
-    except Exception as error:  # rank 0 learns of it, and prints and records it
+    except Exception as error:  # rank 0 is notified, and prints and records it
         log.error("rank %d failed: %s\n%s", store.ranks.rank, error, getattr(error, "details", ""))
         return 1
     return 0
@@ -254,7 +254,7 @@ def _carry_out(
             _close(record, "failed", started, error=str(error), error_type=type(error).__name__)
             return
         cause = str(error) if isinstance(error, RankFailed) else f"{type(error).__name__}: {error}"
-        cause = cause.splitlines()[0]  # torch explains some of its errors over a page, which is in the log
+        cause = cause.splitlines()[0]  # some of torch's messages are a page long; the log has them in full
         log.error("the run failed\n%s", error.details if isinstance(error, RankFailed) else traceback.format_exc())
         print(f"error: {mask(cause)} (the traceback is in {shown(record.directory / LOG_NAME)})", file=sys.stderr)
         _close(record, "failed", started, error=cause, error_type=type(error).__name__)
@@ -284,12 +284,12 @@ def _launch(
 
 
 def close_killed(directory: Path, pid: int, exit_status: int) -> None:
-    """Close the record of a run whose process has ended without closing it, as one that is killed does.
+    """Close the record of a run whose process ended without closing it, for example because it was killed.
 
     Args:
-        directory: the run's.
-        pid: of its process.
-        exit_status: of its process; minus the number of the signal that has killed it.
+        directory: the run's directory.
+        pid: process ID.
+        exit_status: exit status of the process; the negative signal number if a signal killed it.
     """
     if not (directory / RECORD).exists() or (record := Record.load(directory)).values["status"] != "running":
         return
@@ -303,7 +303,7 @@ def close_killed(directory: Path, pid: int, exit_status: int) -> None:
 
 
 def _close(record: Record, status: str, started: float, **values: Any) -> None:
-    """Close the record, and say in the run's event files how it ended."""
+    """Close the record, and write to the run's event files how it ended."""
     with undisturbed():
         try:
             record.finish(status, started, **values)

@@ -1,4 +1,4 @@
-"""Seeding of every optimizer step in Lightning's own loop."""
+"""Seeding of each optimizer step in Lightning's own loop."""
 
 import math
 
@@ -6,17 +6,17 @@ import lightning.pytorch as pl
 
 from src.randomness import MODEL, seed_step, step_seeds
 
-# Seeds that are made at once.
+# Number of seeds computed at once.
 _BLOCK = 1024
 
 
 class SeedSteps(pl.Callback):
     """Seeds torch's generators before every training step from (seed, epoch, step, rank).
 
-    So a resumed run draws the dropout of an uninterrupted one, and no generator state is saved.
+    A resumed run therefore uses the same dropout masks as an uninterrupted one without any saved generator state.
 
     Args:
-        seed: of the run.
+        seed: seed of the run.
     """
 
     def __init__(self, seed: int) -> None:
@@ -33,9 +33,9 @@ class SeedSteps(pl.Callback):
         seed_step(seeds[batch_idx - block * _BLOCK], pl_module.device)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Seed an evaluation, which may draw random numbers too, the same each time."""
+        """Seed validation, which may draw random numbers, with the same seed each time."""
         seed_step(self.seed, pl_module.device)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Likewise."""
+        """Seed the test with the same seed each time."""
         seed_step(self.seed, pl_module.device)

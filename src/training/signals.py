@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT (Ctrl-C), SIGHUP and SIGUSR1: stop at the next moment at which nothing is lost."""
+"""Graceful shutdown on SIGTERM, SIGINT (Ctrl-C), SIGHUP and SIGUSR1."""
 
 import signal
 from types import FrameType
@@ -14,14 +14,14 @@ from src.training.epochs import log_epoch
 
 
 class StopOnSignal(pl.callbacks.Checkpoint):
-    """Lets a training finish its chunk when it is told to stop, saves last.ckpt, then raises ``Interrupted``.
+    """Upon a signal, finishes the current chunk, saves last.ckpt and raises ``Interrupted``.
 
-    Lightning's own handler broadcasts from inside the signal handler, which hangs when only one rank was told; here the
-    handler only notes the signal, and the ranks agree on it between chunks. It is a ``Checkpoint`` so that Lightning calls
-    it after all others, when the epoch's curves are written.
+    Lightning's own handler broadcasts from inside the signal handler, which hangs if only one rank received the signal; here
+    the handler only stores the signal, and the ranks agree on it between chunks. The class is a ``Checkpoint`` so that
+    Lightning calls it after all other callbacks, once the epoch's curves are written.
 
     Args:
-        checkpoint: where to save; None saves nothing.
+        checkpoint: path of the checkpoint; None saves nothing.
     """
 
     def __init__(self, checkpoint: str | None) -> None:
@@ -33,18 +33,19 @@ class StopOnSignal(pl.callbacks.Checkpoint):
         self.received = signum
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Keep Lightning from registering its handler; there is no setting for that."""
+        """Prevent Lightning from registering its handler, for which it has no setting."""
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """From here on there is something to save first."""
+        """Defer signals from here on, since there is a state to save."""
         self._usual = {signum: signal.signal(signum, self._note) for signum in signals()}
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Stop between two chunks, unless gradients are being accumulated, which no checkpoint contains, or a validation is due;
-        after an epoch's last one Lightning could not go on where it stood.
+        """Stop between two chunks, unless a validation is due or gradients are being accumulated.
+
+        Checkpoints lack accumulated gradients, and after the last chunk of an epoch Lightning cannot resume from here.
         """
         fit_loop = trainer.fit_loop
         loop, fetcher = fit_loop.epoch_loop, fit_loop._data_fetcher
@@ -63,11 +64,11 @@ class StopOnSignal(pl.callbacks.Checkpoint):
             self._save_and_raise(trainer, signum)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """From here on there is nothing more to save."""
+        """Stop deferring signals, since there is nothing more to save."""
         self._leave()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Likewise."""
+        """Stop deferring signals, since there is nothing more to save."""
         self._leave()
 
     def _leave(self) -> None:
@@ -82,6 +83,6 @@ class StopOnSignal(pl.callbacks.Checkpoint):
     def _agreed(self, trainer: pl.Trainer) -> int:
         if trainer.world_size == 1:
             return self.received
-        told = torch.tensor(self.received, device=trainer.strategy.root_device)
-        torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
-        return int(told)
+        received = torch.tensor(self.received, device=trainer.strategy.root_device)
+        torch.distributed.all_reduce(received, torch.distributed.ReduceOp.MAX)
+        return int(received)

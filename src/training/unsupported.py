@@ -1,4 +1,4 @@
-"""Classes that are refused because they would have no effect in a training here, or one that the record does not show."""
+"""Unsupported classes: refused because they would have no effect, or one that the record does not show."""
 
 import inspect
 from collections import Counter
@@ -12,7 +12,7 @@ from torch import nn
 from src.callbacks.pruning import Pruning
 from src.errors import ConfigError
 
-# What becomes of a callback derived from one of these, and what to do instead.
+# Unsupported base classes of callbacks: the reason, and the alternative.
 _CALLBACKS: dict[type[pl.Callback], str] = {
     of_lightning.BackboneFinetuning: (
         "unfreezes the attribute 'backbone' of the LightningModule, which has none: derive from BaseFinetuning, and "
@@ -35,19 +35,19 @@ _CALLBACKS: dict[type[pl.Callback], str] = {
         "forgets its masks when a run is resumed, and saves other weights than were validated: use callbacks=pruning"
     ),
 }
-# Those that a task of the user's own may be made for.
+# Those that a custom task may support.
 _OF_OTHER_TASKS = (of_lightning.BackboneFinetuning, of_lightning.GradientAccumulationScheduler)
 
 
 def check_network(network: Callable[..., nn.Module], target: str) -> None:
-    """Refuse a network that expects to train itself.
+    """Refuse a network that implements its own training, such as a LightningModule.
 
     Args:
         network: the class, or a function that returns a network.
         target: its name in the configuration.
 
     Raises:
-        ConfigError: it defines steps of its own.
+        ConfigError: the network defines training steps.
     """
     for method in ("training_step", "configure_optimizers"):
         if hasattr(network, method):
@@ -73,15 +73,15 @@ def check_optimizer(optimizer: type[torch.optim.Optimizer], target: str) -> None
 
 
 def check_callback(callback: type[pl.Callback], name: str, is_builtin: bool = True) -> None:
-    """Refuse a callback that is derived from one of Lightning's that does not work here.
+    """Refuse a callback derived from an unsupported callback of Lightning.
 
     Args:
         callback: the class.
-        name: what it is called in the message.
-        is_builtin: whether the task is one of this project.
+        name: its name in the message.
+        is_builtin: whether the task is built in.
 
     Raises:
-        ConfigError: it would have no effect, or not the one it promises.
+        ConfigError: the callback would have no effect, or another than documented.
     """
     for base, problem in _CALLBACKS.items():
         if issubclass(callback, base) and (is_builtin or base not in _OF_OTHER_TASKS):
@@ -89,10 +89,10 @@ def check_callback(callback: type[pl.Callback], name: str, is_builtin: bool = Tr
 
 
 def check_callbacks(callbacks: Sequence[pl.Callback], max_epochs: int) -> None:
-    """Refuse callbacks that undo each other's work, do theirs after the training, or have one place for two states.
+    """Refuse callbacks that conflict with each other or would act only after the training.
 
     Raises:
-        ConfigError: weights are pruned and averaged, or pruned after the last epoch; or callbacks have the same ``state_key``.
+        ConfigError: weights are both pruned and averaged, or pruned after the last epoch; or callbacks share a ``state_key``.
     """
     stateful = (one for one in callbacks if type(one).state_dict is not pl.Callback.state_dict)
     for key, number in Counter(one.state_key for one in stateful).items():

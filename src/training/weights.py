@@ -1,4 +1,4 @@
-"""The models of finished runs, and their data."""
+"""Loading the models of finished runs and their data."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def load_model(path: str | Path) -> "pl.LightningModule | Pipeline":
-    """Rebuild a trained model from a checkpoint file alone, which holds plain data and the configuration.
+    """Rebuild a trained model from a checkpoint file, which contains plain data and the configuration.
 
     Returns:
-        On the CPU and in evaluation mode: of a classification of data in memory preprocessing and network, which map raw
-        samples (n, *input_shape) to logits (n, outputs); of any other training its LightningModule.
+        The model on the CPU and in evaluation mode. For classification of data in memory it consists of preprocessing and
+        network and maps raw samples (n, *input_shape) to logits (n, outputs); otherwise it is the LightningModule.
 
     Raises:
         UserError: there is no such file, or it is damaged or not a checkpoint of this project.
@@ -34,24 +34,25 @@ def trained_task(record: Record, checkpoint: str = "best") -> "tuple[pl.Lightnin
 
     Args:
         record: the run.
-        checkpoint: best or last.
+        checkpoint: ``"best"`` or ``"last"``.
 
     Returns:
-        The module on the CPU and in evaluation mode, and the run's configuration. From then on this process flushes
-        subnormals, as in training.
+        The module on the CPU and in evaluation mode, and the run's configuration. As in training, the process flushes
+        subnormals from then on.
 
     Raises:
-        UserError: the run is running or of another version of this project, or the checkpoint is missing or damaged.
+        UserError: the run is still running or was made by another version of this project, or the checkpoint is missing or
+            damaged.
     """
     flush_subnormals()
     return _load_task(path_of(record, checkpoint))
 
 
 def path_of(record: Record, checkpoint: str) -> Path:
-    """The file of a run's checkpoint, best or last.
+    """Path of a run's checkpoint, ``"best"`` or ``"last"``.
 
     Raises:
-        UserError: the run is running or of another version of this project.
+        UserError: the run is still running or was made by another version of this project.
     """
     from src.training.checkpoints import FOLDER
 
@@ -111,7 +112,7 @@ def _pipeline(task: "pl.LightningModule", config: dict[str, Any]) -> "Pipeline |
 
 
 def data_of(config: dict[str, Any], *stages: str) -> "TensorData":
-    """Build the data set in memory of a run, with the samples of these stages (``validate``, ``test``) loaded."""
+    """Build a run's data module for data in memory, with the samples of the stages (``validate``, ``test``) loaded."""
     from src.training.build import make_data
 
     data: TensorData = make_data(config)  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""What the terminal shows when a run or a sweep ends."""
+"""Summary of a run, printed when it ends."""
 
 import os
 import shlex
@@ -19,7 +19,7 @@ from src.records.settings import data_of
 from src.records.summary import differing, summary
 from src.views.table import STATUS_STYLE
 
-# Of what was changed since the run before, so many settings are named.
+# Maximum number of settings listed as changed since the previous run.
 _CHANGES = 4
 
 
@@ -30,7 +30,7 @@ def _is_active() -> bool:
 
 
 def print_card(record: Record, console: Console | None = None) -> None:
-    """Print how a run ended, what it reached, where it lies and what to type next."""
+    """Print how a run ended, its best metrics, its directory and the next commands."""
     run, console = summary(record), console or Console(highlight=False)
     rows = Table.grid(padding=(0, 2))
     rows.add_row("status", Text(run.ended, style=STATUS_STYLE[run.status]))
@@ -43,7 +43,7 @@ def print_card(record: Record, console: Console | None = None) -> None:
     if run.threads:
         rows.add_row("threads", run.threads)
     if record.is_finished and (earlier := find_before(record)):
-        rows.add_row(f"beside {summary(earlier).title}", Text(_compared(earlier, record)))
+        rows.add_row(f"compared with {summary(earlier).title}", Text(_compared(earlier, record)))
     for warning in run.warnings:
         rows.add_row("warning", Text(warning, style="yellow"))
     rows.add_row("run", Text(shown(record.directory)))
@@ -67,7 +67,7 @@ def _compared(earlier: Record, record: Record) -> str:
 
 
 def next_commands(record: Record) -> list[str]:
-    """Commands that go on from this run, each as it can be pasted from where the user stands."""
+    """Next commands for a run, each ready to be pasted in the current directory."""
 
     def quoted(path: Path) -> str:
         return shlex.quote(shown(path, ROOT))  # where the commands end up after their cd, if they need one

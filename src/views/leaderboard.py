@@ -1,4 +1,4 @@
-"""The jobs of a sweep by what they reached: only what differs, replicates in one row, and what mattered."""
+"""Leaderboard of a sweep: its jobs ranked by the metric, replicates in one row, and the importance of the settings."""
 
 import math
 import statistics
@@ -18,7 +18,7 @@ from src.views.table import brief, make_table
 
 @dataclass
 class Row:
-    """Replicates: jobs that differ in their seed or their fold alone.
+    """Replicates: jobs that differ only in their seed or fold.
 
     Attributes:
         settings: those that differ within the sweep, key to value, as on the command line.
@@ -86,7 +86,7 @@ class Leaderboard:
         ]
 
     def as_table(self, width: int) -> Table:
-        """For a terminal of so many characters."""
+        """Render for a terminal of ``width`` characters."""
         shown = [self.cells(row) for row in self.rows]
         columns = {heading: [cells[number] for cells in shown] for number, heading in enumerate(self.headings)}
         if set(columns["n"]) <= {"", "1"}:

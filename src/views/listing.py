@@ -44,7 +44,7 @@ def order(records: Sequence[Record], by: str | None) -> list[Record]:
 
 
 def as_table(records: Sequence[Record], width: int) -> Table:
-    """For a terminal of so many characters."""
+    """Render for a terminal of ``width`` characters."""
     runs = [summary(record) for record in records]
     columns = {
         "id": [run.id for run in runs],

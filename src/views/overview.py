@@ -1,4 +1,4 @@
-"""What the terminal shows when a sweep ends."""
+"""Summary of a sweep, printed when it ends."""
 
 from rich.console import Console
 
@@ -11,7 +11,7 @@ from src.views.table import make_table, metric_columns
 
 
 def print_overview(sweep: Sweep, console: Console | None = None) -> None:
-    """Print a line for every job, why jobs failed, which were not run, the best one, and what to type next."""
+    """Print a table of the jobs, the errors of failed ones, those not run, the best one, and the next commands."""
     console = console or Console(highlight=False)
     records = sweep.records()
     runs = [summary(record) for record in records]
@@ -35,8 +35,8 @@ def print_overview(sweep: Sweep, console: Console | None = None) -> None:
         best = board.rows[0]
         jobs = f", the mean of {len(best.values)} jobs" if len(best.values) > 1 else ""
         settings = "".join(f" {key}={value}" for key, value in best.settings.items())
-        told = f"{best.mean:.4f}{jobs}{settings and ', with' + settings}"
-        console.print(f"best: {board.metric} {told}", markup=False, soft_wrap=True)
+        result = f"{best.mean:.4f}{jobs}{settings and ', with' + settings}"
+        console.print(f"best: {board.metric} {result}", markup=False, soft_wrap=True)
         ways.append(board.winner)
     if sweep.missing() or any(not record.is_finished and not record.would_fail_again for record in records):
         ways.append(f"python -m src.train -m resume={sweep.values['id']}")

@@ -1,4 +1,4 @@
-"""What a sweep would run: ``python -m src.train -m ... --plan``."""
+"""The jobs that a sweep would run: ``python -m src.train -m ... --plan``."""
 
 import json
 import statistics
@@ -17,7 +17,7 @@ from src.records.settings import as_word, differing_names, flat_settings
 from src.sweeps.status import duration
 from src.views.table import make_table
 
-# So many of the runs that have most in common with a job tell how long it will take.
+# Number of most similar runs from which the duration of a job is estimated.
 _NEIGHBOURS = 5
 
 
@@ -29,7 +29,7 @@ class PlannedJob:
         settings: by their dotted names.
         same_as: the number of an earlier job with the same settings.
         run: a finished run that had the same settings.
-        seconds: that it is expected to take, by the runs that have most in common with it; None: there are none.
+        seconds: expected duration, estimated from the most similar runs; None if there are none.
     """
 
     settings: dict[str, Any]
@@ -39,11 +39,11 @@ class PlannedJob:
 
 
 def planned_jobs(configs: Sequence[Mapping[str, Any]], runs: Sequence[Record]) -> list[PlannedJob]:
-    """What is known of each job before it runs.
+    """Look up duplicates, earlier runs and expected durations of the jobs of a grid.
 
     Args:
-        configs: checked, of each job.
-        runs: earlier ones.
+        configs: the checked configuration of each job.
+        runs: earlier runs.
     """
     done = [run for run in runs if run.status == "done"]
     before = [(flat_settings(run.values["config"]), run) for run in done]
@@ -61,7 +61,7 @@ def planned_jobs(configs: Sequence[Mapping[str, Any]], runs: Sequence[Record]) -
 
 
 def jobs_to_skip(plan: Plan) -> dict[int, str]:
-    """The jobs of a grid whose settings a finished run has had, with the id of that run.
+    """The jobs of a grid with the settings of a finished run, and the id of that run.
 
     Raises:
         ConfigError: it is a search, or runs by a launcher that cannot leave jobs out.
@@ -75,12 +75,12 @@ def jobs_to_skip(plan: Plan) -> dict[int, str]:
 
 
 def print_plan(plan: Plan, at_once: int, console: Console | None = None) -> None:
-    """Print every job with what varies, which have run already, and how long the sweep will take.
+    """Print every job with the settings that vary, which have run already, and the expected duration of the sweep.
 
     Args:
-        plan: of a sweep.
-        at_once: jobs that run beside each other.
-        console: where to print.
+        plan: the plan of a sweep.
+        at_once: number of jobs run in parallel.
+        console: the console to print to.
     """
     console = console or Console(highlight=False)
     jobs = planned_jobs(plan.configs, all_runs())
@@ -123,7 +123,7 @@ def _key(settings: Mapping[str, Any]) -> str:
 
 
 def _seconds(settings: Mapping[str, Any], runs: Sequence[tuple[Mapping[str, Any], Record]]) -> float | None:
-    """How long the runs took that have most in common with these settings, the same data and network at least."""
+    """Median duration of the runs most similar to these settings, with at least the same data and network."""
 
     def differences(other: Mapping[str, Any]) -> int:
         return sum(other.get(name) != settings.get(name) for name in {*settings, *other})

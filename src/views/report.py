@@ -21,12 +21,12 @@ from src.views.table import figure
 # What a run leaves after its test: src.callbacks.results.
 RESULTS = "results.json"
 _TEMPLATE = Path(__file__).with_name("report.html")
-# Beside these every other curve gets a chart of its own. The first of a pair is dashed.
+# Pairs of curves that share a chart, the first one dashed; every other curve has its own chart.
 _CHARTS = {"loss": ("train/loss", "val/loss"), "accuracy": ("train/acc", "val/acc")}
-_FINAL = ("test/loss", "test/acc")  # one point each: they stand in the table
-# More lines than this cannot be told apart.
+_FINAL = ("test/loss", "test/acc")  # one point each, shown in the table
+# More lines than this cannot be distinguished.
 _LINES = 12
-# Pictures of so many runs are shown in full; the others are in the table and the charts.
+# Maximum number of runs whose images are shown; further ones are only in the table and the charts.
 _IN_FULL = 12
 
 
@@ -93,7 +93,7 @@ def _in_full(record: Record, run: Summary) -> dict[str, Any]:
 
 
 def _results(directory: Path) -> dict[str, Any] | None:
-    """What the test left; None where it left nothing that can be shown."""
+    """The results of the test; None if there are none to show."""
     try:
         results = json.loads((directory / RESULTS).read_text())
         confusion, classes = results["confusion"], results["classes"]

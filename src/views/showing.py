@@ -91,11 +91,11 @@ def _files(directory: Path) -> list[Path]:
 
 
 def _print_section(console: Console, title: str, entries: Mapping[str, Any]) -> None:
-    told = {name: value for name, value in entries.items() if value not in (None, "")}
-    if not told:
+    shown_entries = {name: value for name, value in entries.items() if value not in (None, "")}
+    if not shown_entries:
         return
     table = Table.grid(padding=(0, 2, 0, 0))
-    for name, value in told.items():
+    for name, value in shown_entries.items():
         table.add_row(Text(f"  {name}"), value if isinstance(value, Text) else Text(str(value)))
     console.print(Text(title, style="bold"))
     console.print(table)

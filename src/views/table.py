@@ -45,15 +45,15 @@ def make_table(
         width: of the terminal.
     """
     names = dict(zip(settings, short_names(settings), strict=True))
-    told = {heading: list(cells) for heading, cells in columns.items() if any(cells)}
-    apart = told | {names[key]: [brief(cell) for cell in cells] for key, cells in settings.items()}
+    filled = {heading: list(cells) for heading, cells in columns.items() if any(cells)}
+    apart = filled | {names[key]: [brief(cell) for cell in cells] for key, cells in settings.items()}
     needed = sum(max(map(len, [heading, *cells])) + _GAP for heading, cells in apart.items()) - _GAP
     if needed > width and settings:
         rows = zip(*settings.values(), strict=True)
         words = [
             [f"{names[key]}={brief(cell)}" for key, cell in zip(settings, row, strict=True) if cell] for row in rows
         ]
-        apart = told | {"settings": [" ".join(row) for row in words]}
+        apart = filled | {"settings": [" ".join(row) for row in words]}
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
     for number, (heading, cells) in enumerate(apart.items()):
         # The first column names the row, to be copied or searched for.

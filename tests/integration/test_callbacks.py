@@ -252,7 +252,7 @@ def test_a_training_that_gets_nowhere_and_a_full_disk_are_said(train_here: Comma
     said = [warning["text"] for warning in run["warnings"]]
     assert len(said) == 2  # each once
     assert "MB of disk left, less than 1e+12" in said[0]
-    assert said[1].startswith("val/acc has not become better for 2 epochs (best: 0.")
+    assert said[1].startswith("val/acc has not improved for 2 epochs (best: 0.")
     assert all(f"warning: {text}" in done.stdout for text in said)
     assert "warnings" not in train_here("seed=4").runs[-1]
 

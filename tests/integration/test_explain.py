@@ -39,7 +39,7 @@ def test_the_worst_mistakes_are_explained_unless_numbers_are_given(run: Path, ex
     status, said, _ = explain(str(run), "steps=20", "--mistakes", "4")
     assert status == 0
     for one in mistakes[:4]:
-        title = f"true {one['true']} taken for {one['predicted']}, {one['confidence']:.1%} sure"
+        title = f"true {one['true']}, predicted {one['predicted']} ({one['confidence']:.1%})"
         assert f"{one['index']:>5}  {title}" in said
     assert "largest gap" in said
     assert images(run) == {f"explain/integrated_gradients/{one['index']}" for one in mistakes[:4]}
@@ -54,7 +54,7 @@ def test_a_second_call_takes_the_place_of_the_first_and_touches_nothing_else(run
     before, record = curves(run), (run / "run.json").read_bytes()
     status, said, _ = explain(str(run), "0", "3-4", "3", "method=saliency", "checkpoint=last")
     assert status == 0
-    assert "3 pictures" in said
+    assert "3 images" in said
     assert {tag for tag in images(run) if "saliency" in tag} == {f"explain/saliency/{number}" for number in (0, 3, 4)}
     assert {path: path.read_bytes() for path in run.glob("events.*") if not path.name.endswith("-saliency")} == others
     assert curves(run) == before

@@ -557,10 +557,10 @@ def test_data_that_were_repaired_are_tried_again(train_here: Command, tmp_path: 
 def test_the_card_compares_with_the_run_before(train_here: Command, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COLUMNS", "200")
     first = train_here("seed=1", "name=first")
-    assert "beside" not in first.stdout
+    assert "compared with" not in first.stdout
     second = train_here("seed=1", "optimizer.lr=0.01")
     one, other = (run["best"]["value"] for run in second.runs)
-    line = next(line for line in second.stdout.splitlines() if "beside first" in line)
+    line = next(line for line in second.stdout.splitlines() if "compared with first" in line)
     assert f"best/val/acc {other - one:+.4f}; optimizer.lr 0.001 to 0.01" in line
     again = train_here("seed=1", "optimizer.lr=0.01")
     assert "best/val/acc +0.0000; the same settings" in again.stdout
@@ -573,7 +573,7 @@ def test_metrics_on_different_data_are_not_compared(runs, make_run: MakeRun, out
     digits = make_run("seed=1", accuracy=0.98)
     clothes = make_run("data=fashion_mnist", accuracy=0.88)
     better = make_run("data=fashion_mnist", "seed=2", "data.train_size=512", accuracy=0.89)
-    assert "val/acc" not in card(clothes).split("beside")[1].splitlines()[0]
+    assert "val/acc" not in card(clothes).split("compared with")[1].splitlines()[0]
     assert "not compared, since its data is MNIST; seed 1 to 0, data MNIST to FashionMNIST" in card(clothes)
     assert "best/val/acc +0.0100; seed 0 to 2, data.train_size null to 512" in card(better)
     shown = runs("best")

@@ -61,7 +61,7 @@ def test_a_finished_run_can_be_given_more_epochs(train_here: Command):
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (["optimizer.lr=1"], 2, "optimizer.lr=1: a run goes on as it began"),
+        (["optimizer.lr=1"], 2, "optimizer.lr=1: a resumed run keeps its settings"),
         (["seed=1,2"], 2, "plain key=value"),
         (["trainer.max_epochs=1"], 2, "less than the 3"),
         (["trainer.max_epochs=0"], 2, "trainer.max_epochs=0 must be at least 1"),
@@ -489,7 +489,7 @@ def test_the_password_of_a_searchs_storage_is_in_no_file(
     assert shown.status == 2
     assert "kept in no file: set the environment variable HYDRA_SWEEPER_STORAGE_PASSWORD, or give" in shown.stderr
     other = command("train", "-m", "resume=latest", f'hydra.sweeper.storage="postgresql://u:{secret}@h/x"')
-    assert "a sweep goes on as it began" in other.stderr
+    assert "a resumed sweep keeps its settings" in other.stderr
     assert secret not in secrets_in(shown.stderr, other.stderr, below=outputs)
     old = {
         **sweep.values,

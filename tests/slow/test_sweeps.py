@@ -310,7 +310,7 @@ def test_jobs_that_fail_alike_end_the_sweep_and_a_resume_tries_the_others(projec
     done = end(begin(project, outputs, *words, FAULTS="1"), outputs)
     assert done.status == 1
     assert [run["status"] for run in done.runs] == ["failed", "done", "failed"]
-    assert "2 jobs have failed alike, the last with 'RuntimeError: the trap'" in done.stdout
+    assert "2 jobs have failed with the same error, the last with 'RuntimeError: the trap'" in done.stdout
     [not_run] = [line for line in done.stdout.splitlines() if line.startswith("not run")]
     assert "model.width=6" in not_run
     done = resume(project, outputs)

@@ -154,7 +154,7 @@ def test_slurms_signal_saves_requeues_and_the_next_start_goes_on(outputs: Path, 
     assert done.runs[0]["status"] == "interrupted"
     again = finish(spawn(outputs, *words, SLURM_RESTART_COUNT="1", **slurm), outputs)
     assert again.status == 0, again.stdout
-    assert "goes on from" in again.stdout
+    assert "resumes from" in again.stdout
     [run] = again.runs
     assert run["status"] == "done"
     over = finish(spawn(outputs, *words, SLURM_RESTART_COUNT="2", **slurm), outputs)

@@ -68,7 +68,7 @@ def onnx_of(predictor: Predictor, samples: Tensor) -> "ModelProto":
 
 
 def onnx_file(model: "ModelProto", facts: Mapping[str, Any]) -> bytes:
-    """What stands in an .onnx file, one without others beside it; ``facts`` are its metadata, in JSON but for strings."""
+    """Serialize a model to a single .onnx file; ``facts`` become its metadata, non-strings in JSON."""
     from onnx import helper
 
     helper.set_model_props(

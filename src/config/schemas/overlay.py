@@ -89,7 +89,7 @@ TRAINER: dict[str, Any] = {
     "limit_val_batches": Annotated[CountOrZero | Fraction, "number of batches of a validation, or fraction (1.0: all)"],
     "limit_test_batches": Annotated[CountOrZero | Fraction, "number of batches of the test, or fraction (1.0: all)"],
     "overfit_batches": Annotated[
-        CountOrZero | Fraction, "train and validate on so many batches, always the same, or a fraction"
+        CountOrZero | Fraction, "number or fraction of batches to train and validate on, always the same"
     ],
     "val_check_interval": Annotated[
         Count | Fraction | str | dict[str, int],
@@ -108,7 +108,9 @@ TRAINER: dict[str, Any] = {
     "profiler": Annotated[Literal["simple", "advanced", "pytorch"], "measure where the time goes"],
     "detect_anomaly": Annotated[bool, "find the operation that produced a NaN; slow"],
     "sync_batchnorm": Annotated[bool, "normalize over the batch of all devices; by default on several GPUs"],
-    "reload_dataloaders_every_n_epochs": Annotated[CountOrZero, "epochs after which loaders are made anew; 0: never"],
+    "reload_dataloaders_every_n_epochs": Annotated[
+        CountOrZero, "epochs after which dataloaders are recreated; 0: never"
+    ],
     "enable_model_summary": Annotated[bool, "print the layers and their sizes before the training"],
 }
 # Arguments that every file of conf/trainer/ sets.

@@ -50,7 +50,7 @@ def test_of_two_classes_told_by_one_output_the_same():
 
 def test_samples_that_determine_no_temperature_are_refused():
     logits = torch.tensor([[3.0, 1.0], [0.0, 2.0], [1.0, 2.0]], dtype=torch.float64)
-    with pytest.raises(UserError, match="all 3 held-out samples are told right"):
+    with pytest.raises(UserError, match="all 3 held-out samples are classified correctly"):
         fit_temperature(logits, torch.tensor([0, 1, 1]))
     with pytest.raises(UserError, match="no more than the others"):
         fit_temperature(logits, torch.tensor([1, 0, 1]))

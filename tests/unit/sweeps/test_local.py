@@ -111,7 +111,10 @@ def test_jobs_that_fail_alike_end_a_sweep():
     failures.count(None)
     assert not failures.limit_reached
     failures.count(failed("the loss became nan at step 24"))
-    assert failures.limit_reached == "3 jobs have failed alike, the last with 'the loss became nan at step 24'"
+    assert (
+        failures.limit_reached
+        == "3 jobs have failed with the same error, the last with 'the loss became nan at step 24'"
+    )
     endless = Failures(None)
     for _ in range(100):
         endless.count(failed("out of memory"))
