@@ -63,7 +63,7 @@ def test_no_subnormal_number_is_left_in_the_optimizer(fit_here: Fit) -> None:
     [
         ("trainer.threads=0", "trainer.threads"),
         ("trainer.threads=many", "trainer.threads"),
-        ("trainer.threads=1000", "room for"),
+        ("trainer.threads=1000", "supports at most"),
     ],
 )
 def test_a_wrong_number_of_threads_is_a_sentence(train_here: Command, words: str, sentence: str) -> None:
