@@ -1,4 +1,4 @@
-"""README, done to the letter: the files it says to add are added to a copy of the project, and used."""
+"""docs/extending.md: the files that it shows are added to a copy of the project, and used."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("choice", ["optimizer=radam", "model=cnn", "data=stripes", "callbacks=shout"])
-def test_what_readme_adds_trains(project: Path, tmp_path: Path, choice: str):
+def test_what_the_guide_adds_trains(project: Path, tmp_path: Path, choice: str):
     words = [word for word in SMALL if not word.startswith((f"{choice.partition('=')[0]}.", "data.train_size"))]
     done = subprocess.run(
         [sys.executable, "-m", "src.train", *words, choice, "trainer.max_epochs=1"],
