@@ -9,7 +9,7 @@ READY := .venv/.ready
 TEST_PROCESSES ?= 2
 
 .PHONY: help
-help: ## Say what can be made
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
 $(READY): requirements.lock
@@ -21,7 +21,7 @@ $(READY): requirements.lock
 	@touch $@
 
 .PHONY: install
-install: $(READY) ## Set up .venv; only what is not there yet
+install: $(READY) ## Install into .venv what is missing
 
 .PHONY: lock
 lock: $(READY) ## Choose the newest versions pyproject.toml allows
@@ -32,7 +32,7 @@ train: $(READY) ## Train on MNIST: make train, or make train ARGS="optimizer=sgd
 	$(BIN)/python -m src.train $(ARGS)
 
 .PHONY: test
-test: $(READY) ## Run the tests, but for the slow ones
+test: $(READY) ## Run all tests except the slow ones
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "not slow" $(ARGS)
 
 .PHONY: test-slow
@@ -40,7 +40,7 @@ test-slow: $(READY) ## Run the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 .PHONY: lint
-lint: $(READY) ## Check style and types
+lint: $(READY) ## Check style, types, layers and schemas
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy src hydra_plugins/optuna_sweeper.py benchmarks
@@ -52,12 +52,12 @@ schemas: $(READY) ## Generate the JSON schemas of settings, after a constructor 
 	$(BIN)/python -m src.config.schemas
 
 .PHONY: format
-format: $(READY) ## Put the code into the house style
+format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 .PHONY: tensorboard
-tensorboard: $(READY) ## Look at all runs in TensorBoard, on this machine only
+tensorboard: $(READY) ## Start TensorBoard for all runs, on localhost
 	$(BIN)/tensorboard --logdir outputs --host localhost
 
 .PHONY: bench
@@ -65,10 +65,10 @@ bench: $(READY) ## Measure the targets: epochs compared with a reference loop, s
 	$(BIN)/python -m benchmarks.goals $(ARGS)
 
 .PHONY: soak
-soak: $(READY) ## Kill, starve and interrupt runs for half an hour, and see what is left
+soak: $(READY) ## Inject faults into runs for half an hour and compare the results
 	$(BIN)/python -m tests.helpers.soak --table docs/soak.md $(ARGS)
 
 .PHONY: clean
-clean: ## Remove what can be made again; runs and data stay
+clean: ## Remove generated files; runs and data stay
 	rm -rf .venv .cache .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
