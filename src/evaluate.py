@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> None:
-    settings = settings_in(args.settings, CHECKPOINT if args.calibrate else _CHOICES)  # a calibration is of both splits
+    settings = settings_in(args.settings, CHECKPOINT if args.calibrate else _CHOICES)  # a calibration uses both splits
     record = find_to_rebuild(args.run)
     from src.analysis import calibration, evaluation
 

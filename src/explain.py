@@ -18,7 +18,7 @@ from src.errors import ConfigError
 from src.paths import shown, user_path
 from src.records.find import find_to_rebuild
 
-# The points of the integral come of a matrix of steps by steps.
+# Captum computes the points of the integral from a matrix of steps x steps.
 _CHOICES = {"method": ("integrated_gradients", "saliency"), **CHECKPOINT, "steps": range(1, 1001)}
 _MISTAKES = 25
 _MOST = 200  # all figures are held in memory, half a megabyte each
@@ -61,7 +61,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _numbers_in(words: list[str]) -> list[int]:
-    """The images that ``7`` and ``10-19`` name, each once."""
+    """Parse image indices and ranges such as ``7`` and ``10-19``, without duplicates."""
     numbers: dict[int, None] = {}
     for word in words:
         match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", word, re.ASCII)

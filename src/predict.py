@@ -23,7 +23,7 @@ from src.records.find import find_to_rebuild
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command line and return its exit status: 0 done, 1 failed or an image skipped, 2 a wrong command line."""
+    """Run a command line and return its exit status: 0 for success, 1 for an error or a skipped image, 2 for a usage error."""
     parser = run_parser("predict", __doc__)
     parser.add_argument("words", nargs="*", metavar="IMAGE", help=f"files, folders or -; {described(CHECKPOINT)}")
     form = parser.add_mutually_exclusive_group()
@@ -50,7 +50,7 @@ def _run(args: argparse.Namespace) -> int:
         errors.print(f"error: {message}", markup=False, highlight=False, soft_wrap=True)
 
     sources = list(predictions.sources(places, skip))
-    # A progress bar would break up results that are printed to the same terminal meanwhile.
+    # A progress bar would interfere with results that are printed to the same terminal.
     hidden = not errors.is_terminal or (args.form is not None and sys.stdout.isatty())
     with Progress(console=errors, transient=True, disable=hidden, redirect_stdout=False, redirect_stderr=False) as bar:
         found = predictions.predict(record, bar.track(sources, description="pictures"), skip, **settings)
@@ -64,7 +64,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _sorted_out(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """The names of images, and the settings: key=value, unless it is the path of a file or of another folder."""
+    """Split arguments into images and settings: ``key=value``, unless a file or folder of that name exists."""
     settings = [word for word in words if word.partition("=")[0].isidentifier() and "=" in word]
     settings = [word for word in settings if word.partition("=")[0] in CHECKPOINT or not os.path.exists(word)]
     return [word for word in words if word not in settings], settings_in(settings, CHECKPOINT)

@@ -1,1 +1,1 @@
-"""What can be done with a trained model."""
+"""Analysis of trained models: evaluation, prediction, attribution, calibration, robustness and export."""

@@ -1,4 +1,4 @@
-"""Attribution: which pixels of a test image count for the class that a run's model predicts, and which against it."""
+"""Attribution of a model's predictions for test images to their pixels."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ from src.tasks.losses import columns, probabilities
 from src.tasks.pipeline import Pipeline
 from src.training.weights import data_of, trained
 
-# Images explained at a time, and samples of the network's batches: no more than in a test.
+# Images per call of Captum, and samples per forward pass: at most as many as in a test.
 _IMAGES, _BATCH = 50, 2000
 
 
@@ -31,13 +31,14 @@ class Explanation(NamedTuple):
     """The attribution of one prediction.
 
     Attributes:
-        number: of the image in the test set.
-        title: the true class, the predicted one and the confidence.
-        predicted: the name of the predicted class.
+        number: index of the image in the test set.
+        title: the true class, the predicted class and the confidence.
+        predicted: name of the predicted class.
         image: uint8 (height, width), or (channels, height, width).
-        attribution: (height, width), summed over the channels; integrated gradients in logits, saliency in logits per value.
-        difference: of the predicted class's logits between the image and a black one.
-        gap: between that and the sum of the attributions; of integrated gradients only, for which it should be 0.
+        attribution: (height, width), summed over the channels; in logits for integrated gradients, in logits per raw value for
+            saliency.
+        difference: logit of the predicted class for the image, minus that for the black baseline.
+        gap: convergence delta of integrated gradients, between ``difference`` and the sum of the attributions; ideally 0.
     """
 
     number: int
@@ -60,18 +61,18 @@ def explain(
 
     Args:
         record: the run.
-        images: their numbers, or how many of the most confident mistakes.
+        images: indices of the images, or the number of the most confident mistakes to explain.
         method: integrated_gradients (Sundararajan and others, 2017) or saliency (Simonyan and others, 2013, with its sign).
         checkpoint: best or last.
         steps: points of the integral of integrated gradients.
 
     Raises:
-        ConfigError: no test image has one of the numbers.
+        ConfigError: an index is out of range.
         UserError: the run has no such checkpoint, its samples are not images, or there are no mistakes.
     """
     model, config = trained(record, checkpoint)
     data = data_of(config, "test")
-    # Predicted again, since results.json holds a few mistakes of the best weights only.
+    # Predicted again, since results.json contains only a few mistakes of the best weights.
     with torch.no_grad():
         logits = torch.cat([model(chunk.inputs) for chunk in data.test_dataloader()])
         black = columns(model(torch.zeros_like(data.test_set[0][:1])))[0]
@@ -96,7 +97,7 @@ def explain(
 
 
 def chosen(outcome: Outcome, images: int | Sequence[int], run: str) -> Sequence[int]:
-    """The numbers of the images to explain; for the arguments and errors see ``explain``."""
+    """The indices of the images to explain; for arguments and errors see ``explain``."""
     if isinstance(images, int):
         images = outcome.worst(images)
         if not images:
@@ -116,17 +117,17 @@ def _title(outcome: Outcome, number: int) -> str:
 
 
 def attribute(model: Pipeline, images: Tensor, classes: Tensor, method: str, steps: int = 200) -> Tensor:
-    """Attribute logits to pixels, by Captum.
+    """Attribute logits to pixels with Captum.
 
     Args:
         model: in evaluation mode.
-        images: raw, (n, height, width) or (n, channels, height, width).
-        classes: whose logits, int64 (n,).
+        images: raw images, (n, height, width) or (n, channels, height, width).
+        classes: the class of each image whose logit is attributed, int64 (n,).
         method: integrated_gradients or saliency.
-        steps: points from black to the image, for integrated gradients.
+        steps: points of the integral from the black baseline to the image, for integrated gradients.
 
     Returns:
-        Of the shape of ``images``, in logits, or for saliency in logits per raw value.
+        Attributions of the shape of ``images``, in logits, or for saliency in logits per raw value.
     """
 
     def score(inputs: Tensor) -> Tensor:
@@ -142,7 +143,7 @@ def attribute(model: Pipeline, images: Tensor, classes: Tensor, method: str, ste
 
 
 def as_lines(explanations: Sequence[Explanation], method: str) -> list[str]:
-    """The titles, and how complete integrated gradients are."""
+    """The titles, and the convergence deltas of integrated gradients."""
     lines = [f"  {one.number:>5}  {one.title}" for one in explanations]
     if method == "integrated_gradients":
         worst = max(explanations, key=lambda one: one.gap)
@@ -154,19 +155,19 @@ def as_lines(explanations: Sequence[Explanation], method: str) -> list[str]:
 
 
 def draw(explanations: Sequence[Explanation], method: str, checkpoint: str) -> dict[int, NDArray[np.uint8]]:
-    """Figures (height, width, 3) by the numbers of the images."""
+    """Draw figures (height, width, 3), by the index of the image."""
     return {one.number: drawn(_figure(one, method, checkpoint)) for one in explanations}
 
 
 def _figure(one: Explanation, method: str, checkpoint: str) -> Figure:
-    """The image, and over a pale copy of it what counts for the predicted class in red, what against it in blue."""
+    """Draw the image, and over a pale copy positive attributions in red and negative ones in blue."""
     figure = Figure(figsize=(6.4, 3.2), layout="constrained")
     figure.suptitle(one.title)
     left, right = figure.subplots(1, 2)
     left.imshow(for_drawing(one.image).numpy(), cmap="gray", vmin=0, vmax=255)
     left.set_xlabel(f"test image {one.number}")
     strength = one.attribution.abs()
-    most = float(strength.max()) or 1.0  # without any, nothing is coloured
+    most = float(strength.max()) or 1.0  # all attributions may be 0
     grey = with_channels(one.image.unsqueeze(0))[0].float().mean(0)
     right.imshow(grey.numpy(), cmap="Greys", vmin=0, vmax=3 * 255)
     overlay = right.imshow(
@@ -196,10 +197,10 @@ def save(figures: Mapping[int, NDArray[np.uint8]], folder: Path, method: str) ->
 
 
 def show(record: Record, figures: Mapping[int, NDArray[np.uint8]], method: str) -> bool:
-    """Add figures to the run's TensorBoard; returns whether it has one.
+    """Add figures to the run's TensorBoard; returns False if the run has none.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the event file cannot be written.
     """
     tagged = {f"explain/{method}/{number}": figure for number, figure in figures.items()}
     return add_pictures(record, f"explain-{method}", tagged)

@@ -1,6 +1,6 @@
-"""Temperature scaling (Guo and others, 2017): calibration of a trained model by one number.
+"""Temperature scaling (Guo and others, 2017): calibration of a trained model by a single parameter.
 
-The logits are divided by a temperature, which changes the confidence and never the predicted class.
+The logits are divided by a temperature, which changes the confidence but not the predicted class.
 """
 
 from datetime import UTC, datetime
@@ -26,9 +26,9 @@ class Calibration(NamedTuple):
     """The effect of temperature scaling.
 
     Attributes:
-        entry: for the record: ``at``, ``checkpoint``, ``temperature``, and ``before`` and ``after``, which hold ``val/acc``,
+        entry: for the record: ``at``, ``checkpoint``, ``temperature``, and ``before`` and ``after``, which contain ``val/acc``,
             ``val/ece`` (expected calibration error), ``val/nll`` (mean negative log-likelihood) and the ``test`` metrics.
-        curves: the reliability on the test set ``before`` and ``after``.
+        curves: reliability curves on the test set, ``before`` and ``after``.
     """
 
     entry: dict[str, Any]
@@ -42,20 +42,20 @@ class Calibration(NamedTuple):
         return lines
 
     def store(self, record: Record) -> None:
-        """Set the record's ``calibration``, and add the reliability to the run's TensorBoard: image ``calibration``.
+        """Set the record's ``calibration``, and add the reliability diagram to the run's TensorBoard: image ``calibration``.
 
         Raises:
-            OSError: one of them cannot be written.
+            OSError: the record or the event file cannot be written.
         """
         record.update(calibration=self.entry)
         add_pictures(record, "calibration", {"calibration": drawn(reliability(self.curves))})
 
 
 def measure(record: Record, checkpoint: str = "best") -> Calibration:
-    """Fit a temperature to a checkpoint (best or last) on the samples the run held out, and measure its effect.
+    """Fit a temperature to a checkpoint (best or last) on the run's validation samples, and measure its effect.
 
     Raises:
-        UserError: the run has no such checkpoint, held no samples out, or they determine no temperature.
+        UserError: the run has no such checkpoint or no validation samples, or the temperature has no optimum.
     """
     model, config = trained(record, checkpoint)
     data = data_of(config, "validate", "test")
@@ -74,7 +74,7 @@ def measure(record: Record, checkpoint: str = "best") -> Calibration:
         for when, scaled in (("before", logits[split]), ("after", logits[split] / temperature)):
             assert torch.equal(scaled.argmax(1), logits[split].argmax(1))
             outcome = Outcome(scaled.softmax(1).float(), loader.labels, loader.inputs, list(data.class_names))
-            curves[when] = calibration(outcome)  # of the test set, in the end
+            curves[when] = calibration(outcome)  # the test set is the last split
             found[when] |= {
                 f"{split}/acc": float((outcome.predicted == outcome.labels).double().mean()),
                 f"{split}/ece": curves[when]["ece"],
@@ -85,16 +85,16 @@ def measure(record: Record, checkpoint: str = "best") -> Calibration:
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The temperature that makes the labels likeliest.
+    """Fit the temperature that maximizes the likelihood of the labels.
 
     Args:
-        logits: one a class, float64 (n, classes).
-        labels: the true classes, int64 (n,).
+        logits: float64 (n, classes).
+        labels: true classes, int64 (n,).
 
     Raises:
         UserError: the likelihood has no maximum at a positive, finite temperature.
     """
-    # The likelihood is concave in 1/T, so its slopes at both ends tell whether there is a maximum between them.
+    # The log-likelihood is concave in 1/T, so the signs of its slopes at both ends show whether there is a maximum between them.
     true = logits.gather(1, labels.unsqueeze(1)).squeeze(1)
     if bool((true == logits.amax(1)).all()):
         raise UserError(
@@ -106,7 +106,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
             f"of the {len(labels):,} held-out samples the true class is given no more than the others, so that any "
             "confidence is too high: train for longer, or hold more out (data.val_size)."
         )
-    log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)  # whose exponential is positive
+    log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)  # keeps the temperature positive
     optimizer = torch.optim.LBFGS([log_temperature], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
@@ -120,6 +120,6 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
 
 def _logits(model: Pipeline, loader: ChunkLoader) -> Tensor:
-    """Of all samples, one a class, float64 (n, classes): so exact that no division makes two of them equal."""
+    """Logits of all samples, float64 (n, classes): precise enough that no temperature makes different logits equal."""
     with torch.no_grad():
         return torch.cat([columns(model(chunk.inputs)) for chunk in loader]).double()

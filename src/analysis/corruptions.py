@@ -1,6 +1,5 @@
-"""Images as they come out of poor cameras and crooked scanners: each function takes images, uint8 (n, height, width) or
-(n, channels, height, width), and returns them changed, of the same shape and type. What is random is drawn from torch's
-generators.
+"""Image corruptions. Each function takes images, uint8 (n, height, width) or (n, channels, height, width), and returns corrupted
+images of the same shape and dtype. Random numbers are drawn from torch's default generators.
 """
 
 import math
@@ -14,13 +13,13 @@ from src.data.images import with_channels
 
 
 def noise(images: Tensor, deviation: float) -> Tensor:
-    """Add Gaussian noise to each pixel; its deviation is a share of the range of grey values."""
+    """Add Gaussian noise to each pixel, with a standard deviation of ``deviation`` times the range of pixel values."""
     return F.gaussian_noise(images, sigma=deviation)
 
 
 def blur(images: Tensor, sigma: float) -> Tensor:
     """Blur with a Gaussian of standard deviation ``sigma``, in pixels, truncated at 3 ``sigma``."""
-    # The image is reflected at its edges, so that it must be wider than half of the kernel.
+    # Reflection padding requires an image larger than half of the kernel.
     width = 2 * min(math.ceil(3 * sigma), min(images.shape[-2:]) - 1) + 1
     return F.gaussian_blur(with_channels(images), [width, width], [sigma, sigma]).reshape(images.shape)
 

@@ -1,4 +1,4 @@
-"""Evaluation of a finished run's weights, on images as they are and on corrupted and attacked ones."""
+"""Evaluation of a finished run's weights, on clean, corrupted and adversarial images."""
 
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -37,7 +37,7 @@ class Evaluation(NamedTuple):
         """Add the entry to a run's record, and a figure of the robustness to its TensorBoard.
 
         Raises:
-            OSError: one of them cannot be written.
+            OSError: the record or the event file cannot be written.
         """
         record.change(lambda run: {"evaluations": [*run.get("evaluations", []), self.entry]})
         if rows := self.entry.get("robustness"):
@@ -46,17 +46,17 @@ class Evaluation(NamedTuple):
 
 
 def measure(record: Record, checkpoint: str = "best", split: str = "test", robustness: bool = False) -> Evaluation:
-    """Measure the weights of a run, which is only read.
+    """Evaluate the weights of a run, without changing the run.
 
     Args:
         record: the run.
         checkpoint: best or last.
-        split: test, or val for the held-out samples.
-        robustness: also measure on corrupted and attacked images, see ``src.analysis.robustness``.
+        split: test, or val for the validation samples.
+        robustness: also evaluate on corrupted and adversarial images, see ``src.analysis.robustness``.
 
     Raises:
-        UserError: the run has no such checkpoint or no held-out samples, or its samples are not grey images and
-            ``robustness`` is set.
+        UserError: the run has no such checkpoint or no validation samples, or its samples are not images and ``robustness``
+            is set.
     """
     pipeline = None
     if robustness:
@@ -64,7 +64,7 @@ def measure(record: Record, checkpoint: str = "best", split: str = "test", robus
         task: pl.LightningModule = pipeline.classifier
     else:
         task, config = trained_task(record, checkpoint)
-    pl.seed_everything(config["seed"], verbose=False)  # for data and evaluations that draw random numbers
+    pl.seed_everything(config["seed"], verbose=False)  # for data and metrics that draw random numbers
     data = make_data(config)
     _check_split(task, data, split, record)
     one_device = {**config, "trainer": {**config["trainer"], "accelerator": "auto", "devices": 1, "num_nodes": 1}}
@@ -81,10 +81,10 @@ def measure(record: Record, checkpoint: str = "best", split: str = "test", robus
 
 
 def _check_split(task: pl.LightningModule, data: pl.LightningDataModule | None, split: str, record: Record) -> None:
-    """Refuse to measure on samples that do not exist.
+    """Check that the split exists.
 
     Raises:
-        UserError: there are none of this split, or the task has no step for it.
+        UserError: the data set has no samples of this split, or the task has no step for it.
     """
     id = record.values["id"]
     if isinstance(data, TensorData) and split == "val" and not data.val_size:

@@ -1,12 +1,12 @@
-"""Image files of any format as the raw samples that a model takes: as MNIST's own images look, or only fitted in size.
+"""Conversion of image files of any format to raw samples of a model.
 
-Models of grey images of 28 x 28 get MNIST's: grey, 28 x 28, a bright figure on black. For any others an image is converted to
-their number of channels, scaled to cover their size and cut to it in the middle (``src.data.images.fitted``).
+For models of grayscale images of 28 x 28, images are preprocessed like MNIST: grayscale, 28 x 28, a bright digit on black. For
+all other models, an image is converted to the number of channels, scaled to cover the size, and center-cropped
+(``src.data.images.fitted``).
 
-**As MNIST's.** A picture of 28 x 28 goes in as it is, but for being turned round where it is dark on light. Any other is brought to what
-LeCun, Cortes and Burges made of the digits of NIST: cut to the box around the figure, brought to a longer side of 20 pixels
-with the proportions kept, and put into 28 x 28 with its centre of mass in the middle (at row and column 14, as in the 60,000
-training images).
+**Like MNIST.** An image of 28 x 28 is only inverted if it is dark on light. Any other is preprocessed as LeCun, Cortes and Burges
+did with the digits of NIST: cropped to the bounding box of the digit, scaled to a longer side of 20 pixels, keeping the aspect
+ratio, and padded to 28 x 28 with its center of mass in the middle (at row and column 14, as in the 60,000 training images).
 
 **Dark on light**: an image is inverted if three quarters of its border (the outermost 28th, at least one pixel) are closer
 to the brightest pixel of the image than to the darkest. This applies to none of MNIST's 70,000 images.
@@ -42,7 +42,7 @@ _FIGURE = 0.2
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The files in a folder that are pictures by their names, sorted; neither hidden ones nor those in folders below."""
+    """The image files in a folder by file extension, sorted; without hidden files and subfolders."""
     Image.init()
     endings = {ending for ending, kind in Image.registered_extensions().items() if kind in _FORMATS}
     files = (path for path in folder.iterdir() if path.suffix.lower() in endings and not path.name.startswith("."))
@@ -50,30 +50,30 @@ def picture_files(folder: Path) -> list[Path]:
 
 
 def is_picture(data: bytes) -> bool:
-    """Whether bytes begin as a picture does; it may still turn out to be damaged."""
+    """Whether bytes start with the signature of an image format; the image may still be damaged."""
     try:
         with _opened(data):
             return True
     except UnidentifiedImageError:
         return False
-    except Exception:  # it was known for a picture, and then the decoder met whatever it met
+    except Exception:  # the format was recognized, and its decoder may raise anything
         return True
 
 
 def read_image(source: Path | bytes, name: str, shape: Sequence[int]) -> NDArray[np.uint8]:
-    """Read an image as a raw sample of a shape; the first, where there are several in the file.
+    """Read an image file as a raw sample; of a file with several images the first.
 
     Args:
-        source: a file, or what is in it.
-        name: what it is called in errors.
-        shape: (height, width) or (channels, height, width) with 1 or 3 channels.
+        source: a file, or its content.
+        name: name of the image in error messages.
+        shape: shape of the sample: (height, width) or (channels, height, width) with 1 or 3 channels.
 
     Returns:
-        Values from 0 to 255 of this shape.
+        uint8 of this shape.
 
     Raises:
-        DataError: it is missing, empty, not an image, damaged, above Pillow's limit of pixels, or as one of MNIST's, of one
-            grey.
+        DataError: the file is missing, empty, not an image, damaged, or above Pillow's limit of pixels, or is to be preprocessed
+            like MNIST and has a single gray value.
     """
     if tuple(shape[-2:]) == (_SIDE, _SIDE) and tuple(shape[:-2]) in ((), (1,)):
         return read_picture(source, name).reshape(tuple(shape))
@@ -81,10 +81,10 @@ def read_image(source: Path | bytes, name: str, shape: Sequence[int]) -> NDArray
 
 
 def read_picture(source: Path | bytes, name: str) -> NDArray[np.uint8]:
-    """Read an image as one of MNIST's; for arguments and errors see ``read_image``.
+    """Read an image file and preprocess it like MNIST; for arguments and errors see ``read_image``.
 
     Returns:
-        Grey values of shape (28, 28), the figure bright on black.
+        Gray values of shape (28, 28), a bright digit on black.
     """
     grey = _read(source, name, _grey)
     if grey.min() == grey.max():
@@ -95,7 +95,7 @@ def read_picture(source: Path | bytes, name: str) -> NDArray[np.uint8]:
 
 
 def _read(source: Path | bytes, name: str, convert: Callable[[Image.Image], NDArray[Any]]) -> NDArray[Any]:
-    """What ``convert`` makes of an image."""
+    """Open an image file and return the result of ``convert``; for errors see ``read_image``."""
     try:
         if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):
             raise DataError(f"{name} is not a file.")
@@ -114,8 +114,8 @@ def _read(source: Path | bytes, name: str, convert: Callable[[Image.Image], NDAr
         raise DataError(
             f"{name} has more than {Image.MAX_IMAGE_PIXELS:,} pixels, which may be a trap for the memory: make it smaller."
         ) from error
-    except Exception as error:  # of a damaged file the decoders raise whatever they meet
-        if isinstance(error, OSError) and error.strerror:  # the system's word, not a decoder's
+    except Exception as error:  # decoders may raise anything for a damaged file
+        if isinstance(error, OSError) and error.strerror:  # from the operating system, not a decoder
             raise DataError(f"{name} cannot be read ({error.strerror}).") from error
         raise DataError(f"{name} is damaged ({str(error) or type(error).__name__}).") from error
 
@@ -124,7 +124,7 @@ def _read(source: Path | bytes, name: str, convert: Callable[[Image.Image], NDAr
 def _opened(source: Path | bytes) -> Iterator[Image.Image]:
     Image.init()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Pillow frowns on it reads all the same
+        warnings.simplefilter("ignore")  # Pillow reads the image despite its warnings
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         file = io.BytesIO(source) if isinstance(source, bytes) else source
         with Image.open(file, formats=[kind for kind in _FORMATS if kind in Image.OPEN]) as image:
@@ -145,7 +145,7 @@ def _reduced(image: Image.Image) -> Image.Image:
 
 
 def _in_bytes_range(image: Image.Image) -> Grey:
-    """Sixteen bits by their range; of whole and floating-point numbers of 32 bits the range is their own."""
+    """Scale to 0 to 255: 16-bit values by the range of their type, 32-bit integers and floats by their minimum and maximum."""
     values = np.asarray(image).astype(np.float32)
     if image.mode.startswith("I;16"):
         return values / np.float32(257)
@@ -175,15 +175,15 @@ def _is_dark_on_light(grey: Grey) -> bool:
 
 
 def _as_mnist(grey: Grey) -> Grey:
-    """Cut, scale and centre a bright figure."""
-    # Where most of the border is bright all the same, the middle still leaves a figure.
+    """Crop, scale and center a bright digit."""
+    # If most of the border is bright nevertheless, the middle of the range still separates a digit from it.
     ground = min(np.median(_border(grey)), (grey.min() + grey.max()) / 2)
     ink = grey - ground
     ink[ink < _FIGURE * ink.max()] = 0
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     figure = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
     width, height = (max(1, round(side * _BOX / max(figure.size))) for side in figure.size)
-    # Over the area a pixel covers; sharper filters overshoot, below black and above white.
+    # Pillow's bilinear filter averages over the area of a pixel; sharper filters overshoot below black and above white.
     small = np.asarray(figure.resize((width, height), Image.Resampling.BILINEAR))
     top, left = (_start(small.sum(axis)) for axis in (1, 0))
     framed = np.zeros((_SIDE, _SIDE), dtype=np.float32)
@@ -192,6 +192,6 @@ def _as_mnist(grey: Grey) -> Grey:
 
 
 def _start(mass: Grey) -> int:
-    """Where a figure begins along an axis, so that its centre of mass is in the middle and all of it is in the frame."""
+    """Offset of a digit along an axis that puts its center of mass in the middle, limited so that the digit is in the image."""
     centre = float(np.average(np.arange(len(mass)), weights=mass))
     return min(max(0, round(_MIDDLE - centre)), _SIDE - len(mass))

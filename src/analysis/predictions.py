@@ -26,25 +26,25 @@ from src.tasks.pipeline import Pipeline
 from src.training.weights import data_of, trained_task
 
 _STDIN = "-"
-# Images in memory at a time; one of MNIST's takes 784 bytes.
+# Images per batch, and thereby in memory at a time.
 _BATCH = 500
-# Gets a message for each image that cannot be read.
+# Called with a message for each image that cannot be read.
 Skip = Callable[[str], None]
 
 
 class Source(NamedTuple):
-    """Where an image comes from: a file, or the bytes of one."""
+    """Source of an image: a file, or its content."""
 
     name: str
     content: Path | bytes
 
 
 class Prediction(NamedTuple):
-    """The classes of an image.
+    """Prediction for an image.
 
     Attributes:
-        file: its name.
-        probabilities: of all classes, by their names.
+        file: name of the image.
+        probabilities: probability of each class, by class name.
     """
 
     file: str
@@ -52,11 +52,11 @@ class Prediction(NamedTuple):
 
     @property
     def ranked(self) -> list[tuple[str, float]]:
-        """Names and probabilities, the most probable class first."""
+        """Class names and probabilities, the most probable class first."""
         return sorted(self.probabilities.items(), key=lambda item: -item[1])
 
     def as_plain(self) -> dict[str, str | float]:
-        """The most probable class and the next, for programs."""
+        """The two most probable classes, for JSON and CSV output."""
         first, second = self.ranked[:2]
         keys = ("file", "class", "confidence", "runner_up", "runner_up_confidence")
         return dict(zip(keys, (self.file, *first, *second), strict=True))
@@ -74,7 +74,7 @@ def sources(places: Iterable[str], skip: Skip) -> Iterator[Source]:
             if not lines:
                 skip("standard input holds neither a picture nor names of files, one a line.")
             yield from (Source(line, Path(line)) for line in lines)
-        elif os.path.isdir(place):  # and not Path's, which raises for a name that is too long
+        elif os.path.isdir(place):  # Path.is_dir would raise for a name that is too long
             try:
                 files = picture_files(Path(place))
             except OSError as error:
@@ -90,7 +90,7 @@ def sources(places: Iterable[str], skip: Skip) -> Iterator[Source]:
 
 
 def _lines(data: bytes) -> list[str]:
-    """Lines that are not empty; none of bytes that are no text."""
+    """The non-empty lines of UTF-8 text; none if the bytes are not text."""
     if b"\0" in data:
         return []
     try:
@@ -100,12 +100,12 @@ def _lines(data: bytes) -> list[str]:
 
 
 def predict(record: Record, images: Iterable[Source], skip: Skip, checkpoint: str = "best") -> Iterator[Prediction]:
-    """Predict images in batches, in their order; no more than a batch of them is in memory.
+    """Predict images in batches, in order; at most one batch is in memory at a time.
 
     Args:
         record: the run.
         images: see ``sources``.
-        skip: gets a message for each that cannot be read.
+        skip: called with a message for each image that cannot be read.
         checkpoint: best or last.
 
     Raises:
@@ -140,7 +140,7 @@ def _predicted(
 
 def _readable(images: Iterable[Source], shape: Sequence[int], skip: Skip) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     for source in images:
-        name = os.fsencode(source.name).decode(errors="replace")  # a name may hold bytes that no terminal shows
+        name = os.fsencode(source.name).decode(errors="replace")  # a file name may contain bytes that are not UTF-8
         try:
             yield name, read_image(source.content, name, shape)
         except DataError as error:
@@ -148,7 +148,7 @@ def _readable(images: Iterable[Source], shape: Sequence[int], skip: Skip) -> Ite
 
 
 def write_json(predictions: Iterable[Prediction], file: TextIO) -> None:
-    """Write a JSON list, each prediction as soon as it is made."""
+    """Write a JSON list, each prediction as soon as it is available."""
     file.write("[")
     for number, one in enumerate(predictions):
         row = {**one.as_plain(), "probabilities": one.probabilities}
@@ -157,14 +157,14 @@ def write_json(predictions: Iterable[Prediction], file: TextIO) -> None:
 
 
 def write_csv(predictions: Iterable[Prediction], file: TextIO) -> None:
-    """Write CSV, each prediction as soon as it is made."""
+    """Write CSV, each prediction as soon as it is available."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["file", "class", "confidence", "runner_up", "runner_up_confidence"])
     writer.writerows(one.as_plain().values() for one in predictions)
 
 
 def as_table(predictions: Iterable[Prediction]) -> Table:
-    """A table for the terminal."""
+    """Format predictions as a table for the terminal."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("file", overflow="fold")
     for heading in ("class", "confidence", "runner-up"):

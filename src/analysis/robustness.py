@@ -31,7 +31,7 @@ def _fgsm(model: Pipeline, chunk: Chunk, epsilon: float) -> Tensor:
 
 
 def _pgd(model: Pipeline, chunk: Chunk, epsilon: float) -> Tensor:
-    # Steps of 2.5 / 20 can reach any point of the ball from any other, as in Madry et al.
+    # Steps of 2.5 / 20 can reach any point of the ball from any starting point, as in Madry et al.
     step_size, random = 2.5 * epsilon / _PGD_STEPS, torch.rand(chunk.inputs.shape, device=chunk.inputs.device)
     return attacks.pgd(model, chunk.inputs, chunk.labels, epsilon, steps=_PGD_STEPS, step_size=step_size, random=random)
 
@@ -56,7 +56,7 @@ _CHANGES = (
 
 
 class Row(TypedDict):
-    """The accuracy under one change of the images; ``strength`` is in ``unit``."""
+    """The accuracy under one corruption or attack of a ``strength`` in ``unit``."""
 
     change: str
     strength: float
@@ -65,13 +65,13 @@ class Row(TypedDict):
 
 
 def measure(model: Pipeline, loader: ChunkLoader, trainer: pl.Trainer, seed: int) -> list[Row]:
-    """Measure the accuracy on images as they are, corrupted, and attacked (PGD with 20 steps).
+    """Measure the accuracy on clean, corrupted and adversarial images (FGSM, and PGD with 20 steps).
 
     Args:
-        model: in evaluation mode.
+        model: the model in evaluation mode.
         loader: the samples.
-        trainer: the one that has evaluated the model; its precision is used.
-        seed: of the noise, the erased squares and PGD's random starts.
+        trainer: the trainer that has evaluated the model, whose precision is used.
+        seed: seed of the noise, the erased squares and PGD's random starts.
 
     Raises:
         UserError: the samples are not images.
@@ -109,13 +109,13 @@ def _accuracy(
 
 
 def as_lines(rows: Sequence[Row]) -> list[str]:
-    """A table as text, without rows none."""
+    """Format rows as a table; no lines if there are no rows."""
     heading = [f"  {'change':<10}{'strength':>8}  {'':<24}accuracy"] if rows else []
     return heading + [f"  {row['change']:<10}{_strength(row):>8}  {row['unit']:<24}{row['acc']:>8.4f}" for row in rows]
 
 
 def show(record: Record, rows: Sequence[Row], title: str) -> None:
-    """Draw a bar for each row: image ``robustness`` in the run's TensorBoard, if it has one."""
+    """Add a bar chart of the rows to the run's TensorBoard, if it has one: image ``robustness``."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 0.25 * len(rows) + 1), layout="constrained")

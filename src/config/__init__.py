@@ -1,1 +1,1 @@
-"""From a command line to a checked, plain dict. Nothing here imports torch or Lightning."""
+"""Composition and validation of the configuration, from command line to plain dict. Imports neither torch nor Lightning."""

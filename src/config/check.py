@@ -1,4 +1,4 @@
-"""Check a whole configuration before anything starts, with one message for each thing that is wrong."""
+"""Validation of a composed configuration before anything starts, with one message per error."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -20,7 +20,7 @@ from src.errors import ConfigError, suggest_key
 from src.records.metrics import mode_of
 
 _EARLY_STOPPING = "lightning.pytorch.callbacks.EarlyStopping"
-# What other commands, and a resumed run, require of the checkpoint callbacks named best and last.
+# Settings that resuming and other commands require of the checkpoint callbacks named best and last.
 _OF_CHECKPOINTS: dict[str, tuple[Any, str]] = {
     "dirpath": (None, "other commands look for checkpoints in the run's directory"),
     "save_weights_only": (False, "a run is resumed from its whole state"),
@@ -31,18 +31,18 @@ _OF_CHECKPOINTS: dict[str, tuple[Any, str]] = {
 
 
 def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Check a composed, resolved configuration.
+    """Validate a composed, resolved configuration.
 
     Args:
-        config: nested plain dicts, lists and values, every group included.
-        typed: values as they were typed, by dotted key, where that is known: 12e4567 is read as infinity.
+        config: nested plain dicts, lists and values, including every group.
+        typed: values as typed on the command line, by dotted key, for error messages: YAML parses 12e4567 as infinity.
 
     Returns:
-        The same settings, each in its own type (an integer where a float is meant becomes one). Defaults are filled in for
-        the trainer and the settings outside the groups only.
+        The settings, converted to their declared types (an integer to a float if the setting is a float). Defaults are filled
+        in only for the trainer and the settings outside the groups.
 
     Raises:
-        ConfigError: one line for each thing that is wrong.
+        ConfigError: the configuration is invalid; the message has one line per error.
     """
     if isinstance(monitor := config.get("monitor"), str) and config.get("mode", "") is None:  # callbacks refer to both
         raise ConfigError(
@@ -64,7 +64,7 @@ def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> 
             settings = {name: value for name, value in values.items() if name not in omitted}
             left_out = (
                 ("required",) if group == NESTED and values.get(PARTIAL) else ()
-            )  # whoever calls it passes the rest
+            )  # the caller passes the remaining arguments
             wrong = problems(_without(schema, left_out), settings, prefix, everywhere, typed)
             if wrong and (current := schemas.renewed(target, group, schema)):
                 schema, wrong = current, problems(_without(current, left_out), settings, prefix, everywhere, typed)
@@ -79,7 +79,7 @@ def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> 
         return checked if wrong else converted(checked, schema)
 
     def nested(value: Any, prefix: str) -> Any:
-        """A value with the objects in it checked like those of the groups."""
+        """A value whose nested objects have been checked like those of the groups."""
         if isinstance(value, Mapping):
             if "_target_" in value:
                 return node(value, NESTED, prefix)
@@ -110,7 +110,7 @@ def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> 
     checked["task"] = node(config.get("task"), "task", "task")
     for group in ONE:
         if group != "task":
-            # null: for a task that does not take it, or does without; if it cannot, its constructor says so.
+            # null: the task does not take the group, or does not need it; if it does, its constructor raises.
             is_left_out = (group == "data" or group in TAKEN_BY) and group in config and config[group] is None
             checked[group] = None if is_left_out else node(config.get(group), group, group)
     schema = schemas.of_group("trainer")["trainer"]
@@ -133,7 +133,7 @@ def _without(schema: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]
 
 
 def takes(task: Mapping[str, Any], group: str) -> bool:
-    """Whether a task takes what a group describes: a network, an optimizer or a schedule.
+    """Whether a task takes the object of a group: a network, an optimizer or a schedule.
 
     Raises:
         ConfigError: see ``schemas.schema_of``.
@@ -151,14 +151,14 @@ def _dotted(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _package_hint(key: str) -> str:
-    """Where a whole experiment has landed under its group's name instead of at the top."""
+    """Hint for an experiment file without ``@package _global_``, whose settings are composed below ``experiment``."""
     return (
         "; the file in conf/experiment/ must begin with the line '# @package _global_'" if key == "experiment" else ""
     )
 
 
 def _clashes(config: Mapping[str, Any]) -> Iterator[str]:
-    """Settings of several objects that are right each by itself and wrong together."""
+    """Messages for settings of several objects that are valid individually but not in combination."""
     monitor, mode, trainer = config["monitor"], config["mode"], config["trainer"]
     yield from _monitor_clashes(config)
     if not monitor and mode == "min":
@@ -176,9 +176,9 @@ def _clashes(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _monitor_clashes(config: Mapping[str, Any]) -> Iterator[str]:
-    """Metrics that are monitored and that the task does not log, or with the mode that takes the worst for the best.
+    """Messages for monitored metrics that the task does not log, or whose mode would select the worst value.
 
-    Of a task that does not declare its metrics nothing is known before it logs them.
+    Skipped for a task that does not declare its metrics, which are unknown until it logs them.
     """
     schema = schemas.schema_of(config["task"]["_target_"], "task")
     if (modes := schema.get(schemas.METRICS)) is None:
@@ -216,7 +216,7 @@ def _monitor_clashes(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _fold_clashes(data: Mapping[str, Any] | None, typed: Mapping[str, str]) -> Iterator[str]:
-    """A number of validation samples that was asked for and would not be used."""
+    """Message for a ``val_size`` on the command line that cross-validation would ignore."""
     if data and _has_folds(data) and "data.val_size" in typed:
         yield (
             f"data.val_size={typed['data.val_size']} is not used with data.folds={data['folds']}, of which one fold is held out "
@@ -229,7 +229,7 @@ def _has_folds(data: Mapping[str, Any]) -> bool:
 
 
 def _checkpoint_clashes(callbacks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Settings with which best.ckpt and last.ckpt would not be what other commands take them for."""
+    """Messages for checkpoint settings with which best.ckpt or last.ckpt would not be the checkpoint that other commands expect."""
     checkpoints = {
         name: {key: node.get(key, one.get("default")) for key, one in properties.items()}
         for name, node in callbacks.items()

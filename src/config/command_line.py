@@ -1,4 +1,4 @@
-"""Hydra's command line: parsed, put in order, and cut into the jobs of a sweep."""
+"""Parsing of Hydra's command line, and its expansion into the jobs of a multirun."""
 
 import argparse
 import contextlib
@@ -12,27 +12,27 @@ from src.config.hydra_internals import ConfigLoader, Override, get_args_parser, 
 from src.errors import ConfigError
 
 PLAN, SKIP_DONE, FROZEN = "--plan", "--skip-done", "--frozen"
-# The flags that are not Hydra's own.
+# Flags that this project adds to Hydra's.
 OWN_FLAGS = {
     PLAN: "list the jobs of a sweep and what is known of each, and start nothing",
     SKIP_DONE: "leave out the jobs of a grid whose settings a finished run has had",
     FROZEN: "run all jobs, also those of a resumed sweep, with the code as it is now",
 }
-# Jobs of a cross-validation; more would be a mistake.
+# Maximum number of folds; a larger one is assumed to be a typing error.
 _MOST_FOLDS = 10_000
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """A command line of Hydra's, parsed and put in order.
+    """A parsed command line.
 
     Attributes:
-        flags: Hydra's options, in the form it reads.
-        overrides: the ``key=value`` words.
-        multirun: whether it is a sweep.
-        asks: ``help``, ``plan`` (--plan), ``configuration`` (--cfg) or ``hydra`` (what else Hydra tells) where it starts no
-            training.
-        own_flags: the options that are not Hydra's.
+        flags: Hydra's flags, as arguments for Hydra.
+        overrides: the ``key=value`` arguments.
+        multirun: whether ``-m`` is set.
+        asks: the requested output if no training starts: ``help``, ``plan`` (--plan), ``configuration`` (--cfg) or ``hydra``
+            (Hydra's other information flags).
+        own_flags: the flags that this project adds to Hydra's.
     """
 
     flags: list[str]
@@ -43,19 +43,19 @@ class CommandLine:
 
 
 def parse(argv: list[str]) -> CommandLine:
-    """Parse ``argv``; flags may stand anywhere among the overrides, which Hydra itself does not allow.
+    """Parse ``argv``. Flags and overrides may be mixed in any order, which Hydra itself does not allow.
 
     Raises:
-        ConfigError: an unknown flag, one that would lead around the checks, or a Python without assertions.
+        ConfigError: a flag is unknown or would bypass the checks, an argument is not valid UTF-8, or Python runs with ``-O``.
     """
     for word in argv:
         try:
             word.encode()
-        except UnicodeEncodeError:  # neither YAML nor an event file could hold it
+        except UnicodeEncodeError:  # neither YAML nor an event file can encode it
             raise ConfigError(
                 f"{word!a} is not UTF-8 text, as all that is recorded must be: type it in UTF-8, or rename the file or folder."
             ) from None
-    if not __debug__:  # Hydra advances its parser within assertions, so functions and dictionaries cannot be read
+    if not __debug__:  # Hydra's parser has side effects in assertions: without them functions and dicts cannot be parsed
         raise ConfigError(
             "Hydra cannot read command lines in Python's optimized mode: leave out -O and unset PYTHONOPTIMIZE."
         )
@@ -95,10 +95,10 @@ def parse(argv: list[str]) -> CommandLine:
 
 
 def _with_folds(overrides: list[str], multirun: bool) -> list[str]:
-    """Overrides with ``data.fold=all`` as the numbers of all folds.
+    """Expand ``data.fold=all`` to the indices of all folds.
 
     Raises:
-        ConfigError: it is not a multirun, or does not set ``data.folds`` to one number.
+        ConfigError: ``-m`` is missing, or ``data.folds`` is not set to a single number.
     """
     if not any(_setting(word) == ("data.fold", "all") for word in overrides):
         return list(overrides)
@@ -127,12 +127,12 @@ def _as_words(action: argparse.Action, args: argparse.Namespace) -> list[str]:
 
 
 def fixed_words(line: CommandLine) -> list[str]:
-    """The overrides that set one value."""
+    """The overrides that set a single value, without sweeps."""
     return [o.input_line or "" for o in parse_overrides(line.overrides) if not o.is_sweep_override()]
 
 
 def typed_values(line: CommandLine) -> dict[str, str]:
-    """Key to value of the overrides that set one value, each value as it was typed."""
+    """The overrides that set a single value, key to value as typed."""
     parsed = parse_overrides(fixed_words(line))
     return {o.key_or_group: o.get_value_string() for o in parsed if not o.is_delete()}
 
@@ -140,12 +140,12 @@ def typed_values(line: CommandLine) -> dict[str, str]:
 def points(
     line: CommandLine, params: Mapping[str, Any] | None = None, loader: ConfigLoader | None = None
 ) -> list[list[str]]:
-    """The overrides of each job: one list for a single run, one for every point of a multirun's grid.
+    """The overrides of each job: one list for a single run, one per grid point for a multirun.
 
     Args:
         line: the command line.
-        params: a grid that a file adds to it, key to value, as in ``hydra.sweeper.params``.
-        loader: lists the choices of a group, for ``glob()``.
+        params: sweep parameters of the configuration, key to value, as in ``hydra.sweeper.params``.
+        loader: lists the options of a config group, for ``glob()``.
     """
     if not line.multirun:
         return [line.overrides]
@@ -169,6 +169,6 @@ def _belongs_to_hydra(override: Override) -> bool:
 
 
 def quoted_override(key: str, path: Path) -> str:
-    """``key='path'`` in Hydra's grammar, whatever characters the path holds."""
+    """The override ``key='path'``, quoted and escaped for Hydra's grammar."""
     escaped = str(path).replace("'", "\\'")
     return f"{key}='{escaped}'"

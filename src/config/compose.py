@@ -1,4 +1,4 @@
-"""Preflight: compose every point of a command line, as Hydra will, and check it before anything is written."""
+"""Preflight: compose every job of a command line, as Hydra will, and check it before anything is written."""
 
 import contextlib
 import re
@@ -36,12 +36,12 @@ from src.records.find import find
 from src.records.metrics import mode_of
 
 CONFIG_NAME = "train"
-# Every group of conf/: the choices among them are kept in the record.
+# The config groups of conf/, whose choices are kept in the record.
 CHOICES = (*GROUPS, "experiment", "sweep", "debug")
 
 
 def register_resolvers() -> None:
-    """Teach OmegaConf the functions that conf/ uses. Safe to call again."""
+    """Register the OmegaConf resolvers that conf/ uses. Idempotent."""
     OmegaConf.register_new_resolver("default_monitor", _default_monitor, replace=True)
     OmegaConf.register_new_resolver("default_mode", _default_mode, replace=True)
     OmegaConf.register_new_resolver(
@@ -53,19 +53,19 @@ def register_resolvers() -> None:
 
 
 def _default_monitor(data: Any, task: Any) -> str | None:
-    """The metric that a task declares to be monitored; null if it declares none, or there is no validation."""
+    """Default of ``monitor``: the metric that the task declares; null if it declares none, or there is no validation."""
     name = _schema(task, "task").get(MONITOR)
     return f"val/{name}" if name and _has_validation(data) else None
 
 
 def _default_mode(metric: Any, task: Any) -> str | None:
-    """Whether a metric should fall or rise, as the task declares it, or by its name; null if neither says."""
+    """Default of ``mode``: min or max as the task declares it, else by the metric's name; null if neither determines it."""
     modes = _schema(task, "task").get(METRICS, {})
     return "max" if metric is None else modes.get(str(metric).rpartition("/")[2]) or mode_of(str(metric))
 
 
 def _has_validation(data: Any) -> bool:
-    """Whether a data set holds samples out, by what is configured or by default; true if its settings do not say."""
+    """Whether a data set has validation samples, by its settings or their defaults; true if it has no such settings."""
     properties = _schema(data, "data").get("properties", {})
     if "val_size" not in properties:
         return True
@@ -74,7 +74,7 @@ def _has_validation(data: Any) -> bool:
 
 
 def _schema(node: Any, group: str) -> dict[str, Any]:
-    """The schema of an object; empty if there is no such object, which ``check`` reports."""
+    """The schema of an object; empty if it does not exist, which ``check`` reports."""
     try:
         return schema_of(node["_target_"], group)
     except (ConfigError, OmegaConfBaseException, KeyError, TypeError):
@@ -82,17 +82,17 @@ def _schema(node: Any, group: str) -> dict[str, Any]:
 
 
 def _environment_variable(name: str, *default: Any) -> Any:
-    """``oc.env``; a secret stays a reference to its variable until an object is built with it."""
+    """Resolver ``oc.env`` that leaves a secret as a reference to its variable until an object is built with it."""
     value = oc.env(name, *default)
     return reference(name) if is_secret(name) else value
 
 
 def source_of(hydra: DictConfig | HydraConf, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The overrides and the choices of a composed configuration, for the record of a run.
+    """The overrides and config group choices of a composed configuration, for the record of a run.
 
     Args:
-        hydra: its hydra node.
-        config: the same, checked; a group that is null has no choice.
+        hydra: the hydra node of the configuration.
+        config: the checked configuration; a group that is null has no choice.
     """
     chosen = {group: hydra.runtime.choices.get(group) for group in CHOICES if config.get(group, "") is not None}
     return {"overrides": list(hydra.overrides.task), "choices": {group: chosen.get(group) for group in CHOICES}}
@@ -103,8 +103,8 @@ class Composed:
     """The configuration of one run.
 
     Attributes:
-        node: as Hydra has composed it.
-        config: the same as plain values, checked.
+        node: the configuration as composed by Hydra.
+        config: the checked configuration as plain values.
     """
 
     node: DictConfig
@@ -112,11 +112,11 @@ class Composed:
 
     @property
     def source(self) -> dict[str, Any]:
-        """Its overrides and choices, for the record."""
+        """The overrides and config group choices, for the record."""
         return source_of(self.node.hydra, self.config)
 
     def save(self, directory: Path) -> None:
-        """Write it as Hydra writes that of a run, below ``.hydra``, but without secrets."""
+        """Write the configuration to ``.hydra`` in Hydra's format, but without secrets."""
         hydra = self.node.hydra
         with read_write(hydra), open_dict(hydra.runtime):
             hydra.mode, hydra.run.dir, hydra.runtime.output_dir = RunMode.RUN, str(directory), str(directory)
@@ -132,14 +132,14 @@ class Composed:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command line is going to do.
+    """The jobs of a command line.
 
     Attributes:
-        composed: the configuration of each job; of a search, at the ends of each of its dimensions.
-        jobs: the overrides of each job; None for a search, which decides as it goes.
-        space: what a search varies; empty for a grid.
-        fixed: of a search, the overrides that all its jobs share.
-        hydra: the settings of Hydra itself, its launcher and its sweeper among them.
+        composed: the configuration of each job; for a search, the configurations at the ends of each dimension.
+        jobs: the overrides of each job; None for a search, whose sampler chooses them.
+        space: the search space; empty for a grid.
+        fixed: for a search, the overrides that all jobs share.
+        hydra: the settings of Hydra itself, including launcher and sweeper.
     """
 
     composed: list[Composed]
@@ -155,17 +155,17 @@ class Plan:
 
     @property
     def search(self) -> dict[str, Any] | None:
-        """The sweeper's settings where it is a search."""
+        """The settings of the sweeper; None unless it is a search."""
         return self.hydra["sweeper"] if self.jobs is None else None
 
     @property
     def trials(self) -> int:
-        """How many jobs there are to be."""
+        """Number of jobs."""
         return self.search["n_trials"] if self.search else len(self.composed)
 
     @property
     def summary(self) -> str:
-        """What it trains, in a line."""
+        """One-line description of the jobs."""
         config, choices = self.composed[0].config, self.composed[0].node.hydra.runtime.choices
         name = {
             group: str(config[group]["_target_"]).rpartition(".")[2]
@@ -199,13 +199,13 @@ def make_plan(line: CommandLine) -> Plan:
     def with_choices(*words: str) -> DictConfig:
         return compose(CONFIG_NAME, overrides=list(words), return_hydra_config=True)
 
-    @cache  # a single run is its own only job
+    @cache  # the fixed overrides of a single run are also those of its only job
     def composed(*words: str) -> DictConfig:
         choices, values = choices_and_values(words)
         return with_values(with_choices(*choices), values, list(words))
 
     with _hydra(line):
-        fixed = composed(*fixed_words(line))  # first, since most mistakes show here
+        fixed = composed(*fixed_words(line))  # first, since most errors are found here
         usual = hydra_node(composed())
         hydra = check_hydra(fixed, usual)
         typed, space, constant = typed_values(line), list[Dimension](), list[str]()
@@ -240,10 +240,9 @@ def compose_job(words: list[str]) -> Composed:
     """Compose and check one job of a search.
 
     Args:
-        words: its overrides.
 
     Raises:
-        ConfigError: what is wrong.
+        ConfigError: the job is invalid; the message has one line per error.
     """
     with _hydra(CommandLine([], words, multirun=False, asks=None)):
         node = compose(CONFIG_NAME, overrides=words, return_hydra_config=True)
@@ -251,7 +250,7 @@ def compose_job(words: list[str]) -> Composed:
 
 
 def _unused(config: DictConfig) -> list[str]:
-    """The groups that the task does not take: it builds its own network, or its own optimizers."""
+    """The groups that the task does not take because it builds its own network or optimizers."""
     try:
         task = {"_target_": config.task._target_}
         return [group for group in TAKEN_BY if not takes(task, group)]
@@ -260,10 +259,10 @@ def _unused(config: DictConfig) -> list[str]:
 
 
 def _refuse_unused(config: DictConfig, usual: DictConfig) -> None:
-    """Refuse a choice or a setting of a group that the task does not take.
+    """Refuse choices and settings of a group that the task does not take.
 
     Raises:
-        ConfigError: it is on the command line, or in the file of an experiment.
+        ConfigError: the command line or an experiment file sets one.
     """
     for group in _unused(config):
         overrides = OmegaConf.to_container(config.hydra.overrides.task)
@@ -282,9 +281,9 @@ def _refuse_unused(config: DictConfig, usual: DictConfig) -> None:
 def _refuse_sweep(
     config: DictConfig, hydra: Mapping[str, Any], usual: Mapping[str, Any], typed: Mapping[str, str]
 ) -> None:
-    """Refuse settings that only a sweep follows in a single run, which would not be that sweep.
+    """Refuse settings of a sweep in a single run, which would ignore them.
 
-    One point of a sweep, with a value for everything that it varies, is a run like any other: so a job is run again.
+    A single point of a sweep, with a value for every varied setting, is allowed, so that a job can be rerun.
     """
     if hydra["launcher"] != usual["launcher"]:
         raise ConfigError(
@@ -322,10 +321,10 @@ def help_text(line: CommandLine) -> str:
 
 @contextlib.contextmanager
 def _hydra(line: CommandLine) -> Iterator[None]:
-    """Be ready to compose, and say what goes wrong in sentences."""
+    """Context in which configurations can be composed; converts Hydra's errors to ``ConfigError``."""
     register_resolvers()
     GlobalHydra.instance().clear()
-    if any("hydra.searchpath" in word for word in line.overrides):  # composing would import the packages it names
+    if any("hydra.searchpath" in word for word in line.overrides):  # composing would import packages named there
         raise ConfigError("hydra.searchpath is not allowed: put the file into conf/experiment/ instead.")
     with initialize_config_dir(config_dir=str(CONF), job_name=CONFIG_NAME, version_base="1.3"):
         try:
@@ -345,7 +344,7 @@ def _without_hydra(config: DictConfig) -> DictConfig:
 
 
 def _ends(fixed: list[str], space: list[Dimension]) -> list[list[str]]:
-    """Overrides that take each dimension of a search to its ends, the others staying where they begin."""
+    """Overrides of jobs at both ends of each dimension of a search, with the other dimensions at their first value."""
     if not space:
         raise ConfigError("this search has no space: give settings ranges, as in 'optimizer.lr=interval(1e-4,1e-1)'.")
     begins = {dimension.key: dimension.extremes[0] for dimension in space}
@@ -356,11 +355,11 @@ def checked(config: DictConfig, typed: Mapping[str, str] | None = None) -> dict[
     """Resolve a composed configuration to plain values and check it; secrets are references to environment variables.
 
     Args:
-        config: without the hydra node.
+        config: the configuration without the hydra node.
         typed: see ``check``.
 
     Raises:
-        ConfigError: what is wrong.
+        ConfigError: the configuration is invalid; the message has one line per error.
     """
     unused = _unused(config)
     used = OmegaConf.masked_copy(config, [str(key) for key in config if key not in unused])
@@ -371,10 +370,10 @@ def checked(config: DictConfig, typed: Mapping[str, str] | None = None) -> dict[
 
 
 def _checkpoint_of(init_from: str | Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """``init_from`` with the path of the checkpoint that it names: a file, or the best one of a run.
+    """``init_from`` with its path resolved: a checkpoint file, or the best checkpoint of a run.
 
     Raises:
-        ConfigError: there is no such run or file.
+        ConfigError: ``init_from`` is malformed, or the run or file does not exist.
     """
     if init_from is None:
         return None
@@ -398,7 +397,7 @@ def _checkpoint_of(init_from: str | Mapping[str, Any] | None) -> dict[str, Any] 
 
 
 def _known_keys(line: CommandLine) -> set[str]:
-    """Every dotted key of the configuration with the choices of the command line, as far as they can be made."""
+    """Every dotted key of the configuration, with the group choices of the command line if they can be composed."""
     choices = [word for word in line.overrides if (CONF / word.partition("=")[0]).is_dir()]
     for words in (choices, []):
         with contextlib.suppress(HydraException, ValueError):
@@ -418,11 +417,11 @@ def _known_keys(line: CommandLine) -> set[str]:
 
 
 def _defaults(config: DictConfig) -> Iterator[str]:
-    """Dotted keys of the settings that the objects of a configuration have, configured or not."""
+    """Dotted keys of all settings of the configured objects, including those left at their defaults."""
     nodes = [(group, group, config.get(group)) for group in ONE]
     nodes += [(group, f"{group}.{name}", node) for group in MANY for name, node in (config.get(group) or {}).items()]
     for group, prefix, node in nodes:
-        with contextlib.suppress(ConfigError, AttributeError):  # of what is wrong with a node, the first is reported
+        with contextlib.suppress(ConfigError, AttributeError):  # an invalid node is reported elsewhere
             properties = schema_of(node.get("_target_"), group)["properties"]
             yield from (f"{prefix}.{name}" for name in properties)
 
@@ -432,7 +431,7 @@ def _trainer_arguments() -> set[str]:
 
 
 def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str:
-    """Hydra's and OmegaConf's errors, as one sentence with the nearest right spelling."""
+    """Convert an error of Hydra or OmegaConf to a one-line message with the closest valid spelling."""
     text = " ".join(str(error).split())
     if (found := re.search(r"Could not find 'hydra/launcher/(\w+)'", text)) and (package := EXTRAS.get(found.group(1))):
         return f"hydra/launcher={found.group(1)} needs the package {package}, which make install brings."
@@ -488,5 +487,5 @@ def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str
 
 
 def _key_of(error: Exception) -> str | None:
-    """The dotted key that OmegaConf could not read."""
+    """The dotted key that OmegaConf failed to read, if the error has one."""
     return error.full_key if isinstance(error, OmegaConfBaseException) else None

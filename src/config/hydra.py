@@ -1,7 +1,7 @@
-"""What a command line or a file may say to Hydra itself. Nearly nothing: much of it can name code to run.
+"""Validation of Hydra's own settings, most of which are closed because they can name code to run.
 
-Callbacks, logging handlers, environment variables and output directories stay as conf/train.yaml sets them. A launcher
-and a sweeper may be chosen among those known here, and of each only the settings listed may be set.
+Callbacks, logging handlers, environment variables and output directories are fixed by conf/train.yaml. Launcher and sweeper
+can be chosen among those listed here, and only their listed settings can be set.
 """
 
 import re
@@ -25,7 +25,7 @@ OPTUNA = "hydra_plugins.optuna_sweeper.OptunaSweeper"
 PROCESSES = "src.sweeps.local.run_sweep"
 
 
-# The settings of launchers and sweepers that are open; the others must be as their packages set them.
+# The settings of launchers and sweepers that can be set; all others must keep the defaults of their packages.
 
 
 class _NoSettings(TypedDict):
@@ -33,7 +33,7 @@ class _NoSettings(TypedDict):
 
 
 class Processes(TypedDict):
-    """``hydra/launcher=processes``, see ``src.sweeps.local``."""
+    """Settings of ``hydra/launcher=processes``, see ``src.sweeps.local``."""
 
     n_jobs: Count | None
     max_failures: Count | None
@@ -95,7 +95,7 @@ class _Grid(TypedDict):
 
 
 class Optuna(TypedDict):
-    """``hydra_plugins.optuna_sweeper``."""
+    """Settings of ``hydra_plugins.optuna_sweeper``."""
 
     sampler: Literal["tpe", "random", "grid", "cmaes"]
     pruner: Literal["none", "median", "hyperband"]
@@ -108,7 +108,7 @@ class Optuna(TypedDict):
 
 _LAUNCHER, _SWEEPER = "hydra/launcher", "hydra/sweeper"
 _PLUGINS = "hydra_plugins"
-# By _target_: the name under which its package registers it, and what is open of it.
+# By _target_: the name under which the package registers the plugin, and the settings that can be set.
 _KNOWN: dict[str, tuple[str, Any]] = {
     PROCESSES: (f"{_LAUNCHER}=processes", Processes),
     BASIC_LAUNCHER: (f"{_LAUNCHER}=basic", _NoSettings),
@@ -119,7 +119,7 @@ _KNOWN: dict[str, tuple[str, Any]] = {
     BASIC_SWEEPER: (f"{_SWEEPER}=basic", _Grid),
     OPTUNA: (f"{_SWEEPER}=optuna", Optuna),
 }
-# Launchers that come with packages of their own, which make install brings.
+# Launchers from separate packages, which make install installs.
 EXTRAS = {
     "joblib": "hydra-joblib-launcher",
     "submitit_local": "hydra-submitit-launcher",
@@ -129,13 +129,13 @@ EXTRAS = {
 
 
 def check_hydra(config: DictConfig, usual: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the hydra node of a composed configuration against the one that conf/train.yaml gives by itself.
+    """Check the hydra node of a composed configuration against that of conf/train.yaml without overrides.
 
     Returns:
         The node as plain values.
 
     Raises:
-        ConfigError: something is set that is closed, or a launcher or sweeper is not known.
+        ConfigError: a setting is not allowed or invalid, or a launcher or sweeper is unknown.
     """
     node = hydra_node(config)
     _refuse_changes(node, usual)
@@ -146,7 +146,7 @@ def check_hydra(config: DictConfig, usual: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def hydra_node(config: DictConfig) -> dict[str, Any]:
-    """The hydra node as plain values, interpolations as they are written."""
+    """The hydra node as plain values, with unresolved interpolations."""
     node = OmegaConf.to_container(config.hydra, resolve=False, enum_to_str=True)
     assert isinstance(node, dict)
     return {str(key): value for key, value in node.items()}
@@ -171,7 +171,7 @@ def _refuse_changes(hydra: Mapping[str, Any], usual: Mapping[str, Any], prefix: 
 
 
 def known_choices(part: str) -> list[str]:
-    """The names by which a launcher or a sweeper is chosen."""
+    """The options of ``hydra/launcher`` or ``hydra/sweeper``."""
     registered = (choice for choice, _ in _KNOWN.values() if choice.startswith(f"hydra/{part}="))
     ours = (path.stem for path in (CONF / "hydra" / part).glob("*.yaml"))
     return sorted({*(choice.partition("=")[2] for choice in registered), *ours})

@@ -1,31 +1,31 @@
-"""Everything of Hydra that is not its documented API, each with the reason. Hydra 1.4 will change it: adapt this file.
+"""The uses of Hydra beyond its documented API, each with its reason. To be adapted to Hydra 1.4, which changes these parts.
 
-The documented API (``hydra.main``, ``hydra.compose``, ``HydraConfig``, ``GlobalHydra.instance().clear()``, plugins and their
-types) is used where it is needed; ruff refuses imports of the rest anywhere else.
+Other modules may use the documented API (``hydra.main``, ``hydra.compose``, ``HydraConfig``,
+``GlobalHydra.instance().clear()``, plugins and their types); ruff refuses imports of anything else there.
 """
 
 import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-# Composing takes Hydra a twentieth of a second, so the jobs of a sweep that choose the same files are composed once, and the
-# values they set are applied as Hydra itself does it.
+# Composing takes Hydra 50 ms, so the jobs of a sweep that choose the same files are composed once, and the values that they
+# set are applied as Hydra does.
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 
-# The points of a grid, in the order in which Hydra will number the jobs: each is checked before the first is run, and
-# recorded, so that a resumed sweep has the same.
+# The points of a grid, in the order of Hydra's job numbers: all are checked before the first job runs, and recorded, so that a
+# resumed sweep has the same jobs.
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-# The command line is parsed before Hydra starts: flags may stand among the overrides, a wrong one ends with status 2 and a
-# message of one line, and those that would bypass the checks are refused.
+# The command line is parsed before Hydra starts: flags and overrides may be mixed, an invalid flag exits with status 2 and a
+# one-line message, and flags that would bypass the checks are refused.
 from hydra._internal.utils import get_args_parser
 
-# The composed configuration's loader lists the choices of a group for glob(). Plugins get it from their HydraContext; the
-# Compose API has it without saying so.
+# The config loader lists the options of a group for glob(). Plugins get it from their HydraContext; the Compose API has it,
+# too, but does not document it.
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 
-# Hydra's grammar: which overrides vary something, over which values, and which setting each names.
+# Hydra's override grammar: an override's key, whether it is a sweep, and the values that it sweeps over.
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from omegaconf import DictConfig
@@ -40,7 +40,7 @@ __all__ = [
     "get_args_parser",
 ]
 
-# The launcher and the sweeper that are chosen by default, as the configuration names them.
+# Hydra's default launcher and sweeper, by their names in the configuration.
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
@@ -54,19 +54,19 @@ def parse_overrides(words: Iterable[str], loader: ConfigLoader | None = None) ->
     """Parse overrides.
 
     Args:
-        words: in Hydra's grammar.
-        loader: lists the choices of a group, for ``glob()``.
+        words: overrides in Hydra's grammar.
+        loader: lists the options of a config group, for ``glob()``.
 
     Raises:
-        HydraException: one cannot be read.
+        HydraException: an override cannot be parsed.
     """
     return OverridesParser.create(loader).parse_overrides(list(words))
 
 
 def choices_and_values(words: Iterable[str]) -> tuple[list[str], list[Override]]:
-    """Split overrides into those that Hydra must compose with, and those that set values.
+    """Split overrides into those to compose with, and those that set values.
 
-    The first choose files, are Hydra's own, or are mistakes: several values outside a sweep.
+    The former choose config group options, set Hydra's own settings, or are sweeps, which are errors in a single job.
     """
     choices, values = [], []
     repository = current_loader().repository  # type: ignore[attr-defined]
@@ -80,12 +80,12 @@ def choices_and_values(words: Iterable[str]) -> tuple[list[str], list[Override]]
 
 
 def with_values(composed: DictConfig, values: list[Override], words: list[str]) -> DictConfig:
-    """A configuration as Hydra would compose it with values set, made from the one that is composed without them.
+    """Apply value overrides to a composed configuration, with the result that Hydra would compose.
 
     Args:
-        composed: with the other overrides.
+        composed: the configuration composed with the other overrides.
         values: overrides that set values.
-        words: all overrides, in their order.
+        words: all overrides, in order.
     """
     config = copy.deepcopy(composed)
     ConfigLoaderImpl._apply_overrides_to_config(values, config)
@@ -104,6 +104,6 @@ def parse_space(
 
 
 def grid(overrides: list[Override]) -> list[list[str]]:
-    """The overrides of each point of a grid, in the order in which Hydra runs them."""
+    """The overrides of each grid point, in the order in which Hydra runs them."""
     [jobs] = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     return jobs

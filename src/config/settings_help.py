@@ -1,4 +1,4 @@
-"""The settings of a configuration as a text: each with its value, its description and its bounds."""
+"""Text of a configuration's settings: values, descriptions and bounds."""
 
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -16,13 +16,13 @@ _TYPES = {"boolean": "true | false", "string": "text", "object": "group"}
 
 
 def describe_settings(config: Mapping[str, Any]) -> str:
-    """Every setting that can be changed; a ``+`` marks those that are not configured.
+    """Describe every setting that can be changed; ``+`` marks those that are absent from the configuration.
 
     Args:
-        config: composed; plain values.
+        config: the composed configuration as plain values.
 
     Raises:
-        ConfigError: it names an object that does not exist.
+        ConfigError: ``config`` names an object that does not exist.
     """
     run = {key: value for key, value in config.items() if key not in GROUPS}
     lines = [*_settings(of_group("config")["run"], run, "")]
@@ -37,7 +37,7 @@ def describe_settings(config: Mapping[str, Any]) -> str:
 
 
 def _settings(schema: Mapping[str, Any], values: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    """The settings of an object, those that are configured first."""
+    """The lines of an object's settings, configured ones first."""
     properties = schema["properties"]
     for key in [key for key in dict.fromkeys([*values, *properties]) if key != "_target_"]:
         one = properties.get(key, {})
@@ -57,7 +57,7 @@ def _settings(schema: Mapping[str, Any], values: Mapping[str, Any], prefix: str)
 
 
 def _limits(schema: Mapping[str, Any]) -> Iterator[str]:
-    """What a schema admits: its values, or types with bounds."""
+    """The constraints of a schema: its allowed values, or its types with bounds."""
     for one in schema.get("anyOf", [schema]):
         low, high = one.get("minimum"), one.get("maximum")
         bounds = [f"{low:g} to {high:g}"] if None not in (low, high) else []

@@ -27,7 +27,7 @@ _KEYWORDS = {
     "pattern": "pattern",
     "max_length": "maxLength",
 }
-# Of a value of any other class: a node that names the class.
+# Schema of a value of any other class: a node with ``_target_``.
 _OBJECT = {"type": "object", "required": ["_target_"]}
 _NOT_SETTINGS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
 
@@ -37,12 +37,12 @@ def arguments(
 ) -> dict[str, Any]:
     """The JSON schema of the keyword arguments that a class or a function accepts.
 
-    A parameter whose annotation cannot be evaluated, or is of a type that YAML does not have, accepts any value.
+    A parameter accepts any value if its annotation cannot be evaluated or YAML cannot express the type.
 
     Args:
         target: the class or the function.
         omitted: names of parameters that are not settings.
-        overlay: annotations by the name of a parameter. One applies where the signature has the same type or none.
+        overlay: annotations by parameter name; one applies if the signature has the same type or no annotation.
     """
     properties, required = dict[str, Any](), list[str]()
     parameters, is_open = _parameters(target)
@@ -53,7 +53,7 @@ def arguments(
         schema = of_type(_evaluated(parameter.annotation, function)) or {}
         properties[name] = _overlaid(schema, overlay[name]) if name in overlay else schema
         if parameter.default is parameter.empty:
-            # A constructor that passes **kwargs to that of a base may pass this, too.
+            # A constructor that passes **kwargs to its base class may pass this parameter, too.
             required += [name] if function is own else []
         else:
             properties[name] = _with_default(properties[name], parameter.default)
@@ -66,7 +66,7 @@ def arguments(
 
 
 def _parameters(target: Callable[..., Any]) -> tuple[dict[str, tuple[inspect.Parameter, Callable[..., Any]]], bool]:
-    """The parameters that a class or a function accepts by name, each with the function that has it; whether it accepts any others."""
+    """The keyword parameters of a class or function, each with the function that declares it; and whether it accepts any others."""
     found, is_open = dict[str, tuple[inspect.Parameter, Callable[..., Any]]](), False
     for function in _functions(target):
         parameters = inspect.signature(function).parameters.values()
@@ -80,12 +80,12 @@ def _parameters(target: Callable[..., Any]) -> tuple[dict[str, tuple[inspect.Par
 
 
 def parameter_names(target: Callable[..., Any]) -> list[str]:
-    """The names of the parameters that a class or a function accepts by name; ``**kwargs`` does not count."""
+    """Names of the keyword parameters of a class or function, without ``**kwargs``."""
     return list(_parameters(target)[0])
 
 
 def is_plain(target: Callable[..., Any], name: str) -> bool:
-    """Whether a parameter is of a type that YAML has, by its annotation or by its default."""
+    """Whether YAML can express a parameter's type, by its annotation or its default."""
     parameter, function = _parameters(target)[0][name]
     schema = of_type(_evaluated(parameter.annotation, function)) or {}
     options = [one for one in schema.get("anyOf", [schema]) if one not in (_OBJECT, {"type": "null"}, {})]
@@ -93,7 +93,7 @@ def is_plain(target: Callable[..., Any], name: str) -> bool:
 
 
 def returns(target: Callable[..., Any], kind: type) -> bool:
-    """Whether the return annotation of a function is a class derived from ``kind``, or a union with such a class."""
+    """Whether a function's return annotation is a subclass of ``kind``, or a union that contains one."""
     annotation = _evaluated(inspect.signature(target).return_annotation, inspect.unwrap(target))
     is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     options = typing.get_args(annotation) if is_union else (annotation,)
@@ -101,7 +101,7 @@ def returns(target: Callable[..., Any], kind: type) -> bool:
 
 
 def _functions(target: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
-    """What a call goes through: a function, or the constructors of a class, each of which may pass ``**kwargs`` to the next."""
+    """The function itself, or the constructors of a class in method resolution order: each may pass ``**kwargs`` to the next."""
     if not isinstance(target, type):
         yield inspect.unwrap(target)
         return
@@ -111,17 +111,17 @@ def _functions(target: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
 
 
 def _evaluated(annotation: Any, function: Callable[..., Any]) -> Any:
-    """An annotation as an object; Any where it is a text that refers to what only a type checker imports."""
+    """Evaluate an annotation; Any if it is a string that refers to imports for type checking only."""
     if annotation is inspect.Parameter.empty:
         return Any
     try:
         return eval(annotation, getattr(function, "__globals__", {})) if isinstance(annotation, str) else annotation
-    except Exception:  # whatever evaluating an expression may raise
+    except Exception:  # evaluating an expression may raise anything
         return Any
 
 
 def of_type(annotation: Any) -> dict[str, Any] | None:
-    """The JSON schema of a type; None where it has no values that YAML can express."""
+    """The JSON schema of a type; None if YAML can express none of its values."""
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is Any:
         return {}
@@ -158,7 +158,7 @@ def of_type(annotation: Any) -> dict[str, Any] | None:
 
 
 def _is_built(annotation: Any) -> bool:
-    """Whether a node with ``_target_`` can stand for a value: an object, or a function by ``_partial_``."""
+    """Whether a node with ``_target_`` can provide a value of this type: an object, or with ``_partial_`` a function."""
     return isinstance(annotation, type) or typing.get_origin(annotation) is Callable
 
 
@@ -176,7 +176,7 @@ def _annotated(annotation: Any, metadata: Sequence[Any]) -> dict[str, Any] | Non
 
 
 def _any_of(options: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One of several schemas; a description of one of them is that of all."""
+    """The union of schemas, with the description of any of them."""
     flat = [one for option in options for one in option.get("anyOf", [option])]
     about = {key: value for option in options for key, value in option.items() if key == "description"}
     distinct: list[dict[str, Any]] = []
@@ -189,14 +189,14 @@ def _any_of(options: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def types_of(schema: Mapping[str, Any]) -> set[str]:
-    """The types of the values that a schema admits; none where it admits any."""
+    """The JSON types that a schema allows; empty if it allows any."""
     options = schema.get("anyOf", [schema])
     names = {one.get("type", "string" if "enum" in one else "") for one in options}
     return set() if "" in names else names
 
 
 def _overlaid(schema: Mapping[str, Any], annotation: Any) -> dict[str, Any]:
-    """The schema of an annotation in place of the signature's own, unless they differ in type."""
+    """The schema of an overlay annotation if it has the type of the signature's schema, else the latter."""
     own, other = types_of(schema), of_type(annotation) or {}
     if own and not own & types_of(other):
         return dict(schema)
@@ -211,7 +211,7 @@ def _with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
 
 
 def _is_json(value: Any) -> bool:
-    """Whether JSON can express a value."""
+    """Whether a value can be serialized to JSON."""
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""A search space in Hydra's own sweep syntax: choice(a,b), a,b, range(1,10), interval(0,1), tag(log, interval(1e-4,1))."""
+"""Search spaces in Hydra's sweep syntax: choice(a,b), a,b, range(1,10), interval(0,1), tag(log, interval(1e-4,1))."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dimension:
-    """One setting and the values it may take.
+    """One dimension of a search space: a setting and its values.
 
     Attributes:
-        key: the setting, as it stands before the equals sign.
-        choices: values as they stand after it; empty for a range.
-        low: the lowest number of a range.
-        high: the highest.
-        step: between the numbers of a range; None for any between.
-        log: whether ratios count and not differences.
-        whole: whether the numbers are integers.
+        key: the setting, as written before the equals sign.
+        choices: categorical values, as written after the equals sign; empty for a range.
+        low: lower bound of a range.
+        high: upper bound of a range, inclusive.
+        step: discretization step of a range; None for a continuous range.
+        log: whether values are sampled from the logarithmic domain.
+        whole: whether the values are integers.
     """
 
     key: str
@@ -36,16 +36,16 @@ class Dimension:
 
     @property
     def extremes(self) -> list[str]:
-        """Overrides at the ends of the range, or every choice: what must be valid for all to be."""
+        """Overrides at both ends of the range, or of every choice; the dimension is valid if these are."""
         values = self.choices or (self._number(self.low), self._number(self.high))
         return [f"{self.key}={value}" for value in values]
 
     @property
     def values(self) -> list[Any]:
-        """Every value, where they can be listed.
+        """Every value, for a grid.
 
         Raises:
-            ConfigError: between the ends of an interval there are too many.
+            ConfigError: the range is continuous.
         """
         if self.choices:
             return list(self.choices)
@@ -56,14 +56,14 @@ class Dimension:
         return [int(value) for value in listed] if self.whole else listed
 
     def word(self, value: Any) -> str:
-        """The override that sets a value."""
+        """The override that sets this value."""
         return f"{self.key}={value if self.choices else self._number(value)}"
 
     def _number(self, value: float) -> str:
         return str(int(value)) if self.whole else repr(float(value))
 
     def distribution(self) -> "BaseDistribution":
-        """In Optuna's words."""
+        """The corresponding Optuna distribution."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         if self.choices:
@@ -76,15 +76,15 @@ class Dimension:
 def split_space(
     params: Mapping[str, Any] | None, words: Iterable[str], loader: ConfigLoader | None = None
 ) -> tuple[list[str], list[Dimension]]:
-    """Divide settings into fixed ones and the dimensions of a search.
+    """Split settings into fixed overrides and the dimensions of a search space.
 
     Args:
         params: ``hydra.sweeper.params``, key to value.
-        words: the command line's overrides, which take precedence.
-        loader: lists the choices of a group, for ``glob()``.
+        words: overrides of the command line, which take precedence.
+        loader: lists the options of a config group, for ``glob()``.
 
     Raises:
-        ConfigError: a dimension that cannot be searched.
+        ConfigError: a dimension cannot be searched.
     """
     overrides = {o.get_key_element(): o for o in parse_space(params, words, loader)}
     fixed = [o.input_line or "" for o in overrides.values() if not o.is_sweep_override()]

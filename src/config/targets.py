@@ -1,9 +1,9 @@
-"""What a configuration or a checkpoint may name as ``_target_``, and how the objects are built.
+"""Resolution of ``_target_`` names in configurations and checkpoints, and instantiation of the objects.
 
 A target is a class or a function of this project, of torch, torchvision, torchmetrics or lightning, or of a package listed
-in pyproject.toml under ``[tool.tracking] trusted``. The name is checked before anything is imported. What it leads to is
-checked before it is called: it must be defined in the package that its name says, and be of the kind that its place
-requires. These libraries also contain functions that load code or start processes; none of them is of such a kind.
+in pyproject.toml under ``[tool.tracking] trusted``. The name is checked before anything is imported. The imported object is
+checked before it is called: it must be defined in the module of that name, and have the base class that its config group
+requires. The libraries' functions that load code or start processes do not meet this requirement.
 """
 
 import importlib
@@ -18,16 +18,16 @@ from src.errors import ConfigError, suggest
 from src.masking import reveal
 from src.paths import ROOT
 
-# Groups of one object, and of several under names.
+# Config groups of a single object, and of several named objects.
 ONE = ("data", "task", "model", "optimizer", "schedule")
 MANY = ("callbacks", "logger")
 GROUPS = (*ONE, "trainer", *MANY)
-# The place of an object that is the value of another object's setting.
+# In place of a group: an object that is the value of another object's setting.
 NESTED = "nested"
-# Of such a node, as in Hydra: the object is a function that builds it from further arguments.
+# Key of a nested node, as in Hydra: the value is a ``functools.partial`` of the target.
 PARTIAL = "_partial_"
-# The parameters of each group's objects that the program sets where the object has them; the others are settings. Those of
-# networks and loggers may also be set, which then counts.
+# Constructor parameters that the program passes to the objects of each group; all other parameters are settings. Those of
+# networks and loggers can also be set, which takes precedence.
 SUPPLIED: dict[str, tuple[str, ...]] = {
     "data": ("seed",),
     "task": ("net", "optimizer", "schedule", "scheduler", "seed"),
@@ -39,13 +39,13 @@ SUPPLIED: dict[str, tuple[str, ...]] = {
     NESTED: (),
 }
 MAY_BE_SET = ("model", "logger")
-# Groups that only some tasks take, by the parameters of the task that show it.
+# Groups that only some tasks take, with the constructor parameters that show it.
 TAKEN_BY = {"model": ("net",), "optimizer": ("optimizer",), "schedule": ("schedule", "scheduler")}
-# Settings of the trainer group that are no arguments of lightning.pytorch.Trainer.
+# Settings of the trainer group that are not arguments of lightning.pytorch.Trainer.
 OWN_OF_TRAINER = ("threads", "max_minutes")
-# Defaults of arguments of lightning.pytorch.Trainer that are not Lightning's.
+# Defaults of arguments of lightning.pytorch.Trainer that differ from Lightning's.
 TRAINER_DEFAULTS: dict[str, Any] = {"deterministic": "warn", "num_sanity_val_steps": 0, "enable_model_summary": False}
-# Arguments of lightning.pytorch.Trainer that are no settings, and what takes their place.
+# Arguments of lightning.pytorch.Trainer that cannot be set, and what to use instead.
 OWNED_BY_TRAINING = {
     "logger": "loggers are chosen by the group logger, as in logger=csv",
     "callbacks": "callbacks are chosen by the group callbacks, as in callbacks=early_stopping",
@@ -83,10 +83,10 @@ _KINDS: dict[str, tuple[str, ...]] = {
         "torchvision.transforms.v2.Transform",
     ),
 }
-# Groups that may name a function, and of the libraries' functions only these: torch.hub.load is one, too.
+# Groups whose target may be a function, with the allowed prefixes for functions of the libraries, which also define torch.hub.load.
 _FUNCTIONS: dict[str, tuple[str, ...]] = {"model": ("torchvision.models.",), "schedule": ()}
 
-# Modules of the libraries whose classes unpickle files that nothing verifies.
+# Modules of the libraries whose classes unpickle unverified files.
 _UNPICKLES = ("torchvision.datasets.lsun",)
 
 _NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", re.ASCII)
@@ -94,10 +94,10 @@ _NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", re.ASCII)
 
 @cache
 def trusted_packages() -> tuple[str, ...]:
-    """The packages beyond the libraries whose objects may be named: this one, and those listed in pyproject.toml.
+    """The trusted packages besides the libraries: ``src``, and those listed in pyproject.toml.
 
     Raises:
-        ConfigError: the list cannot be read.
+        ConfigError: the list cannot be read or is invalid.
     """
     try:
         table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -112,10 +112,10 @@ def trusted_packages() -> tuple[str, ...]:
 
 
 def check_name(target: object, group: str) -> str:
-    """Return ``target`` if it is the name of something in a trusted package; imports nothing.
+    """Return ``target`` if it is a name in a trusted package; imports nothing.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: ``target`` is not a qualified name, its package is not trusted, or its module does not exist.
     """
     if not isinstance(target, str) or not _NAME.fullmatch(target):
         raise ConfigError(f"{group}._target_={target!r} must be the full name of a class, as in torch.optim.Adam.")
@@ -133,10 +133,11 @@ def check_name(target: object, group: str) -> str:
 
 
 def resolve(target: object, group: str) -> Callable[..., Any]:
-    """Import what ``target`` names.
+    """Import the class or function named ``target``.
 
     Raises:
-        ConfigError: it is not in a trusted package, does not exist, is defined elsewhere, or is not of the group's kind.
+        ConfigError: ``target`` is not in a trusted package, does not exist, is defined elsewhere, or is of the wrong kind for
+            the group.
     """
     name = check_name(target, group)
     module_name, _, attribute = name.rpartition(".")
@@ -145,7 +146,7 @@ def resolve(target: object, group: str) -> Callable[..., Any]:
     except Exception as error:  # importing a custom module may raise anything
         raise ConfigError(f"{group}._target_={name!r}: {module_name} cannot be imported ({error}).") from error
     found = getattr(module, attribute, None)
-    # A package may export what its modules define (torch.optim.Adam is defined in torch.optim.adam), and nothing else.
+    # A package may export only names of its own modules (torch.optim.Adam is defined in torch.optim.adam).
     home = getattr(found, "__module__", "") or ""
     at_home = home == module_name or home.startswith(f"{module_name}.")
     if not callable(found) or not at_home or getattr(found, "__qualname__", None) != attribute:
@@ -195,9 +196,9 @@ def _imported(name: str) -> type:
 
 
 def supplied_to(found: Callable[..., Any], group: str) -> list[str]:
-    """The parameters of a class or a function that the program sets: those in ``SUPPLIED``, and a task's ``from_data``.
+    """The parameters of a class or function that the program passes: those in ``SUPPLIED``, and a task's ``from_data``.
 
-    A parameter of a task with a plain type or default, as in ``optimizer: str = "adam"``, is a setting of its own.
+    A task's parameter with a plain type or default, as in ``optimizer: str = "adam"``, is an ordinary setting.
     """
     names, parameters = SUPPLIED[group], parameter_names(found)
     if group != "task":
@@ -214,15 +215,15 @@ def build(
     prefix: str = "",
     factory: Callable[..., Any] | None = None,
 ) -> Any:
-    """Call what ``node['_target_']`` names with the node's other entries, secrets revealed, and what the program supplies.
+    """Instantiate a node: call its ``_target_`` with its other entries, secrets revealed, and supplied arguments.
 
     Args:
-        node: names an object.
-        group: its group.
+        node: a mapping with ``_target_``.
+        group: the config group of the node.
         args: positional arguments.
-        supplied: keyword arguments, each passed if the object has a parameter of that name which the node does not set.
-        prefix: the node's dotted key, if it is not the group's name.
-        factory: called in place of what the node names.
+        supplied: keyword arguments; each is passed if the target has the parameter and the node does not set it.
+        prefix: dotted key of the node, by default the name of the group.
+        factory: called instead of the target, with the same arguments.
     """
     found, prefix = resolve(node["_target_"], group), prefix or group
     settings = {
@@ -235,7 +236,7 @@ def build(
 
 
 def _built(value: Any, key: str) -> Any:
-    """The value of a setting, with objects in place of the nodes that name them."""
+    """The value of a setting, with nested nodes instantiated."""
     if isinstance(value, Mapping):
         if "_target_" in value:
             return build(value, NESTED, prefix=key)

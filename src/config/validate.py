@@ -1,4 +1,4 @@
-"""Validation of values against a JSON schema, with one message for each that is wrong."""
+"""Validation of values against a JSON schema, with one message per invalid value."""
 
 import json
 import sys
@@ -39,7 +39,7 @@ def _is_integer(_: object, value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-# YAML's types: true is no number, 1.0 no integer, and neither infinity nor NaN a number.
+# Strict types: true is not a number, 1.0 not an integer, and infinity and NaN are not numbers.
 _Validator = extend(
     Draft202012Validator,
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many({"number": _is_number, "integer": _is_integer}),
@@ -53,18 +53,18 @@ def problems(
     everywhere: Collection[str] = (),
     typed: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """What is wrong with values: messages with the key, the value, the limit and the remedy.
+    """Validate values against a schema; returns one message per error, with the key, the value, the limit and the remedy.
 
     Args:
-        schema: of the values.
+        schema: a JSON schema.
         values: nested plain dicts and lists.
-        prefix: their dotted key.
-        everywhere: every dotted key of the configuration.
-        typed: values as they were typed, by dotted key.
+        prefix: dotted key of ``values``.
+        everywhere: every dotted key of the configuration, to suggest for an unknown one.
+        typed: values as typed on the command line, by dotted key.
     """
     found: list[str] = []
     not_text: dict[str, str] = {}
-    limits: dict[tuple[str, str], list[str]] = {}  # of a value that may be of several types
+    limits: dict[tuple[str, str], list[str]] = {}  # for values with several allowed types
     for error in _Validator(schema).iter_errors(values):
         for one in _innermost(error):
             key, rule = _key(prefix, one.absolute_path), one.validator
@@ -85,7 +85,7 @@ def problems(
 
 
 def _innermost(error: ValidationError) -> Iterator[ValidationError]:
-    """The errors of each alternative; of those within a value of the right type only."""
+    """The errors of each alternative of a union, restricted to alternatives of the value's type if there are any."""
     alternatives = error.context or ()
     within = [one for one in alternatives if one.path or one.validator in ("additionalProperties", "required")]
     for one in within or alternatives:
@@ -95,7 +95,7 @@ def _innermost(error: ValidationError) -> Iterator[ValidationError]:
 
 
 def _limit(rule: str, value: Any) -> str:
-    """A rule of a JSON schema in words that follow "must be"."""
+    """A JSON schema keyword as a phrase that completes "must be"."""
     if rule == "type":
         return _TYPES[value]
     if rule == "enum":
@@ -107,7 +107,7 @@ def _limit(rule: str, value: Any) -> str:
 
 
 def _key(prefix: str, path: Sequence[str | int]) -> str:
-    """A dotted key, with [n] for elements of lists."""
+    """Dotted key of a path, with [n] for list elements."""
     for step in path:
         prefix += f"[{step}]" if isinstance(step, int) else f".{step}" if prefix else step
     return prefix
@@ -121,7 +121,7 @@ def _unknown(key: str, schema: Mapping[str, Any], everywhere: Collection[str]) -
 
 
 def _not_text(key: str, value: object, typed: Mapping[str, str]) -> str:
-    """A number or the like where text is required, and how text of that spelling is typed into a shell."""
+    """Message for a non-string value where a string is required, with its quoting in a shell."""
     written = typed.get(key, as_yaml(value))
     setting, bracket, _ = key.partition("[")
     quoted = '["..."]' if bracket else f'"{written}"'
@@ -132,12 +132,12 @@ def _not_text(key: str, value: object, typed: Mapping[str, str]) -> str:
 
 
 def as_yaml(value: object) -> str:
-    """A value as a person would type it: null and true, not None and True."""
+    """Format a value as YAML: null and true, not None and True."""
     return repr(value) if isinstance(value, str | float) else json.dumps(value, default=str)
 
 
 def converted(value: Any, schema: Mapping[str, Any]) -> Any:
-    """A valid value with integers as floats where the schema has numbers and no integers."""
+    """A valid value, with integers converted to floats where the schema allows numbers but not integers."""
     options = schema.get("anyOf", [schema])
     if isinstance(value, dict):
         properties: dict[str, Any] = next((one["properties"] for one in options if "properties" in one), {})

@@ -1,4 +1,4 @@
-"""Random augmentation of a batch of images, independently for each image, on the device."""
+"""Random augmentation of a batch of images on the device, with different random numbers for each image."""
 
 import math
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ Pixels = Annotated[float, Bounds(ge=0, le=28)]
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Maximum augmentation; every amount is drawn uniformly between its negative and itself.
+    """Random augmentation. The parameters are maxima: each amount is drawn uniformly between the negative maximum and the maximum.
 
-    All geometric changes are combined into one resampling. Random numbers are drawn separately from their use (``draw``, then
-    ``apply``), so that several batches with different seeds can be augmented at once.
+    All geometric transforms are combined into one resampling. Drawing random numbers (``draw``) is separate from applying them
+    (``apply``), so that several batches with different seeds can be augmented in one call.
     """
 
     shift: Annotated[Pixels, "largest shift along each axis, in pixels"] = 0.0
@@ -34,18 +34,18 @@ class Augmentation:
     )
 
     def draw(self, images: int, device: torch.device) -> Tensor:
-        """Random numbers for a number of images: float32 (images, numbers), uniform in [0, 1)."""
+        """Draw random numbers for ``images`` images: float32 (images, numbers), uniform in [0, 1)."""
         return torch.rand(images, 10 + 2 * _GRID * _GRID, device=device)
 
     def apply(self, images: Tensor, random: Tensor) -> Tensor:
         """Augment images of any type.
 
         Args:
-            images: (n, height, width) or (n, channels, height, width); all channels of an image are changed alike.
-            random: as drawn, (n, numbers).
+            images: (n, height, width) or (n, channels, height, width); all channels of an image are transformed alike.
+            random: random numbers from ``draw``, (n, numbers).
 
         Returns:
-            float32, of the shape of ``images``.
+            Augmented images, float32 of the shape of ``images``.
         """
         changed = images.to(torch.float32).reshape(len(images), -1, *images.shape[-2:])
         if any((self.shift, self.rotation, self.scale, self.shear, self.elastic)):
@@ -60,7 +60,7 @@ class Augmentation:
         scale = 1 + amount[:, 1] * self.scale
         shear = torch.tan(amount[:, 2] * math.radians(self.shear))
         cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
-        # Where each pixel of the result comes from, in the coordinates of grid_sample, which run from -1 to 1.
+        # Source coordinates of each output pixel, as for grid_sample, from -1 to 1.
         across = torch.stack([cos, cos * shear - sin, amount[:, 3] * self.shift * 2 / width], 1)
         down = torch.stack([sin, sin * shear + cos, amount[:, 4] * self.shift * 2 / height], 1)
         grid = F.affine_grid(torch.stack([across, down], 1), [n, 1, height, width], align_corners=False)
@@ -69,7 +69,7 @@ class Augmentation:
             moved = F.interpolate(points, (height, width), mode="bicubic", align_corners=True)
             extent = torch.tensor([2 / width, 2 / height], device=images.device)
             grid = grid + moved.permute(0, 2, 3, 1) * self.elastic * extent
-        # Padded with zero, the background of these images.
+        # Zero padding, since the background of these images is 0.
         return F.grid_sample(images, grid, align_corners=False)
 
     def _erase(self, images: Tensor, random: Tensor) -> Tensor:

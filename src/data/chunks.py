@@ -1,4 +1,4 @@
-"""Loaders that yield several batches at once, by indexing tensors on the device."""
+"""Data loader that yields several batches at once, by indexing tensors on the device."""
 
 import math
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from src.randomness import epoch_order
 
 
 class Chunk(NamedTuple):
-    """Several consecutive batches, as one rank sees them.
+    """This rank's part of several consecutive batches.
 
     Attributes:
-        inputs: samples of all the batches, (samples, *shape): raw as loaded, normalised once on the device.
+        inputs: samples of all batches, (samples, *shape); raw from the loader, then normalised on the device.
         labels: int64, (samples,).
-        sizes: samples of this rank in each batch; their sum is ``samples``.
-        totals: samples of all ranks together in each batch.
-        first_step: the first batch's number within its epoch.
+        sizes: number of samples of this rank in each batch; their sum is ``samples``.
+        totals: number of samples of all ranks in each batch.
+        first_step: number of the first batch within its epoch.
     """
 
     inputs: Tensor
@@ -31,7 +31,7 @@ class Chunk(NamedTuple):
 
 
 def as_chunk(batch: "Chunk | tuple[Tensor, Tensor]", batch_idx: int, loader: "ChunkLoader") -> Chunk:
-    """Convert a batch of ``loader`` to a chunk, unless it is one already."""
+    """Convert a batch of ``loader`` to a chunk, if it is not one."""
     if isinstance(batch, Chunk):
         return batch
     inputs, labels = batch
@@ -39,9 +39,9 @@ def as_chunk(batch: "Chunk | tuple[Tensor, Tensor]", batch_idx: int, loader: "Ch
 
 
 def samples_in(batch: Any, batch_idx: int, trainer: pl.Trainer) -> int:
-    """The number of samples that all ranks together have in a training batch; 0 where it is not to be seen.
+    """The number of samples of all ranks in a training batch; 0 if it cannot be determined.
 
-    Of a batch of an ordinary loader it is the first dimension of the first tensor in it, for every rank alike.
+    For a batch of an ordinary loader it is the size of the first dimension of its first tensor, times the number of ranks.
     """
     if isinstance(loader := trainer.train_dataloader, ChunkLoader):
         return sum(as_chunk(batch, batch_idx, loader).totals)
@@ -50,19 +50,19 @@ def samples_in(batch: Any, batch_idx: int, trainer: pl.Trainer) -> int:
 
 
 class ChunkLoader:
-    """Chunks of ``steps_per_execution`` batches of ``batch_size`` samples over all ranks.
+    """Iterates over chunks of ``steps_per_execution`` batches of ``batch_size`` samples over all ranks.
 
-    Every rank takes each ``world``-th sample of the same global batch, so that neither the batches nor their order depend on
-    the number of devices; the last batch of an epoch may be smaller and is never padded.
+    Every rank takes each ``world``-th sample of the same global batch, so that the batches and their order do not depend on the
+    number of devices. The last batch of an epoch may be smaller and is never padded.
 
     Args:
         inputs: all samples, on the device, (size, *shape).
         labels: int64, (size,).
-        batch_size: samples in a batch, over all ranks.
-        steps_per_execution: batches in a chunk.
-        seed: shuffles each epoch by (seed, epoch); None keeps the order, the same in every epoch.
-        rank: this process's number among ``world``.
-        world: the number of processes.
+        batch_size: samples per batch, over all ranks.
+        steps_per_execution: batches per chunk.
+        seed: seed of the shuffling, together with the epoch; None does not shuffle.
+        rank: rank of this process among ``world``.
+        world: number of processes.
     """
 
     def __init__(
@@ -83,19 +83,19 @@ class ChunkLoader:
 
     @property
     def steps(self) -> int:
-        """Batches in an epoch."""
+        """Number of batches in an epoch."""
         return math.ceil(len(self.labels) / self.batch_size)
 
     def samples_in(self, step: int) -> int:
-        """Samples of a batch, over all ranks; the last of an epoch may be smaller."""
+        """Number of samples of a batch over all ranks; the last batch of an epoch may be smaller."""
         return min(self.batch_size, len(self.labels) - step * self.batch_size)
 
     def __len__(self) -> int:
         return math.ceil(self.steps / self.steps_per_execution)
 
     def __iter__(self) -> Iterator[Chunk]:
-        # Lightning never asks a loader of known length for the item after its last one, so what follows the last yield
-        # does not run: the epoch is turned over here.
+        # Lightning does not request an item after the last one from a loader of known length, so code after the last yield
+        # would not run: the epoch is advanced here.
         if self.position >= len(self):
             self.epoch, self.position = self.epoch + 1, 0
         order = self._order()

@@ -1,4 +1,4 @@
-"""Tables of numbers and categories from CSV files, for classification or regression."""
+"""Tabular data of numeric and categorical columns from CSV files, for classification or regression."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,25 +32,25 @@ from src.paths import from_root, shown
 Kind = Literal["auto", "classification", "regression"]
 Missing = Literal["error", "mean"]
 
-# Integers with more different values are likely not the numbers of classes.
+# Maximum number of classes with kind=auto; more distinct integers are probably not class indices.
 _MOST_CLASSES = 100
 
 
 class CSV(TensorData):
-    """A table with a header, a sample in each row.
+    """CSV file with a header and one sample per row.
 
-    Numeric columns are standardised by mean and standard deviation of the samples to train on, categorical columns become one
-    value for each category, 0 or 1. A column is numeric if all of its values are numbers.
+    Numeric columns are standardised by mean and standard deviation of the training samples; categorical columns are one-hot
+    encoded. A column is numeric if all of its values are numbers.
 
     Args:
         settings: see ``TensorData``.
 
     Attributes:
-        feature_names: of the values of a sample: the column's, for a category ``column=category``.
+        feature_names: name of each value of a sample: the column, or ``column=category`` for a category.
 
     Raises:
-        ConfigError: a file or a column does not exist, or settings do not fit each other or the files.
-        DataError: a file cannot be read, or a value is missing or is not what it should be; names row and column.
+        ConfigError: a file or a column does not exist, or settings are incompatible with each other or with the files.
+        DataError: a file cannot be read, or a value is missing or invalid; the message names row and column.
     """
 
     stratified = True
@@ -102,7 +102,7 @@ class CSV(TensorData):
         self._standardize(table, test_size)
 
     def _standardize(self, table: "_Encoded", test_size: int | float) -> None:
-        """Split into training and test set, replace missing values, and set ``normalize``."""
+        """Split into training and test set, impute missing values, and set ``normalize``."""
         inputs, labels = torch.from_numpy(table.inputs[0]), torch.from_numpy(table.labels[0])
         if len(table.inputs) > 1:
             parts = [(inputs, labels), (torch.from_numpy(table.inputs[1]), torch.from_numpy(table.labels[1]))]
@@ -125,13 +125,13 @@ class CSV(TensorData):
         self._parts = [(torch.where(raw.isnan(), mean.float(), raw), values) for raw, values in parts]
 
     def load(self, train: bool) -> tuple[Tensor, Tensor]:
-        """Rows as float32 (n, features), and their classes as int64 (n,) or targets as float32 (n, targets)."""
+        """Load rows as float32 (n, features), with classes as int64 (n,) or targets as float32 (n, targets)."""
         return self._parts[0 if train else 1]
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """The settings that decide what is read from a file; for their meaning see ``CSV``."""
+    """The settings of ``CSV`` on which the content that is read depends; hashable, as the key of a cache."""
 
     target: tuple[str, ...]
     kind: Kind
@@ -144,14 +144,14 @@ class _Choice:
 
 @dataclass(frozen=True)
 class _Encoded:
-    """One or two files as numbers.
+    """The encoded content of one or two files.
 
     Attributes:
         features: names of the values of a sample.
-        numeric: which of them are of numeric columns, bool (features,).
-        classes: their names; None for regression.
-        inputs: of each file, float32 (n, features), NaN where a number is missing.
-        labels: of each file, int64 (n,) or float32 (n, targets).
+        numeric: whether each feature is from a numeric column, bool (features,).
+        classes: class names; None for regression.
+        inputs: for each file, float32 (n, features), NaN where a number is missing.
+        labels: for each file, int64 (n,) or float32 (n, targets).
     """
 
     features: tuple[str, ...]
@@ -162,14 +162,14 @@ class _Encoded:
 
 
 def _version(path: Path) -> tuple[int, int]:
-    """What changes when a file is written: its time and size; zeros where there is none, which reading reports."""
+    """Modification time and size of a file, which change when it is written; zeros if it does not exist, which reading reports."""
     try:
         return path.stat().st_mtime_ns, path.stat().st_size
     except OSError:
         return 0, 0
 
 
-@lru_cache(maxsize=2)  # a configuration is checked and then trained, and the jobs of a sweep follow each other
+@lru_cache(maxsize=2)  # a configuration is checked and then trained, and jobs of a sweep read the same files
 def _encoded(choice: _Choice, *files: tuple[Path, int, int]) -> _Encoded:
     tables = [read_table(path, choice.delimiter) for path, *_ in files]
     first = tables[0]
@@ -213,7 +213,7 @@ def _encoded(choice: _Choice, *files: tuple[Path, int, int]) -> _Encoded:
 
 
 def _classes(table: Table, choice: _Choice) -> tuple[str, ...] | None:
-    """The names of the classes, sorted; None for regression."""
+    """Sorted class names; None for regression."""
     [column, *others] = choice.target
     if choice.kind == "regression" or (choice.kind == "auto" and others):
         return None
@@ -243,7 +243,7 @@ def _labels(table: Table, target: Sequence[str], classes: Sequence[str] | None) 
 
 
 def _numbers(table: Table, column: str, remedy: str | None) -> NDArray[np.float32]:
-    """A column as (n, 1), NaN where a value is missing and there is no remedy to name in an error."""
+    """A numeric column as (n, 1), NaN where a value is missing. With a ``remedy``, a missing value is an error that names it."""
     values = as_numbers(table, column)
     if values is None:
         cells = table.columns[column]
@@ -254,7 +254,7 @@ def _numbers(table: Table, column: str, remedy: str | None) -> NDArray[np.float3
 
 
 def _one_hot(table: Table, column: str, categories: Sequence[str], remedy: str | None) -> NDArray[np.float32]:
-    """A column as (n, categories) of 0 and 1."""
+    """One-hot encode a categorical column, (n, categories)."""
     indices = as_indices(table, column, categories, "category")
     _check_missing(table, column, indices < 0, remedy)
     return (indices[:, None] == np.arange(len(categories))).astype(np.float32)

@@ -8,7 +8,7 @@ from src.errors import ConfigError
 
 
 def cannot_be_built(group: str, name: str) -> ConfigError:
-    """The error raised when building the placeholder of an object of a class of that name."""
+    """The error for building the placeholder of an object whose class has this name."""
     return ConfigError(
         f"{group}={name} was passed as a Python object, which no configuration describes: only train() can use it; name the class "
         f"by {group}._target_ to evaluate, resume, reproduce or sweep."

@@ -1,4 +1,4 @@
-"""Image folders, one folder for each class: read and transformed by worker processes during training."""
+"""Image folders, with one subfolder per class, read and transformed by worker processes during training."""
 
 import hashlib
 import json
@@ -31,8 +31,8 @@ from src.paths import ROOT, from_root, shown
 log = logging.getLogger(__name__)
 
 _CACHE = ROOT / ".cache" / "image_folder"
-# Transforms of a single image, by torchvision's names. Others are of batches, boxes or videos, convert types, which is done
-# here, or take functions or other transforms.
+# torchvision's transforms of a single image. The others are for batches, boxes or videos, convert types, which is done here, or
+# take functions or other transforms.
 _TRANSFORMS = (
     *(
         "AugMix",
@@ -59,26 +59,27 @@ _TRANSFORMS = (
 
 
 class ImageFolder(pl.LightningDataModule):
-    """RGB images of ``size`` x ``size``, classified by the folders in which they are.
+    """RGB images of ``size`` x ``size``, whose class is the folder that contains them.
 
-    ``dir`` has a folder for each class, or folders ``train`` and, optionally, ``val`` and ``test``, each of which has one for
-    each class. What there is no folder for is held out from the training images, in the proportions of the classes.
+    ``dir`` contains a folder for each class, or the folders ``train`` and, optionally, ``val`` and ``test``, each with a folder
+    for each class. Without a folder, validation and test images are held out from the training images, stratified by class.
 
-    An image is scaled to cover the size and cut to it in the middle; ``transforms`` then change it in the training. All of
-    them are read once before the first training, so that a damaged file is found, unless ``mean`` and ``std`` are set.
+    Images are scaled to cover the size and center-cropped; in training, ``transforms`` are then applied. Unless ``mean`` and
+    ``std`` are set, all training images are read once before the first training, which also detects damaged files.
 
     Args:
-        seed: chooses the samples that are held out.
+        seed: seed of the held-out samples.
 
     Attributes:
         input_shape: (3, size, size).
         classes: number of classes.
-        class_names: the names of their folders, sorted.
+        class_names: sorted names of the class folders.
         normalize: applied to every batch on its device.
 
     Raises:
-        ConfigError: there is no such folder, a transform cannot be built, or settings do not fit each other or the images.
-        DataError: a folder has no classes, or other classes than the training images.
+        ConfigError: the folder does not exist, a transform cannot be built, or settings are incompatible with each other or
+            with the images.
+        DataError: a folder has no classes, or classes other than the training images.
     """
 
     def __init__(
@@ -129,10 +130,10 @@ class ImageFolder(pl.LightningDataModule):
             )
 
     def prepare_data(self) -> None:
-        """Read all images for mean and standard deviation of each channel, unless that has been done for these files.
+        """Read all images to compute mean and standard deviation of each channel, unless they are cached for these files.
 
         Raises:
-            DataError: an image cannot be read, or a class has none.
+            DataError: an image cannot be read, or a class has no image.
         """
         if self._mean_and_std is None:
             for name in self._folders:
@@ -156,7 +157,7 @@ class ImageFolder(pl.LightningDataModule):
         return self._images(name) if name in self._folders else Subset(self._images("train"), held_out.tolist())
 
     def _images(self, name: str, transform: v2.Transform | None = None) -> datasets.ImageFolder:
-        """The images of a folder as uint8 (3, size, size) and the numbers of their classes."""
+        """Dataset of the images of a folder, uint8 (3, size, size), and their class indices."""
         load = partial(_read, shape=self.input_shape)
         found = _Images(str(self._folders[name]), loader=load, transform=transform, allow_empty=True)
         if empty := {*range(self.classes)} - {*found.targets}:
@@ -168,7 +169,7 @@ class ImageFolder(pl.LightningDataModule):
 
     @cached_property
     def _split(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The numbers of training images for training, validation and test."""
+        """Split the images of the training folder; returns their indices for training, validation and test."""
         labels = torch.tensor(self._images("train").targets)
         count = 0 if "test" in self._folders else self._count("test_size", len(labels))
         test, rest = hold_out(self.seed, len(labels), count, labels, purpose="test")
@@ -195,7 +196,7 @@ class ImageFolder(pl.LightningDataModule):
 
     @cached_property
     def normalize(self) -> Normalize:
-        """Mean and standard deviation of each channel as set, or of the images that are trained on."""
+        """Normalisation by ``mean`` and ``std`` as set, or those of each channel of the training images."""
         if self._mean_and_std is None:
             sums, squares = self._sums("train")[self._split[0].numpy()].sum(0) / self._split[0].numel() / self.size**2
             deviations = np.sqrt(np.maximum(squares - sums**2, 0))
@@ -205,12 +206,12 @@ class ImageFolder(pl.LightningDataModule):
         return Normalize(mean.float().view(3, 1, 1), std.float().view(3, 1, 1))
 
     def _sums(self, name: str) -> NDArray[np.float64]:
-        """Of each image of a folder, the sum of each channel and of its squares: (images, 2, 3); kept in .cache/."""
+        """Sums and sums of squares of each channel for each image of a folder, (images, 2, 3); cached in .cache/."""
         images = self._images(name, v2.Lambda(_sums_of))
         path = _CACHE / f"{self._key(images)}.npy"
         try:
             return np.load(path)
-        except (OSError, ValueError, EOFError):  # there is none, or it is damaged
+        except (OSError, ValueError, EOFError):  # the cache file does not exist or is damaged
             pass
         log.info("reading %d images in %s for mean and standard deviation", len(images), shown(self._folders[name]))
         loader = DataLoader(images, batch_size=64, num_workers=self.num_workers)
@@ -224,12 +225,12 @@ class ImageFolder(pl.LightningDataModule):
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as file:
                 np.save(file, found)
-        except OSError as error:  # a project that cannot be written has no cache
+        except OSError as error:  # no cache if the project is read-only
             log.debug("%s cannot be written: %s", path, error)
         return found
 
     def _key(self, images: datasets.ImageFolder) -> str:
-        """Changes with the size of samples, and with the name, length or time of any file."""
+        """Cache key, which changes with the sample size and with the name, size or modification time of any file."""
         files = []
         for path, _ in images.samples:
             status = os.stat(path)
@@ -241,11 +242,11 @@ class ImageFolder(pl.LightningDataModule):
         return self._loader(self.train_set, shuffle=True)
 
     def val_dataloader(self) -> "DataLoader[Any] | list[Any]":
-        """The images for validation; none if ``val_size`` is 0."""
+        """The validation images; empty if ``val_size`` is 0."""
         return self._loader(self.val_set) if self.val_size else []
 
     def test_dataloader(self) -> "DataLoader[Any] | list[Any]":
-        """The images for the test; none if there is no folder for it and ``test_size`` is 0."""
+        """The test images; empty if there is no folder ``test`` and ``test_size`` is 0."""
         return self._loader(self.test_set) if self.test_size or "test" in self._folders else []
 
     def _loader(self, images: Dataset[Any], shuffle: bool = False) -> DataLoader[Any]:
@@ -258,17 +259,17 @@ class ImageFolder(pl.LightningDataModule):
         return DataLoader(images, self.batch_size // world, shuffle=shuffle, num_workers=self.num_workers)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:
-        """Normalise images, on their device.
+        """Normalise images on their device.
 
         Returns:
-            Images in floating point (n, 3, size, size) and the numbers of their classes, int64 (n,).
+            Floating-point images (n, 3, size, size) and class indices, int64 (n,).
         """
         images, labels = batch
         return self.normalize(images, self.trainer.lightning_module.dtype if self.trainer else torch.float32), labels
 
 
 class _Images(datasets.ImageFolder):
-    """torchvision's, without hidden folders such as .ipynb_checkpoints."""
+    """``torchvision.datasets.ImageFolder`` that ignores hidden folders such as .ipynb_checkpoints."""
 
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
         names = _classes_in(Path(directory))
@@ -279,7 +280,7 @@ def _read(path: str, shape: Sequence[int]) -> Tensor:
     try:
         with Image.open(path) as image:
             return fitted(image, shape)
-    except Exception as error:  # of a damaged file the decoders raise whatever they meet
+    except Exception as error:  # decoders may raise anything for a damaged file
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
         raise DataError(f"{path} cannot be read as an image ({reason}): replace or remove it.") from None
 
@@ -290,7 +291,7 @@ def _sums_of(image: Tensor) -> Tensor:
 
 
 def _folders_in(folder: Path) -> dict[str, Path]:
-    """The folders of images: ``train``, and ``val`` and ``test`` if they exist."""
+    """The image folders by name: ``train``, and ``val`` and ``test`` if they exist."""
     if not folder.is_dir():
         raise ConfigError(f"data.dir={folder}: there is no such folder; paths are relative to the project's root.")
     if not (folder / "train").is_dir():
@@ -330,7 +331,7 @@ def _checked(
 
 
 def _built(transforms: Sequence[Mapping[str, Any]], shape: Sequence[int]) -> v2.Transform | None:
-    """The transforms of a configuration, in their order; tried on a black image."""
+    """Build the configured transforms and try them on a black image; None if there are none."""
     built = []
     for number, node in enumerate(transforms):
         key, settings = f"data.transforms[{number}]", {**node}
@@ -350,7 +351,7 @@ def _built(transforms: Sequence[Mapping[str, Any]], shape: Sequence[int]) -> v2.
     state = torch.random.get_rng_state()
     try:
         changed = transform(torch.zeros(tuple(shape), dtype=torch.uint8))
-    except Exception as error:  # whatever an argument leads to
+    except Exception as error:  # an invalid argument may raise anything
         raise ConfigError(f"data.transforms cannot change an image of shape {tuple(shape)} ({error}).") from error
     finally:
         torch.random.set_rng_state(state)

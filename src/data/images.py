@@ -1,4 +1,4 @@
-"""Images: (height, width), or (channels, height, width) with 1 or 3 channels; raw ones are uint8."""
+"""Functions of images: (height, width), or (channels, height, width) with 1 or 3 channels; raw images are uint8."""
 
 from collections.abc import Sequence
 
@@ -19,12 +19,12 @@ def are_images(inputs: Tensor) -> bool:
 
 
 def with_channels(images: Tensor) -> Tensor:
-    """Images (n, height, width) as (n, 1, height, width), others as they are."""
+    """Add a channel dimension to images (n, height, width); images with channels are returned unchanged."""
     return images.unsqueeze(1) if images.ndim == 3 else images
 
 
 def for_drawing(image: Tensor) -> Tensor:
-    """One image as matplotlib draws it: (height, width), or (height, width, 3) in colour."""
+    """Convert an image to matplotlib's layout: (height, width), or (height, width, 3) in color."""
     if image.ndim == 2:
         return image
     return image[0] if image.shape[0] == 1 else image.permute(1, 2, 0)
@@ -35,13 +35,13 @@ def fitted(image: Image.Image, shape: Sequence[int]) -> Tensor:
 
     Args:
         image: of any size and mode.
-        shape: of the sample, (height, width) for grey, or (channels, height, width).
+        shape: shape of the sample, (height, width) for grayscale, or (channels, height, width).
 
     Returns:
-        uint8, of this shape.
+        uint8 of this shape.
 
     Raises:
-        ValueError: its values are of 32 bits, whose black and white are unknown.
+        ValueError: the image has 32-bit values, whose range is unknown.
     """
     *channels, height, width = shape
     if image.mode in ("I", "F"):

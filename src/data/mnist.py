@@ -18,7 +18,7 @@ SIZE = 60_000  # training images
 
 
 class MNIST(TensorData):
-    """60,000 handwritten digits for training and 10,000 for the test, from the four original archives.
+    """60,000 training and 10,000 test images of handwritten digits, from the four original archives.
 
     Args:
         settings: see ``TensorData``.
@@ -31,7 +31,7 @@ class MNIST(TensorData):
     input_shape = (28, 28)
     classes = 10
     loaded_by = ("dir",)
-    # MNIST comes with the project; the others are fetched by torchvision when they are first asked for.
+    # MNIST is part of the repository; torchvision downloads the others on first use.
     ships: ClassVar[bool] = True
 
     def __init__(
@@ -80,7 +80,7 @@ class MNIST(TensorData):
                 self._download(aside)
                 for name, _ in self.archives:
                     os.replace(Path(aside, self.source.__name__, "raw", name), self.raw / name)
-        except Exception as error:  # the network, the server, the disk: torchvision raises what it meets
+        except Exception as error:  # torchvision raises any error of network, server or disk
             names = ", ".join(name for name, _ in self.archives)
             cause = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(
@@ -91,13 +91,13 @@ class MNIST(TensorData):
         self.source(folder, download=True)
 
     def load(self, train: bool) -> tuple[Tensor, Tensor]:
-        """Images as uint8 (n, 28, 28) and classes as int64 (n,)."""
+        """Load images as uint8 (n, 28, 28) and classes as int64 (n,)."""
         found = self.source(self.dir, train=train)
         return found.data, found.targets
 
 
 class FashionMNIST(MNIST):
-    """Images of clothing (Xiao, Rasul and Vollgraf, 2017); the same sizes as MNIST."""
+    """Images of clothing (Xiao, Rasul and Vollgraf, 2017), of the same sizes as MNIST."""
 
     source = datasets.FashionMNIST
     class_names = tuple(datasets.FashionMNIST.classes)
@@ -105,7 +105,7 @@ class FashionMNIST(MNIST):
 
 
 class KMNIST(MNIST):
-    """Cursive Japanese characters (Clanuwat and others, 2018), named by their sounds; the same sizes as MNIST."""
+    """Cursive Japanese characters (Clanuwat and others, 2018), of the same sizes as MNIST; class names are transliterations."""
 
     source = datasets.KMNIST
     class_names = tuple(datasets.KMNIST.classes)
@@ -129,6 +129,6 @@ class QMNIST(MNIST):
             datasets.QMNIST(folder, what=what, download=True)
 
     def load(self, train: bool) -> tuple[Tensor, Tensor]:
-        """As of ``MNIST``."""
+        """See ``MNIST.load``."""
         found = datasets.QMNIST(self.dir, what="train" if train else "test")
-        return found.data, found.targets[:, 0].long()  # the other columns tell who wrote it
+        return found.data, found.targets[:, 0].long()  # the other columns are metadata, such as the writer

@@ -1,4 +1,4 @@
-"""The LightningDataModule of data sets that fit into memory: tensors on the training device."""
+"""Base class of data sets that fit into memory: a LightningDataModule of tensors on the training device."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,39 +20,39 @@ from src.randomness import AUGMENTATION, seed_step, step_seeds
 
 # Evaluation uses batches that fit into the processor's cache.
 _EVALUATION_BATCH = 2000
-# What ``share`` has loaded, by class, set and the settings on which it depends.
+# Cache of ``share``: loaded samples by class, set and the settings on which they depend.
 _shared: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
 
 
 class TensorData(pl.LightningDataModule):
-    """A labelled data set that fits into memory. A new one defines what its samples look like and how they are loaded.
+    """Base class of labelled data sets that fit into memory. Subclasses define the shape of samples and how they are loaded.
 
-    ``input_shape`` and ``classes``, or for regression ``classes = None`` and ``targets``, are attributes of the class, or of
-    the instance if they depend on a file: then they are set before this constructor is called.
+    ``input_shape`` and ``classes``, or for regression ``classes = None`` and ``targets``, are class attributes, or instance
+    attributes if they depend on a file; the latter must be set before this constructor is called.
 
     Args:
-        seed: decides the split, the order of the samples and their augmentation.
+        seed: seed of the split, the shuffling and the augmentation.
 
     Attributes:
-        input_shape: shape of one raw sample: any; images are (height, width) or (channels, height, width).
+        input_shape: shape of a raw sample; images are (height, width) or (channels, height, width).
         classes: number of classes; None for regression.
-        class_names: of the classes; by default their numbers.
-        multilabel: whether a sample may belong to any number of the classes.
-        targets: for regression, number of values that are predicted.
-        target_names: of these values; by default their numbers.
-        loaded_by: the settings, kept as attributes of the same names, on which the result of ``load`` depends; the jobs of a sweep
-            that have the same load the samples once. None: not known, and each job loads its own.
-        stratified: whether the held-out samples have the classes in the proportions of all of them. Folds always have.
+        class_names: names of the classes; by default their indices.
+        multilabel: whether a sample may belong to any number of classes.
+        targets: number of targets per sample, for regression.
+        target_names: names of the targets; by default their indices.
+        loaded_by: names of the settings, which are also attributes, on which the result of ``load`` depends: jobs of a sweep with
+            equal settings load the samples once. None if unknown, so that each job loads its own.
+        stratified: whether held-out samples are stratified by class; folds always are.
         normalize: applied to every batch.
-        in_chunks: whether the training gets ``Chunk``s of ``steps_per_execution`` batches; set before the training starts.
+        in_chunks: whether training batches are ``Chunk``s of ``steps_per_execution`` batches; set before training starts.
 
     Raises:
-        ConfigError: ``std`` is not above 0, ``mean`` or ``std`` does not fit the samples, samples that are not images are to
-            be augmented, ``folds`` and ``fold`` do not fit each other, or the class does not define what it must.
+        ConfigError: ``std`` is not above 0, ``mean`` or ``std`` has the wrong shape, augmentation is set for samples that are not
+            images, ``folds`` and ``fold`` are incompatible, or the subclass lacks a required attribute.
     """
 
     input_shape: tuple[int, ...]
-    classes: Any  # int | None; whoever needs a number has checked that there is one
+    classes: Any  # int | None; users of the number check that it is not None
     class_names: tuple[str, ...]
     multilabel: bool = False
     targets: int
@@ -61,10 +61,10 @@ class TensorData(pl.LightningDataModule):
     loaded_by: ClassVar[tuple[str, ...] | None] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Name classes and targets by their numbers where a data set declares how many there are, but no names.
+        """Set default names of classes and targets, if a subclass declares their numbers but no names.
 
         Raises:
-            TypeError: ``classes`` or ``targets`` is not a number of them, or there are more or fewer names.
+            TypeError: ``classes`` or ``targets`` is not a valid number, or the number of names differs from it.
         """
         super().__init_subclass__(**kwargs)
         for number, names in (("classes", "class_names"), ("targets", "target_names")):
@@ -129,7 +129,7 @@ class TensorData(pl.LightningDataModule):
             raise ConfigError(f"data._target_={target}: the class must define {', '.join(missing)}.")
 
     def _per_channel(self, name: str, value: float | Sequence[float]) -> float | Tensor:
-        """A number as it is; a list, one for each channel or each value of a vector, as a tensor."""
+        """Convert a list with a number for each channel, or each value of a vector, to a tensor; a single number is unchanged."""
         numbers = torch.tensor(value, dtype=torch.float32)
         if name == "std" and not bool(((numbers > 0) & numbers.isfinite()).all()):
             raise ConfigError(f"data.std={value} must be above 0 and finite: the network receives (raw - mean) / std.")
@@ -148,8 +148,8 @@ class TensorData(pl.LightningDataModule):
         """Load the training or the test set.
 
         Returns:
-            Raw samples (n, *input_shape) and their labels: for classification (n,), integers of any type from 0 to classes - 1,
-            or if ``multilabel`` (n, classes) of 0 and 1; for regression (n, targets).
+            Raw samples (n, *input_shape) and labels: for classification (n,), integers of any dtype from 0 to classes - 1, or if
+            ``multilabel`` (n, classes) of 0 and 1; for regression (n, targets).
         """
         raise NotImplementedError
 
@@ -171,10 +171,10 @@ class TensorData(pl.LightningDataModule):
             self.test_set = self._on_device(*self._loaded(train=False))
 
     def share(self) -> None:
-        """Load the samples once for all data modules with the same data in this process and in those forked from it.
+        """Load the samples once for all data modules with the same data in this process and in processes forked from it.
 
         Raises:
-            DataError: as from ``setup``.
+            DataError: see ``setup``.
         """
         if self.loaded_by is not None and self._key(train=True) not in _shared:
             self.prepare_data()
@@ -196,13 +196,13 @@ class TensorData(pl.LightningDataModule):
         )
 
     def split(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Split the training set by the seed.
+        """Split the training set, determined by the seed.
 
         Args:
-            labels: of the training set.
+            labels: labels of the training set.
 
         Returns:
-            The numbers of the samples to train on, and of those held out for validation, int64.
+            Indices of the training samples, and of the samples held out for validation, int64.
 
         Raises:
             ConfigError: there are too few samples for the sizes that are set.
@@ -219,7 +219,7 @@ class TensorData(pl.LightningDataModule):
         return rest[: self.train_size], held_out
 
     def _check_sizes(self, size: int) -> None:
-        """Refuse sizes that leave a set empty, or smaller than it is set to be."""
+        """Raise ``ConfigError`` if a set would be empty, or smaller than configured."""
         if self.folds is not None:
             check_fold_size(self.folds, size)
             held_out, setting = math.ceil(size / self.folds), f"a fold of data.folds={self.folds}"
@@ -242,7 +242,7 @@ class TensorData(pl.LightningDataModule):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in an epoch, known once ``setup`` has run."""
+        """Number of optimizer steps per epoch, available after ``setup``."""
         return math.ceil(len(self.train_set[1]) / self.batch_size)
 
     def train_dataloader(self) -> ChunkLoader:
@@ -250,16 +250,16 @@ class TensorData(pl.LightningDataModule):
         steps = self.steps_per_execution if self.in_chunks else 1
         loader = self._loader(self.train_set, self.batch_size, steps, self.seed)
         if self.trainer is not None:
-            # Lightning gives a loader its state back only within an epoch.
+            # Lightning restores the state of a loader only within an epoch.
             loader.epoch = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
         return loader
 
     def val_dataloader(self) -> ChunkLoader:
-        """The held-out samples."""
+        """The validation samples, in a fixed order."""
         return self._loader(self.val_set, _EVALUATION_BATCH)
 
     def test_dataloader(self) -> ChunkLoader:
-        """The official test samples."""
+        """The test samples, in a fixed order."""
         return self._loader(self.test_set, _EVALUATION_BATCH)
 
     def _loader(
@@ -280,10 +280,10 @@ class TensorData(pl.LightningDataModule):
         return batch
 
     def on_after_batch_transfer(self, batch: Chunk, dataloader_idx: int) -> Chunk | tuple[Tensor, Tensor]:
-        """Augment training samples, each batch with a seed of its own, and normalise. The loaders yield chunks.
+        """Augment training samples, with a different seed for each batch, and normalise. The loaders yield chunks.
 
         Returns:
-            Samples (n, *input_shape) and labels (n,); in training a chunk, if ``in_chunks`` is set.
+            Samples (n, *input_shape) and labels (n,); in training a chunk if ``in_chunks`` is set.
         """
         assert self.trainer is not None
         training = self.trainer.training

@@ -10,7 +10,7 @@ from src.data.module import TensorData
 
 
 class Points(TensorData):
-    """Inputs (1,0), (0,1), (1,1), (1,0) with labels 0, 1, 1, 0, for training and for the test alike."""
+    """Inputs (1,0), (0,1), (1,1), (1,0) with labels 0, 1, 1, 0, as both training and test set."""
 
     input_shape = (2,)
     classes = 2

@@ -1,4 +1,4 @@
-"""Seeded, optionally stratified splits: a held-out subset, or one of several folds."""
+"""Seeded, optionally stratified splits: a held-out subset, or a fold of a cross-validation."""
 
 from typing import Annotated
 
@@ -23,17 +23,17 @@ def count_of(size: int | float, samples: int) -> int:
 def hold_out(
     seed: int, samples: int, count: int, strata: Tensor | None = None, *, purpose: str = "validation"
 ) -> tuple[Tensor, Tensor]:
-    """Split samples in two.
+    """Randomly split samples into a held-out subset and the rest.
 
     Args:
-        seed: chooses the samples.
-        samples: how many there are.
-        count: how many are held out.
-        strata: classes, int64 (samples,), each of which is held out in proportion, to within one sample; None: by chance.
-        purpose: validation or test, which are chosen independently of each other.
+        seed: seed of the split.
+        samples: number of samples.
+        count: number of held-out samples.
+        strata: classes for a stratified split, int64 (samples,), proportional to within one sample; None does not stratify.
+        purpose: validation or test, which are drawn independently of each other.
 
     Returns:
-        The numbers of the samples that are held out, and of the others; int64, both in random order.
+        Indices of the held-out samples, and of the others; int64, both in random order.
     """
     order = split_order(seed, samples, purpose)
     if strata is None:
@@ -48,13 +48,13 @@ def hold_out_fold(
 ) -> tuple[Tensor, Tensor]:
     """Hold out one fold for validation; for arguments and results see ``hold_out``.
 
-    The folds of one seed partition the samples, and their sizes differ by at most one, as do those of each class.
+    The folds of a seed partition the samples. Their sizes differ by at most one, overall and for each class.
 
     Args:
         seed: see ``hold_out``.
         samples: see ``hold_out``.
-        fold: number of the fold, from 0.
-        folds: how many there are.
+        fold: index of the fold, from 0.
+        folds: number of folds.
         strata: see ``hold_out``.
     """
     order = split_order(seed, samples)
@@ -75,7 +75,7 @@ def check_folds(folds: int | None, fold: int | None) -> None:
     """Check the settings of a cross-validation.
 
     Raises:
-        ConfigError: one is set without the other, or there is no such fold.
+        ConfigError: only one of them is set, or ``fold`` is out of range.
     """
     if folds is None and fold is not None:
         raise ConfigError(f"data.fold={fold} needs the number of folds: set data.folds, or leave data.fold out.")
@@ -87,7 +87,7 @@ def check_folds(folds: int | None, fold: int | None) -> None:
 
 
 def check_fold_size(folds: int, samples: int) -> None:
-    """Check that no fold is empty, and that there are others to train on.
+    """Check that no fold is empty.
 
     Raises:
         ConfigError: there are more folds than samples.

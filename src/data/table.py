@@ -1,6 +1,6 @@
-"""Tables in CSV files: read as text, then each column as numbers or as categories. Errors name file, row and column.
+"""Tables in CSV files, read as text, with columns parsed as numbers or categories. Errors name file, row and column.
 
-Rows are counted as a spreadsheet counts them: the header is row 1.
+Rows are numbered as in a spreadsheet: the header is row 1.
 """
 
 import csv
@@ -17,18 +17,18 @@ from src.paths import shown
 # Representations of a missing value, in lower case and without surrounding spaces.
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 _LARGEST = float(np.finfo(np.float32).max)  # networks compute in float32
-# A column of more is likely one of numbers with a mistake in it, of dates or of identifiers.
+# Maximum number of categories; a column with more is probably numeric with an error, or of dates or identifiers.
 _MOST_CATEGORIES = 1000
 
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV file as text.
+    """Content of a CSV file as text.
 
     Attributes:
-        path: of the file.
-        rows: the number of each row in the file.
-        columns: name to the cells, without spaces around them.
+        path: path of the file.
+        rows: number of each row in the file.
+        columns: column name to its cells, without surrounding spaces.
     """
 
     path: Path
@@ -36,10 +36,10 @@ class Table:
     columns: dict[str, list[str]]
 
     def check_columns(self, names: Sequence[str], setting: str) -> None:
-        """Check that there are such columns.
+        """Check that columns exist.
 
         Raises:
-            ConfigError: a name is not one of a column.
+            ConfigError: a name is not the name of a column.
         """
         for name in names:
             if name not in self.columns:
@@ -49,7 +49,7 @@ class Table:
                 )
 
     def fault(self, column: str, index: int, problem: str) -> DataError:
-        """The error of a cell."""
+        """The error for a cell, which names file, row and column."""
         return DataError(f"{shown(self.path)}, row {self.rows[index]}, column {column!r}: {problem}.")
 
 
@@ -57,8 +57,8 @@ def read_table(path: Path, delimiter: str = ",") -> Table:
     """Read a CSV file with a header, in UTF-8. Empty lines are skipped.
 
     Raises:
-        ConfigError: there is no such file.
-        DataError: it cannot be read, has no rows or rows of unequal length, or a column without a unique name.
+        ConfigError: the file does not exist.
+        DataError: the file cannot be read, has no rows or rows of unequal length, or has a column without a unique name.
     """
     name = shown(path)
     try:
@@ -104,7 +104,7 @@ def _check_header(name: str, header: Sequence[str], delimiter: str) -> None:
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell can be read as a number."""
+    """Whether a cell is a number."""
     try:
         float(cell)
     except ValueError:
@@ -138,10 +138,10 @@ def as_numbers(table: Table, column: str) -> NDArray[np.float64] | None:
 
 
 def categories_of(table: Table, column: str) -> list[str]:
-    """The different values of a column that are not missing, sorted: integers by size, text by code points.
+    """The sorted distinct values of a column, without missing ones: integers by value, text by code points.
 
     Raises:
-        DataError: there are more than could be meant as categories.
+        DataError: there are too many values for categories.
     """
     cells = table.columns[column]
     found = [cell for cell in set(cells) if not is_missing(cell)]
@@ -157,12 +157,12 @@ def categories_of(table: Table, column: str) -> list[str]:
 
 
 def in_order(names: Sequence[str]) -> list[str]:
-    """Names sorted: by size if all of them are integers, else as text."""
+    """Sort names: by value if all are integers, else as text."""
     return sorted(names, key=int) if all(map(is_integer, names)) else sorted(names)
 
 
 def is_integer(cell: str) -> bool:
-    """Whether a cell can be read as an integer."""
+    """Whether a cell is an integer."""
     try:
         int(cell)
     except ValueError:
@@ -171,10 +171,10 @@ def is_integer(cell: str) -> bool:
 
 
 def as_indices(table: Table, column: str, categories: Sequence[str], what: str) -> NDArray[np.int64]:
-    """The position of each cell among categories, -1 where it is missing.
+    """The category index of each cell, -1 where it is missing.
 
     Raises:
-        DataError: a cell is none of them.
+        DataError: a cell is not one of the categories.
     """
     positions = {name: position for position, name in enumerate(categories)}
     cells = table.columns[column]

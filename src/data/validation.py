@@ -1,4 +1,4 @@
-"""Samples and labels are checked as soon as they are loaded, so that no training starts on what would spoil it."""
+"""Validation of samples and labels when they are loaded, before training starts."""
 
 import torch
 from torch import Tensor
@@ -15,22 +15,22 @@ def validated(
     multilabel: bool = False,
     targets: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Check what a data set has loaded.
+    """Validate the samples and labels of a data set.
 
     Args:
         loaded: samples and labels.
-        name: of the data set and its part, for messages.
-        input_shape: what each sample must look like.
-        classes: labels must be below; None for regression.
+        name: name of the data set and its part, for messages.
+        input_shape: required shape of each sample.
+        classes: number of classes; None for regression.
         multilabel: whether a label has a 0 or a 1 for each class.
-        targets: for regression, the number of values of a label.
+        targets: number of targets per sample, for regression.
 
     Returns:
-        The samples as they are, (n, *input_shape), and the labels: int64 (n,) for classification, float32 (n, classes) if
+        The unchanged samples, (n, *input_shape), and the labels: int64 (n,) for classification, float32 (n, classes) if
         ``multilabel``, float32 (n, targets) for regression.
 
     Raises:
-        DataError: samples and labels do not fit each other or the data set, or a value is not finite.
+        DataError: shape, dtype or number of samples or labels is invalid, a label is out of range, or a value is not finite.
     """
     match loaded:
         case Tensor() as inputs, Tensor() as labels:
@@ -66,7 +66,7 @@ def validated(
 
 
 def _check_finite(values: Tensor, name: str, what: str) -> None:
-    """Integers, such as grey values, are finite: no pass over them is needed."""
+    """Raise ``DataError`` if a floating-point value is not finite; integers, such as pixel values, need no check."""
     if values.is_complex():
         raise DataError(f"{name}: the {what} are complex numbers ({values.dtype}): use real ones.")
     if not values.is_floating_point() or not values.numel():

@@ -1,1 +1,1 @@
-"""Optimizer steps without the overhead of Lightning and autograd."""
+"""The fast path: optimizer steps without the overhead of Lightning's loop and autograd."""

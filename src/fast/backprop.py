@@ -1,7 +1,7 @@
 """Manual backpropagation through a fully connected network.
 
-For a network this small most of a step is overhead of autograd. Networks with dropout or normalisation, and mixed precision,
-use autograd: see ``Backprop.of``.
+For small networks most of the time of a step is overhead of autograd. Networks with dropout or normalisation, and mixed
+precision, use autograd: see ``Backprop.of``.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,8 +16,8 @@ from src.models.mlp import MLP
 from src.tasks.losses import BinaryCrossEntropy, CrossEntropy, Loss, SquaredError
 
 _aten = torch.ops.aten
-# Each activation, and its gradient as a function of the gradient of its output, and of its output or, if it does not work in
-# place, of its input.
+# The function of each activation, and its backward function, whose arguments are the gradient of the output and the output, or
+# the input for functions that are not in-place.
 _ACTIVATIONS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
     nn.ReLU: (torch.relu_, lambda gradient, output: _aten.threshold_backward(gradient, output, 0)),
     nn.Sigmoid: (torch.sigmoid_, _aten.sigmoid_backward),
@@ -30,10 +30,10 @@ _PARAMETER_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 class Backprop:
-    """Computes the gradients of a loss for linear layers with activations between them.
+    """Manual backward pass through linear layers with activations between them.
 
-    The gradients are written into one vector, which takes one collective to sum over ranks; ``attach`` makes the parameters'
-    ``grad`` views of it.
+    The gradients are written to one flat vector, which a single all-reduce sums over the ranks; ``attach`` makes the
+    parameters' ``grad`` views of it.
 
     Args:
         net: see ``of``.
@@ -45,7 +45,7 @@ class Backprop:
         self._modules = modules = list(net.layers)
         self._activations = [_ACTIVATIONS[type(activation)][0] for activation in modules[1::2]]
         self._activation_grads = [_ACTIVATIONS[type(activation)][1] for activation in modules[1::2]]
-        self.parameters = list(net.parameters())  # of each layer the weights and then the biases
+        self.parameters = list(net.parameters())  # weight and bias of each layer
         self._weights, self._biases = self.parameters[::2], self.parameters[1::2]
         self.gradient = self._weights[0].new_zeros(sum(map(torch.numel, self.parameters)))
         parts = self.gradient.split([parameter.numel() for parameter in self.parameters])
@@ -54,16 +54,14 @@ class Backprop:
 
     @classmethod
     def of(cls, net: nn.Module, loss: Loss) -> "Backprop | None":
-        """Create one for a network and its loss; None if it needs autograd.
+        """Create a ``Backprop`` for a network and its loss; None if they need autograd.
 
-        Types are compared exactly: a subclass may compute anything.
+        Types are compared exactly, since a subclass may compute anything.
         """
         return cls(cast(MLP, net), loss) if has_formula(loss) and _is_plain(net) else None
 
     def is_valid(self, net: nn.Module, loss: Loss) -> bool:
-        """Whether it was created for this network and loss, and no layer or parameter has since been replaced, frozen or got a
-        hook.
-        """
+        """Whether it was created for this network and loss, and no layer or parameter has been replaced, frozen or hooked since."""
         if net is not self._net or loss is not self._loss or not has_formula(loss) or not _is_plain(net):
             return False
         return _same(self._net.layers, self._modules) and _same(net.parameters(), self.parameters)
@@ -97,7 +95,7 @@ class Backprop:
         layer_inputs, pre_activations = [inputs], []
         for weight, bias, activate in zip(self._weights, self._biases, self._activations, strict=False):
             pre_activations.append(F.linear(layer_inputs[-1], weight, bias))
-            layer_inputs.append(activate(pre_activations[-1]))  # most work in place
+            layer_inputs.append(activate(pre_activations[-1]))  # most functions are in-place
         logits = F.linear(layer_inputs[-1], self._weights[-1], self._biases[-1])
         gradient = self._logits_grad(logits, targets).div_(total)
         for number in range(len(self._weights) - 1, -1, -1):
@@ -120,13 +118,13 @@ class Backprop:
 
 
 def has_formula(loss: Loss) -> bool:
-    """Whether the gradient of a loss is written out here: that of unweighted samples."""
+    """Whether ``Backprop`` implements the gradient of a loss; only without weights."""
     known = type(loss) in (CrossEntropy, SquaredError, BinaryCrossEntropy)
     return known and loss.weight is None and "forward" not in vars(loss) and not has_hooks(loss)
 
 
 def _is_plain(net: nn.Module) -> bool:
-    """Whether a call of the network computes linear layers and activations, and nothing else."""
+    """Whether the network computes linear layers and activations, and nothing else."""
     if type(net) is not MLP or type(net.layers) is not nn.Sequential:
         return False
     modules = list(net.layers)
@@ -134,7 +132,7 @@ def _is_plain(net: nn.Module) -> bool:
     known = all(type(layer) is nn.Linear for layer in linear) and all(map(_is_known, between))
     if not known or len(linear) != len(between) + 1:
         return False
-    # Every layer has a bias; no parameter is shared, or belongs to another module.
+    # Every layer has a bias; no parameter is shared or belongs to another module.
     parameters = list(net.parameters())
     own = _same(parameters, [parameter for layer in linear for parameter in (layer.weight, layer.bias)])
     called = [net, net.layers, *modules]
@@ -144,7 +142,7 @@ def _is_plain(net: nn.Module) -> bool:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether a call of a module also calls hooks."""
+    """Whether calling a module also calls hooks."""
     return any(getattr(module, name) for name in _HOOKS)
 
 
@@ -153,7 +151,7 @@ def _is_known(activation: nn.Module) -> bool:
 
 
 def _is_trained(parameter: nn.Parameter) -> bool:
-    """Whether a parameter is an ordinary one, is trained, and has no hooks."""
+    """Whether a parameter is a plain ``Parameter``, requires a gradient, and has no hooks."""
     hooked = any(getattr(parameter, name) for name in _PARAMETER_HOOKS)
     return type(parameter) is nn.Parameter and parameter.requires_grad and not hooked
 

@@ -1,7 +1,7 @@
-"""The fast path of ``Classifier`` and ``Regressor``: one batch of Lightning's loop holds many optimizer steps.
+"""The fast path of ``Classifier`` and ``Regressor``: one batch of Lightning's loop contains many optimizer steps.
 
-Lightning's own loop costs several times the step of a small network. Here it fetches a ``Chunk`` of batches, and ``Steps``
-takes a step for each. Weights, checkpoints and metrics are those of Lightning's own loop.
+The overhead of Lightning's loop is several times the step of a small network. Here the loop fetches a ``Chunk`` of batches, and
+``Steps`` takes a step for each. Weights, checkpoints and metrics equal those of Lightning's loop.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from src.tasks.base import SupervisedTask
 from src.tasks.classification import Classifier
 from src.tasks.regression import Regressor
 
-# Called once a batch of Lightning's loop, which here is a chunk; and once a step, which the fast path does not do.
+# Hooks called once per batch of Lightning's loop, here a chunk; and hooks called once per step, which the fast path skips.
 _BATCH_HOOKS = ("on_train_batch_start", "on_train_batch_end")
 _STEP_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 
@@ -28,13 +28,13 @@ _STEP_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward",
 def obstacle(
     task: Callable[..., Any], data: pl.LightningDataModule | None, callbacks: Sequence[pl.Callback]
 ) -> str | None:
-    """The reason why a training cannot take the fast path, or None.
+    """The reason why a training cannot use the fast path, or None if it can.
 
     Args:
-        task: the class of the LightningModule.
+        task: class of the LightningModule.
         data: must be a ``TensorData``.
-        callbacks: must have no hooks of single steps; hooks of a batch only with an attribute ``accepts_chunks`` that is true,
-            and then get chunks.
+        callbacks: must not implement hooks of optimizer steps, and batch hooks only with the attribute ``accepts_chunks = True``,
+            in which case the hooks get chunks.
     """
     if task not in CHUNKED:
         return f"{task.__name__} is another task than {' and '.join(known.__name__ for known in CHUNKED)}"
@@ -49,12 +49,12 @@ def obstacle(
 
 
 def _overrides(callback: pl.Callback, hook: str) -> bool:
-    """Whether a callback has a hook: its class has, or the instance, as that of a ``LambdaCallback``."""
+    """Whether a callback implements a hook, in its class or, as ``LambdaCallback`` does, on the instance."""
     return getattr(getattr(callback, hook), "__func__", None) is not getattr(pl.Callback, hook)
 
 
 def _saves_by_epochs(callback: pl.Callback) -> bool:
-    """Whether a callback is Lightning's ModelCheckpoint and saves at the end of epochs only."""
+    """Whether a callback is Lightning's ModelCheckpoint and saves only at the end of epochs."""
     return type(callback) is ModelCheckpoint and not (callback._every_n_train_steps or callback._train_time_interval)
 
 
@@ -62,7 +62,7 @@ class Chunked(SupervisedTask):
     """Trains a task on chunks.
 
     Args:
-        seed: of dropout, together with epoch, step and rank.
+        seed: seed of dropout, together with epoch, step and rank.
         varies_threads: let each epoch select its number of CPU threads, if results do not depend on it.
         settings: see the task.
     """
@@ -79,7 +79,7 @@ class Chunked(SupervisedTask):
         [optimizer] = trainer.optimizers
         schedule = self.lr_schedulers()
         if not isinstance(schedule, LRScheduler) or interval_of(schedule) != "step":
-            schedule = None  # stepped at the end of an epoch, if there is one
+            schedule = None  # if there is one, it is stepped at the end of an epoch
         return StepContext(
             task=self,
             net=self.net,
@@ -101,7 +101,7 @@ class Chunked(SupervisedTask):
         )
 
     def _count_step(self) -> None:
-        """Count a step as Lightning does under manual optimization, for ``global_step``, which hooks of the optimizer may read."""
+        """Increment ``global_step``, as Lightning does in manual optimization; hooks of the optimizer may read it."""
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         progress.increment_ready()
         progress.increment_completed()
@@ -111,7 +111,7 @@ class Chunked(SupervisedTask):
 
         Returns:
             ``train/loss`` and the other training metrics, means over the chunk on all ranks, and ``lr``, the learning rate of
-            each parameter group at the last step by its name.
+            each parameter group at the last step, by name.
 
         Raises:
             NonFiniteLoss: the loss of a step is NaN or Inf.
@@ -121,13 +121,13 @@ class Chunked(SupervisedTask):
         weights = self.loss.sample_weights(targets)
         if weights is not None:
             sums = torch.stack([part.sum() for part in weights.split(chunk.sizes)])
-            chunk = chunk._replace(totals=self.sum_over_ranks(sums))  # type: ignore[arg-type]  # a sum is divided by them
+            chunk = chunk._replace(totals=self.sum_over_ranks(sums))  # type: ignore[arg-type]  # the divisors of the summed losses
         self._steps = self._steps or Steps(context)
         losses, outputs = self._steps.take(context, chunk, self.current_epoch)
         counts = self.train_sums(outputs, targets)
         summed = self.sum_over_ranks(losses, *counts.values())
         means, totals = summed[: len(losses)], dict(zip(counts, summed[len(losses) :], strict=True))
-        # Lightning counts one batch, and passes this number to loggers as the step.
+        # Lightning counts one batch, and passes this counter to loggers as the step.
         self.trainer.fit_loop.epoch_loop._batches_that_stepped += len(chunk.totals) - 1
         metrics = self.update_train_metrics(
             first_step, means, chunk.totals, totals, samples, reset=chunk.first_step == 0
@@ -139,11 +139,11 @@ class Chunked(SupervisedTask):
 
 
 class ChunkedClassifier(Chunked, Classifier):
-    """A ``Classifier`` that is trained on chunks."""
+    """``Classifier`` trained on chunks."""
 
 
 class ChunkedRegressor(Chunked, Regressor):
-    """A ``Regressor`` that is trained on chunks."""
+    """``Regressor`` trained on chunks."""
 
 
 CHUNKED: dict[Callable[..., Any], type[Chunked]] = {Classifier: ChunkedClassifier, Regressor: ChunkedRegressor}

@@ -1,4 +1,4 @@
-"""Adam on all parameters as one vector."""
+"""Adam and AdamW on all parameters as one flat vector."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,16 @@ _GLOBAL_HOOKS = ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
 
 
 class FlatAdam:
-    """Takes the steps of an ``Adam`` or ``AdamW``, all parameters at once, by torch's own operator.
+    """Takes the steps of an ``Adam`` or ``AdamW`` optimizer for all parameters at once, with torch's fused operator.
 
-    ``Optimizer.step`` takes longer to gather the tensors of a small network than to update them. The optimizer remains the
-    one that schedules and checkpoints use: its parameters and its state become views of the vectors here, its settings are
-    read at each step, and ``sync_state`` writes the number of steps into its state.
+    For a small network ``Optimizer.step`` takes longer to gather the tensors than to update them. Schedules and checkpoints
+    still use the optimizer: its parameters and state become views of the flat vectors, its settings are read at each step, and
+    ``sync_state`` writes the number of steps to its state.
 
     Args:
         optimizer: see ``supports``; the state of earlier steps is kept.
-        parameters: all of its parameters.
-        gradient: gradients of all parameters, concatenated, (n,); None if each parameter has its own ``grad``.
+        parameters: all parameters of the optimizer.
+        gradient: concatenated gradients of all parameters, (n,); None if each parameter has its own ``grad``.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class FlatAdam:
         self._gathers = gradient is None
         self._vectors = [values, torch.zeros_like(values) if gradient is None else gradient, *moments]
         self._addresses = self._data_pointers()
-        optimizer._opt_called = True  # type: ignore[attr-defined]  # schedules warn where they see no step of its own
+        optimizer._opt_called = True  # type: ignore[attr-defined]  # else schedules warn that ``step`` was never called
 
     @staticmethod
     def supports(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> bool:
-        """Whether an optimizer is a fused Adam or AdamW over exactly these parameters, all of one dtype and device, with torch's
-        own ``step`` and without hooks.
+        """Whether an optimizer is a fused Adam or AdamW over exactly these parameters, all of one dtype and device, with an
+        unmodified ``step`` and without hooks.
         """
         if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW) or len(optimizer.param_groups) != 1:
             return False
@@ -63,7 +63,7 @@ class FlatAdam:
 
     @staticmethod
     def has_one_count(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> bool:
-        """Whether all parameters have taken the same number of steps, as far as the optimizer's state tells."""
+        """Whether all parameters have the same number of steps in the optimizer's state."""
         states = (optimizer.state.get(parameter, {}) for parameter in parameters)
         return len({float(state["step"]) if "step" in state else 0.0 for state in states}) == 1
 
@@ -82,12 +82,12 @@ class FlatAdam:
 
     @property
     def state(self) -> list[Tensor]:
-        """Every tensor that a step changes."""
+        """The tensors that a step changes."""
         values, _, mean, square = self._vectors
         return [values, mean, square, self._count]
 
     def gather_grads(self) -> bool:
-        """Gather the parameters' own gradients; False if one has none, which the optimizer would leave out of its step."""
+        """Copy the ``grad`` of each parameter to the flat gradient; False if one is None, which ``Optimizer.step`` would skip."""
         if self._gathers:
             gradients = [parameter.grad.flatten() for parameter in self._parameters if parameter.grad is not None]
             if len(gradients) < len(self._parameters):
@@ -96,13 +96,13 @@ class FlatAdam:
         return True
 
     def step(self, lr: Tensor | None = None) -> None:
-        """Take a step with the optimizer's learning rate or the given one."""
+        """Take a step with the learning rate ``lr``, by default that of the optimizer."""
         [group] = self._optimizer.param_groups
         beta1, beta2 = group["betas"]
         values, gradient, mean, square = self._vectors
         self._count += 1
         update = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
-        update(  # called directly: torch's functions around it take half as long as it does
+        update(  # called directly: torch's wrappers would add half of its time
             [values],
             [gradient],
             [mean],
@@ -119,13 +119,13 @@ class FlatAdam:
         )
 
     def sync_state(self) -> None:
-        """Write the number of steps into the optimizer's state: a tensor for each parameter, as its own ``step`` requires."""
+        """Write the number of steps to the optimizer's state, as a tensor for each parameter, which ``Optimizer.step`` requires."""
         for parameter in self._parameters:
             self._optimizer.state[parameter]["step"].copy_(self._count)
 
 
 def _steps_by_itself(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether ``step`` is that of the optimizer's class: not replaced on the instance, no hooks. Schedules wrap it."""
+    """Whether ``step`` is the method of the optimizer's class, without hooks; the wrapper of a schedule is allowed."""
     step = vars(optimizer).get("step")
     replaced = step is not None and getattr(step, "__wrapped__", None) is not type(optimizer).step
     hooked = any(getattr(optimizer, name) for name in _HOOKS)

@@ -1,4 +1,4 @@
-"""The steps of a whole chunk as one CUDA graph."""
+"""The optimizer steps of a chunk as one CUDA graph."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -10,12 +10,12 @@ log = logging.getLogger(__name__)
 
 # Maps inputs (samples, features), targets (samples, outputs) and the learning rate of each step to logits (samples, outputs).
 TakeSteps = Callable[[Tensor, Tensor, Sequence[Tensor]], Tensor]
-# Captures the work of a function on the device: returns its replay, and the tensor that then holds its result.
+# Captures the kernels of a function; returns a function that replays them, and the tensor with the result of a replay.
 Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
 
 
 def on_cuda(function: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
-    """Capture a function by CUDA; nothing is computed yet."""
+    """Capture a function as a CUDA graph, without running its kernels."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         result = function()
@@ -23,17 +23,17 @@ def on_cuda(function: Callable[[], Tensor]) -> tuple[Callable[[], object], Tenso
 
 
 class ChunkGraph:
-    """Takes the steps of a chunk in one launch.
+    """Takes the steps of a chunk in a single launch.
 
-    A GPU finishes a step of a small network long before Python has launched its two dozen kernels. The first chunk is taken
-    both ways from the same state; if the results differ, or nothing can be captured, a warning is logged and the steps are
-    launched one by one.
+    For a small network the GPU runs a step much faster than Python launches its two dozen kernels. The steps of the first chunk
+    are taken with and without the graph from the same state; if the results differ, or the capture fails, a warning is logged
+    and all steps are launched individually.
 
     Args:
-        take: takes the steps; it must do the same work for all arguments.
-        state: every tensor that the steps change and the next ones need.
+        take: takes the steps; it must launch the same kernels for all arguments.
+        state: every tensor that the steps change and later steps need.
         steps: number of steps in a chunk.
-        capture: captures the work of a function.
+        capture: captures a function as a graph.
     """
 
     def __init__(self, take: TakeSteps, state: Sequence[Tensor], steps: int, capture: Capture = on_cuda) -> None:
@@ -43,11 +43,11 @@ class ChunkGraph:
         self.works = True
 
     def supports(self, inputs: Tensor, steps: int) -> bool:
-        """Whether a chunk has the size that is captured."""
+        """Whether a chunk has the captured shape."""
         return self.works and steps == len(self._rates) and (not self._replay or inputs.shape == self._inputs.shape)
 
     def __call__(self, inputs: Tensor, targets: Tensor, rates: Sequence[float]) -> Tensor:
-        """Take the steps; the logits are overwritten by the next call."""
+        """Take the steps and return the logits, which the next call overwrites."""
         self._rates.copy_(torch.tensor(rates))
         if self._replay is None:
             return self._first(inputs, targets)
@@ -59,7 +59,7 @@ class ChunkGraph:
     def _first(self, inputs: Tensor, targets: Tensor) -> Tensor:
         self._inputs, self._targets = inputs.clone(), targets.clone()
         before = [tensor.clone() for tensor in self._state]
-        logits = self._steps()  # a warm-up, in which libraries are initialised
+        logits = self._steps()  # warm-up, which initialises libraries
         after = [tensor.clone() for tensor in self._state]
         try:
             self._set(before)

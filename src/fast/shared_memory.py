@@ -1,7 +1,7 @@
-"""All-reduce of a vector over the processes of one machine through shared memory.
+"""All-reduce of a vector over the processes of one machine in shared memory.
 
-Gloo passes a vector between threads and through a socket. For the gradients of a small network this takes longer than the
-rest of the step: 2 ms compared with half a millisecond. Shared memory takes a tenth of that.
+Gloo passes vectors between threads and through sockets. For the gradients of a small network this takes 2 ms, longer than the
+rest of the step with 0.5 ms. Shared memory takes a tenth of gloo's time.
 """
 
 import logging
@@ -17,23 +17,23 @@ from torch.nn.parallel import DistributedDataParallel
 
 log = logging.getLogger(__name__)
 
-# Containers often have only 64 MB of shared memory; and compared with a larger network's step, gloo's overhead is small.
+# Containers often have only 64 MB of shared memory, and for larger networks gloo's overhead is small compared with a step.
 _MOST_BYTES = 32_000_000
 _MEMORY = Path("/dev/shm")
-# As long as gloo's own collectives wait, in seconds.
+# Timeout in seconds, the same as that of gloo's collectives.
 _PATIENCE_S = 1800
 
 
 class SharedSum:
-    """Replaces a vector, on every rank, by its sum over the ranks; every rank must call it as often and in the same order.
+    """In-place all-reduce: replaces a vector on every rank by its sum over the ranks. All ranks must call it in the same order.
 
-    Each rank writes to its own slot, notifies the others with a byte on a socket, and adds up all slots in the order of the
-    ranks, so that the results are bit-identical. Two sets of slots alternate: when a set is used again, every rank has
-    signalled that it wrote to the other, and has therefore read this one.
+    Each rank writes to its own slot, notifies the others with a byte on a socket, and sums all slots in the order of the
+    ranks, so the results are bit-identical. Two sets of slots alternate: when a set is reused, every rank has signalled that it
+    has written to the other set, and has therefore read this one.
 
     Args:
-        slots: shared, (2, ranks, numbers).
-        rank: the slot of this process.
+        slots: shared memory, (2, ranks, numbers).
+        rank: rank of this process.
         peers: a connection to each of the other ranks.
     """
 
@@ -42,7 +42,7 @@ class SharedSum:
 
     @classmethod
     def of(cls, numbers: int, dtype: torch.dtype, memory: Path = _MEMORY) -> "SharedSum | None":
-        """Allocate the shared memory; a collective call by all ranks, which must be on one machine.
+        """Allocate the shared memory. A collective operation: all ranks must call it, and be on one machine.
 
         Args:
             numbers: maximum length of a vector, on the CPU.
@@ -64,16 +64,16 @@ class SharedSum:
         path = Path(place[0])
         slots = torch.from_file(str(path / "slots"), shared=True, size=size, dtype=dtype).view(2, world, numbers)
         peers = _connect(path, rank, world)
-        torch.distributed.barrier()  # all are in: what is left of the folder is no longer needed
+        torch.distributed.barrier()  # all ranks have opened it: the folder is no longer needed
         if folder:
             folder.cleanup()
         return cls(slots, rank, peers)
 
     def __call__(self, vector: Tensor) -> None:
-        """Replace the vector.
+        """Replace ``vector`` by its sum over the ranks.
 
         Raises:
-            torch.distributed.DistError: another rank has ended, or does not answer.
+            torch.distributed.DistError: another rank has exited or does not respond.
         """
         self._turn = 1 - self._turn
         slots = self._slots[self._turn, :, : len(vector)]
@@ -89,8 +89,8 @@ class SharedSum:
         torch.sum(slots, 0, out=vector)
 
     def hook(self, ddp: DistributedDataParallel) -> None:
-        """Let ``ddp`` average its gradients this way."""
-        ddp.register_comm_hook(None, lambda _, bucket: self._average(bucket))  # a type of its own is all it accepts
+        """Register a communication hook with which ``ddp`` averages gradients in shared memory."""
+        ddp.register_comm_hook(None, lambda _, bucket: self._average(bucket))  # without annotations, which DDP would check
 
     def _average(self, bucket: Any) -> torch.futures.Future[Tensor]:
         gradient = bucket.buffer().div_(len(self._peers) + 1)
@@ -101,10 +101,10 @@ class SharedSum:
 
 
 def _make_room(size: int, memory: Path) -> "tempfile.TemporaryDirectory[str] | None":
-    """A folder with the file ``slots``, for this user alone."""
+    """A temporary folder with the file ``slots``, accessible only to this user; None if there is not enough memory."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="ranks-", dir=memory if memory.is_dir() else None)
-        # Written, not only set to that length: memory that is not there would end the process when it is used.
+        # Written, not truncated to that length: a page that cannot be allocated on access would kill the process.
         Path(folder.name, "slots").write_bytes(bytes(size))
     except OSError as error:
         log.info("no %d bytes of memory to share (%s): gloo adds up the gradients, slower", size, error.strerror)
@@ -113,16 +113,16 @@ def _make_room(size: int, memory: Path) -> "tempfile.TemporaryDirectory[str] | N
 
 
 def _connect(folder: Path, rank: int, world: int) -> list[socket.socket]:
-    """Connect each two ranks, over sockets in a folder."""
+    """Connect each pair of ranks by Unix sockets in ``folder``."""
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(str(folder / f"rank-{rank}"))
         door.listen(world)
-        torch.distributed.barrier()  # all doors are open
+        torch.distributed.barrier()  # all ranks listen
         peers = []
         for other in range(rank):
             peers.append(socket.socket(socket.AF_UNIX))
             peers[-1].connect(str(folder / f"rank-{other}"))
         peers.extend(door.accept()[0] for _ in range(rank + 1, world))
-    for peer in peers:  # a timeout of Python's own would cost a system call each time
+    for peer in peers:  # Python's socket timeout would cost an additional system call per read
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _PATIENCE_S, 0))
     return peers

@@ -1,4 +1,4 @@
-"""The optimizer steps of a training, a chunk of batches at a time."""
+"""The optimizer steps of a chunk of batches."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from src.fast.threads import ThreadTrial, independent_of_threads
 from src.randomness import MODEL, seed_step, step_seeds
 from src.tasks.losses import Loss
 
-# Schedules that change the learning rate and nothing else. A subclass may change anything.
+# Schedules that change only the learning rate. Types are compared exactly, since a subclass may change anything.
 _LR_ONLY = (
     lr_scheduler.ConstantLR,
     lr_scheduler.CosineAnnealingLR,
@@ -36,25 +36,25 @@ _LR_ONLY = (
 
 @dataclass(frozen=True)
 class StepContext:
-    """Everything that the optimizer steps of a training need to know about it.
+    """The objects and settings of a training that its optimizer steps use.
 
     Attributes:
-        task: the module around network and loss, which checks the shape of the outputs.
+        task: the LightningModule of network and loss, which checks the shape of the outputs.
         net: the network.
         loss: one of ``src.tasks.losses``.
-        optimizer: over all parameters of the task; a loss may have some.
+        optimizer: optimizer of all parameters of the task, including those of the loss.
         schedule: stepped after every optimizer step; None if there is none.
         gradient_clip_norm: maximum 2-norm of all gradients together; None does not clip.
         precision: Lightning's precision plugin; its ``scaler`` scales the loss.
         strategy: Lightning's strategy, which prepares DDP for a backward pass.
         count_step: called after every optimizer step.
-        seed: of dropout, together with epoch, step and rank.
-        rank: of this process among ``world_size``.
+        seed: seed of dropout, together with epoch, step and rank.
+        rank: rank of this process among ``world_size``.
         world_size: number of processes.
         num_nodes: number of machines.
-        steps_per_epoch: optimizer steps of an epoch.
-        batch_size: samples of an optimizer step on all ranks.
-        steps_per_execution: optimizer steps of a chunk; the last chunk of an epoch may have fewer.
+        steps_per_epoch: optimizer steps per epoch.
+        batch_size: samples per optimizer step over all ranks.
+        steps_per_execution: optimizer steps per chunk; the last chunk of an epoch may have fewer.
         varies_threads: whether each epoch selects its number of CPU threads, if results do not depend on it.
     """
 
@@ -94,11 +94,11 @@ class Steps:
         self._thread_trial: ThreadTrial | None = None
         self._epoch: int | None = None
         self._shared_sum = _make_shared_sum(context)
-        self.learning_rates: list[float] = []  # of each parameter group, at the last step
+        self.learning_rates: list[float] = []  # of each parameter group at the last step
         self._prepare(context)
 
     def _prepare(self, context: StepContext) -> None:
-        """Select the cheapest implementation for network, loss and optimizer in their current state."""
+        """Select the fastest implementation that supports network, loss and optimizer in their current state."""
         self._context, self._scaler = context, getattr(context.precision, "scaler", None)
         self._parameters = list(context.task.parameters())
         unmixed = type(context.precision) in (Precision, DoublePrecision)
@@ -109,7 +109,7 @@ class Steps:
         self._captured = self._constants()
 
     def _is_valid(self) -> bool:
-        """Whether network, loss and optimizer are still as ``_prepare`` found them."""
+        """Whether the selected implementation still supports network, loss and optimizer."""
         return (
             (self._backprop is None or self._backprop.is_valid(self._context.net, self._context.loss))
             and not (self._backprop and has_hooks(self._context.task))
@@ -118,7 +118,7 @@ class Steps:
         )
 
     def _constants(self) -> list[dict[str, Any]]:
-        """The settings of the optimizer that a captured graph holds as constants: all but the learning rate."""
+        """The optimizer settings that a captured graph contains as constants: all but the learning rate."""
         groups = self._context.optimizer.param_groups
         return [{key: group[key] for key in group if key not in ("params", "lr")} for group in groups]
 
@@ -142,19 +142,19 @@ class Steps:
         """Take one step for each batch of a chunk.
 
         Args:
-            context: of the training in its current state.
+            context: the current state of the training.
             chunk: normalised samples.
             epoch: number of the current epoch, from 0.
 
         Returns:
-            The loss of each step (steps,), this rank's share of the mean over the global batch, and the logits (samples,
+            The loss of each step (steps,), this rank's part of the mean over the global batch, and the logits (samples,
             outputs).
         """
         if context != self._context or not self._is_valid():
             self._prepare(context)
         if epoch != self._epoch:
             self._epoch = epoch
-            if not (self._backprop and self._flat):  # what was unsupported may be supported now, as in a resumed run
+            if not (self._backprop and self._flat):  # unsupported cases may have become supported, as in a resumed run
                 self._prepare(context)
             self._begin_epoch()
         with torch.no_grad():
@@ -164,7 +164,7 @@ class Steps:
         return losses, logits
 
     def _begin_epoch(self) -> None:
-        """Let the epoch select its number of threads."""
+        """Start the selection of the number of threads for this epoch."""
         context = self._context
         varies = context.varies_threads and self._all_threads > 1 and context.strategy.root_device.type == "cpu"
         if varies and independent_of_threads(
@@ -185,18 +185,18 @@ class Steps:
             outs = []
             for x, y, total in zip(inputs.split(chunk.sizes), targets.split(chunk.sizes), chunk.totals, strict=True):
                 if self._flat is None:
-                    backprop.attach()  # the optimizer's own step may have set the gradients to None
+                    backprop.attach()  # a custom optimizer's step may have set the gradients to None
                 outs.append(backprop(x, y, total))
                 if self._context.world_size > 1:
                     (self._shared_sum or torch.distributed.all_reduce)(backprop.gradient)
                 self._step()
             logits = torch.cat(outs)
-        # Of the logits before each step: one call for the whole chunk, which the gradients do not need.
+        # Computed from the logits of all steps in one call; the gradients do not need the losses.
         losses = self._context.loss(logits, chunk.labels, reduction="none").split(chunk.sizes)
         return torch.stack([loss.sum() for loss in losses]) / losses[0].new_tensor(chunk.totals), logits
 
     def _by_graph(self, inputs: Tensor, targets: Tensor, steps: int) -> Tensor:
-        """Replay the captured steps, with the learning rates that the schedule gives for them."""
+        """Replay the captured steps with the learning rates of the schedule."""
         schedule, rates = self._context.schedule, []
         for _ in range(steps):
             rates.append(self._context.optimizer.param_groups[0]["lr"])
@@ -207,7 +207,7 @@ class Steps:
         return cast(ChunkGraph, self._graph)(inputs, targets, rates)
 
     def _steps_to_capture(self, inputs: Tensor, targets: Tensor, rates: Sequence[Tensor]) -> Tensor:
-        """The steps of a chunk and nothing else, to be captured."""
+        """The steps of a chunk without host code, for the capture."""
         backprop, flat, size = cast(Backprop, self._backprop), cast(FlatAdam, self._flat), self._context.batch_size
         outs = []
         for x, y, rate in zip(inputs.split(size), targets.split(size), rates, strict=True):
@@ -227,7 +227,7 @@ class Steps:
             seed_step(seeds[step], device)
             outs.append(logits := context.task(x))
             losses.append(loss := context.loss(logits, y) / total)
-            self._backward(loss * world if world > 1 else loss)  # DDP averages gradients, hence times the ranks
+            self._backward(loss * world if world > 1 else loss)  # DDP averages gradients, hence the factor
             self._step()
         return torch.stack(losses).detach(), torch.cat(outs).detach()
 
@@ -240,10 +240,10 @@ class Steps:
         loss.backward()
 
     def _step(self) -> None:
-        """Update the weights and the learning rates, and count the step."""
+        """Step the optimizer and the schedule, and count the step."""
         context = self._context
         self._clip()
-        if self._flat and not self._flat.gather_grads():  # a parameter without a gradient must be left out
+        if self._flat and not self._flat.gather_grads():  # a parameter without gradient must be skipped
             self._flat.sync_state()
             self._flat = None
         if self._scaler is not None:
@@ -268,7 +268,7 @@ class Steps:
 
 
 def _make_shared_sum(context: StepContext) -> SharedSum | None:
-    """Sum up gradients through shared memory, if all ranks are CPU processes of this machine."""
+    """Create a ``SharedSum`` for the gradients if all ranks are CPU processes of this machine."""
     parameters = list(context.task.parameters())
     dtypes = {parameter.dtype for parameter in parameters}
     on_cpu = context.strategy.root_device.type == "cpu"

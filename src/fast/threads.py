@@ -1,4 +1,4 @@
-"""The number of CPU threads of each epoch."""
+"""Selection of the number of CPU threads for each epoch."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from src.numerics import OFF, all_threads_flush, strict_mode
 from src.optim.optimizers import Muon
 from src.tasks.losses import CrossEntropy, Loss
 
-# Steps timed with each number of threads, and warm-up steps before them.
+# Timed steps with each number of threads, and warm-up steps before them.
 _TIMED, _SETTLING = 8, 2
 _HALF = _TIMED + _SETTLING
 # Modules and optimizers tested to be bit-identical across thread counts (tests/slow/test_numerics.py). Normalisation and
@@ -36,16 +36,16 @@ def independent_of_threads(
 ) -> bool:
     """Whether training on this machine gives bit-identical weights with any number of CPU threads.
 
-    This holds for linear layers, activations and dropout in float32 and float64 if MKL's strict mode is active. bfloat16
-    products are computed by oneDNN, which has no such mode. A sigmoid split among threads is rounded differently at the end
-    of each part, where vector instructions do not apply; below torch's grain size it is not split.
+    This is the case for linear layers, activations and dropout in float32 and float64 if MKL's strict mode is active. bfloat16
+    products are computed by oneDNN, which has no strict mode. A sigmoid that is split among threads is rounded differently at
+    the end of each part, where vector instructions do not apply; below torch's grain size it is not split.
 
     Args:
-        net: the network; types are compared exactly, since a subclass may compute anything.
-        loss: as the network one of those that were tested.
-        optimizer: the optimizer, its type compared exactly, too.
-        precision: Lightning's plugin for it.
-        batch_size: samples of an optimizer step.
+        net: the network, which must consist of tested modules; types are compared exactly, since a subclass may compute anything.
+        loss: the loss, which must be a tested one.
+        optimizer: the optimizer, whose type is compared exactly.
+        precision: Lightning's precision plugin.
+        batch_size: samples per optimizer step.
     """
     modules = list(net.modules())
     widest = max((module.out_features for module in modules if isinstance(module, nn.Linear)), default=0)
@@ -62,13 +62,13 @@ def independent_of_threads(
 
 
 class ThreadTrial:
-    """Times the first steps of an epoch with all threads and with one, and keeps the faster number for the rest.
+    """Times the first steps of an epoch with all threads and with one, and uses the faster number for the rest.
 
-    The steps are ordinary training. Which number is faster depends on the network and on the load of the machine: while
+    The timed steps are part of the training. Which number is faster depends on the network and on the load of the machine: while
     another process uses a core, two threads can be ten times slower than one, because each waits for the other.
 
     Args:
-        threads: the maximum.
+        threads: maximum number of threads.
         clock: returns seconds.
     """
 
@@ -78,7 +78,7 @@ class ThreadTrial:
         torch.set_num_threads(threads)
 
     def after_step(self) -> None:
-        """Count a step, and switch the number of threads where a measurement begins or ends."""
+        """Count a step, and set the number of threads when a measurement starts or ends."""
         self._steps += 1
         if self._steps in (_SETTLING, _HALF + _SETTLING):
             self._began = self._clock()

@@ -1,1 +1,1 @@
-"""The records of runs and sweeps, and finding them."""
+"""Records of runs and sweeps, and their lookup."""

@@ -1,4 +1,4 @@
-"""The machine, the package versions and the process of a run."""
+"""Environment of a run: machine, package versions and process."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ _PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", 
 
 
 def environment() -> dict[str, Any]:
-    """The machine, the versions, and the process that works."""
+    """Describe the machine, the package versions and this process."""
     return {
         **owner(),
         "platform": platform.platform(),
@@ -32,7 +32,7 @@ def environment() -> dict[str, Any]:
 
 
 def _cpu() -> str:
-    """The processor's name; only Linux tells it in a file."""
+    """The processor's name, from /proc/cpuinfo on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

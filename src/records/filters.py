@@ -1,4 +1,4 @@
-"""Filters over runs: ``optimizer.lr<0.01 and status=='done'``. Parsed by Python's grammar, and never executed."""
+"""Filter expressions over runs: ``optimizer.lr<0.01 and status=='done'``. Parsed with Python's grammar, never executed."""
 
 import ast
 import operator
@@ -11,9 +11,9 @@ from src.records.record import STATUSES, Record
 from src.records.settings import settings_of
 from src.records.summary import summary
 
-Values = Mapping[str, Any]  # of a run, by name
+Values = Mapping[str, Any]  # values of a run by name
 _STATUSES = (*STATUSES, "pruned")
-# Of the summary; age and duration are seconds.
+# Fields of the summary; age and duration are in seconds.
 FIELDS = ("id", "name", "tags", "note", "status", "sweep", "started", "age", "duration", "best", "error")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"""('[^']*'|"[^"]*")|(?<![\w.])(\d+(?:\.\d+)?)([smhdw])\b""")
@@ -33,22 +33,22 @@ _DEPTH = 50
 
 
 def values_of(record: Record) -> dict[str, Any]:
-    """Everything a filter can ask of a run, by name."""
+    """The values of a run that a filter can refer to, by name."""
     run = summary(record)
     finite = {name: value for name, value in run.metrics.items() if value is not None}
     return settings_of(record) | finite | {field: getattr(run, field) for field in FIELDS}
 
 
 class Filter:
-    """An expression that runs are chosen by.
+    """A filter expression that selects runs.
 
     Args:
-        text: names of settings, metrics and fields, compared (``< <= > >= == != in``) with numbers, words, lists and
-            durations such as ``2h``, and joined by and, or, not; a status alone is one, too. Words stand in quotes, or
-            bare where they are no names. A comparison with a value that a run does not have is false.
+        text: comparisons (``< <= > >= == != in``) of settings, metrics and fields with numbers, strings, lists and durations
+            such as ``2h``, combined by and, or, not; a status alone is also an expression. Strings need quotes only if they
+            are names. A comparison with a value that a run does not have is false.
 
     Raises:
-        ConfigError: it cannot be parsed.
+        ConfigError: the expression cannot be parsed.
     """
 
     def __init__(self, text: str) -> None:
@@ -66,14 +66,14 @@ class Filter:
                 f"the filter {text!r} cannot be read: compare names with values and join them, as in "
                 "\"optimizer.lr<0.01 and status=='done'\"."
             ) from None
-        self._names: set[str] = set()  # that some run must have
+        self._names: set[str] = set()  # at least one run must have each
         self._matches = self._condition(tree, 0)
 
     def choose(self, records: Iterable[Record]) -> list[Record]:
-        """The runs it matches.
+        """Return the runs that match.
 
         Raises:
-            ConfigError: it asks for something that no run has, or compares what cannot be compared.
+            ConfigError: the expression has a name that no run has, or compares values of incompatible types.
         """
         values = [(record, values_of(record)) for record in records]
         known = {name for _, one in values for name in one} | set(FIELDS)
@@ -85,7 +85,7 @@ class Filter:
         return [record for record, one in values if self._matches(absent | one)]
 
     def _condition(self, node: ast.expr, depth: int) -> Callable[[Values], bool]:
-        """The function that computes a condition from the values of a run."""
+        """Compile a condition to a function of the values of a run."""
         if depth > _DEPTH:
             raise ConfigError(f"the filter {self.text[:60]!r} ... is nested too deeply.")
         if isinstance(node, ast.BoolOp):
@@ -114,7 +114,7 @@ class Filter:
         return lambda run: run[name] is not _ABSENT and bool(run[name])
 
     def _operand(self, node: ast.expr, depth: int, *, may_be_word: bool) -> Callable[[Values], Any]:
-        """The function that computes one side of a comparison from the values of a run."""
+        """Compile one side of a comparison to a function of the values of a run."""
         name = _dotted(node)
         if name in _CONSTANTS:
             return lambda _: _CONSTANTS[name]
@@ -147,7 +147,7 @@ class Filter:
 
 
 def _dotted(node: ast.expr) -> str | None:
-    """``optimizer.lr``, or ``val/acc``, which Python reads as a division."""
+    """The dotted name of a node, as ``optimizer.lr``, or ``val/acc``, which Python parses as a division; else None."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):
@@ -160,7 +160,7 @@ def _dotted(node: ast.expr) -> str | None:
 
 
 def _constant(node: ast.expr) -> Any:
-    """A number or a word, else ``_ABSENT``."""
+    """The value of a literal number or string, else ``_ABSENT``."""
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         value = _constant(node.operand)
         return -value if isinstance(value, int | float) else _ABSENT

@@ -17,7 +17,7 @@ _KEYWORDS = {"latest": "the latest finished run", "best": "the best finished run
 # Prefix of the id of a run or a sweep.
 _ID = re.compile(r"[rs]\d{8}-")
 _FEW = 20
-# Ids tell the second in UTC; those of earlier versions tell local time, which is no further from it.
+# Ids contain the time in UTC; those of earlier versions contain local time, which differs from it by at most this much.
 _APART = timedelta(hours=14)
 
 
@@ -25,7 +25,7 @@ def check_name(name: str | None) -> None:
     """Check that the name of a new run is not ambiguous as an argument that selects a run.
 
     Raises:
-        ConfigError: it is.
+        ConfigError: the name is ambiguous.
     """
     if name is None:
         return
@@ -72,17 +72,17 @@ def at_home(path: Path) -> Path:
 
 
 def find(word: str, *, only: bool = False) -> Record:
-    """Find a run by its id, a unique beginning of it, its name, its directory, ``latest`` or ``best``.
+    """Find a run by its id, a unique prefix of its id, its name, its directory, ``latest`` or ``best``.
 
     ``latest`` is the latest finished run; ``best`` the one with the best value of the metric that the latest monitors,
     among the finished runs on its data set; a name selects the latest run with that name.
 
     Args:
-        word: what was typed.
-        only: whether a name or an id of several runs stands for none of them, as it must for a command that removes.
+        word: the command line argument.
+        only: whether a name or an id that several runs share is an error, as for a command that removes runs.
 
     Raises:
-        RunNotFound: nothing, or more than one run, goes by that word.
+        RunNotFound: no run matches, or several do.
     """
     if not word or len(word) > 1000:
         raise RunNotFound("a run has an id, a name or a directory, of at most 1,000 characters.")
@@ -98,8 +98,8 @@ def find_to_rebuild(word: str) -> Record:
     """Find a run as ``find`` does, to rebuild its model or to train it again.
 
     Raises:
-        RunNotFound: nothing, or more than one run, goes by that word.
-        UserError: another version of this project has made the run.
+        RunNotFound: no run matches, or several do.
+        UserError: the run was made by another version of this project.
     """
     record = find(word)
     check_format(record)
@@ -124,13 +124,13 @@ def choose(word: str, runs: Sequence[Record], *, only: bool = False, place: str 
     """Choose among runs as ``find`` does, but for directories.
 
     Args:
-        word: what was typed.
-        runs: oldest first.
-        only: as for ``find``.
-        place: where the runs are, for the error message, such as `` in the trash``.
+        word: the command line argument.
+        runs: the runs, oldest first.
+        only: see ``find``.
+        place: location of the runs for the error message, such as `` in the trash``.
 
     Raises:
-        RunNotFound: nothing, or more than one run, goes by that word.
+        RunNotFound: no run matches, or several do.
     """
     if word == "latest" and (done := [run for run in runs if run.is_finished]):
         return done[-1]
@@ -158,7 +158,7 @@ def choose(word: str, runs: Sequence[Record], *, only: bool = False, place: str 
 
 
 def _going_by(word: str, runs: Sequence[Record]) -> list[Record]:
-    """The runs with that id; else with that name; else those whose id begins so."""
+    """The runs with this id; else with this name; else with this prefix of the id."""
     return (
         [run for run in runs if run.values["id"] == word]
         or [run for run in runs if run.values["name"] == word]
@@ -167,7 +167,7 @@ def _going_by(word: str, runs: Sequence[Record]) -> list[Record]:
 
 
 def labels(runs: Sequence[Record]) -> list[str]:
-    """The id of each run, with its directory where several have the same: a directory that was copied keeps its id."""
+    """The id of each run, with its directory if several runs have the same id, as copies of a directory do."""
     count = Counter(id for id, _ in {(run.values["id"], run.directory) for run in runs})
     return [
         id if count[id] == 1 else f"{id} ({directory.parent.name}/{directory.name})"
@@ -180,9 +180,9 @@ def _few(words: Sequence[str], count: int) -> str:
 
 
 def find_before(record: Record) -> Record | None:
-    """The latest finished single run that began before this one; None for a job of a sweep, and for the first run.
+    """The latest finished single run that started before this one; None for a job of a sweep, and for the first run.
 
-    An id tells roughly when its run began, so that only the records of the last runs are read.
+    Ids contain the approximate start time, so that only the records of the last runs are read.
     """
     if record.values["sweep"]:
         return None
@@ -202,19 +202,19 @@ def find_before(record: Record) -> Record | None:
 
 
 def _id_at(time: datetime) -> str:
-    """What the ids of single runs that began then begin with."""
+    """Prefix of the ids of single runs that started at this time."""
     return f"r{time.astimezone(UTC):%Y%m%d-%H%M%S}"
 
 
 def find_to_resume(word: str) -> Record:
-    """Find a run as ``find`` does; only ``latest`` is the latest unfinished one.
+    """Find a run as ``find`` does, except that ``latest`` is the latest unfinished run.
 
-    One that was interrupted goes before one that failed. One that would fail again, may not be written, or was made by
-    another version of this project, is left out.
+    Interrupted runs take precedence over failed ones. Runs that would fail again, are read-only, or were made by another version
+    of this project are ignored.
 
     Raises:
-        RunNotFound: nothing, or more than one run, goes by that word.
-        UserError: another version of this project has made the run.
+        RunNotFound: no run matches, or several do.
+        UserError: the run was made by another version of this project.
     """
     if word != "latest":
         return find_to_rebuild(word)
@@ -231,6 +231,6 @@ def find_to_resume(word: str) -> Record:
 
 
 def of_slurm_job(job: str, overrides: list[str]) -> Record | None:
-    """The run that a SLURM job has made with the same command line before it was put back into the queue."""
+    """The run that a SLURM job started with the same command line before it was requeued."""
     runs = (run for run in all_runs() if run.values["environment"].get("slurm_job") == job)
     return next((run for run in runs if run.values["overrides"][: len(overrides)] == overrides), None)

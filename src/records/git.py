@@ -1,4 +1,4 @@
-"""The commit a run was made from, and the uncommitted changes as a patch."""
+"""The commit of a run's code, and the uncommitted changes as a patch."""
 
 import os
 import shlex
@@ -16,11 +16,11 @@ from src.masking import mask
 from src.paths import ROOT, outputs_dir
 
 PATCH = "code.patch"
-# Changed and new files above this are more than a change of code; they are not kept.
+# Maximum total size of changed and new files; larger changes are assumed not to be code, and are not stored.
 _LARGEST_PATCH_BYTES = 1_000_000
-# Where git and the repository are to be found. Any other GIT_ variable, such as a hook inherits, would change what git does.
+# Variables that locate git and the repository. Other GIT_ variables, such as a hook inherits, would change git's behavior.
 _LOCATION = ("GIT_EXEC_PATH", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM")
-# No hook, attribute or setting of the user's takes part in making a worktree, or its files might not be the recorded ones.
+# Disables the user's hooks, attributes and settings that could change the files of a worktree.
 _PLAIN = tuple(
     word
     for setting in (
@@ -30,8 +30,8 @@ _PLAIN = tuple(
     for word in ("-c", setting)
 )
 _NO_CONFIG = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-# All that is adopted from the user's configuration: filters, without which stored files cannot be compared with those on
-# disk; what must not be recorded, since it may be secret; and properties of the file system.
+# The settings taken from the user's configuration: filters, needed to compare stored files with those on disk; excluded files,
+# which may be secret; and properties of the file system.
 _ADOPTED = r"^(filter\..*|core\.(excludesfile|filemode|symlinks|ignorecase|precomposeunicode))$"
 
 
@@ -41,15 +41,15 @@ def run_git(
     """Run git with English messages and without the GIT_ variables of this process's environment.
 
     Args:
-        words: the command line.
-        cwd: the directory to run in.
-        check: whether a status other than 0 is an error.
-        stdin: what git reads.
+        words: the arguments of git.
+        cwd: the working directory.
+        check: whether to raise if the exit status is not 0.
+        stdin: standard input of git.
         variables: added to the environment.
 
     Raises:
         OSError: git cannot be started.
-        subprocess.CalledProcessError: it failed, and ``check`` is set.
+        subprocess.CalledProcessError: git failed, and ``check`` is set.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in _LOCATION}
     environment = {**kept, "LC_ALL": "C", "GIT_ATTR_NOSYSTEM": "1", **(variables or {})}
@@ -57,7 +57,7 @@ def run_git(
 
 
 def why_git_failed(error: OSError | subprocess.CalledProcessError) -> str:
-    """The cause, in a line."""
+    """The cause of a failure of git, in one line."""
     if isinstance(error, OSError):
         return f"git cannot be started ({error.strerror})"
     lines = error.stderr.decode(errors="replace").strip().splitlines() or [f"git ended with status {error.returncode}"]
@@ -66,12 +66,12 @@ def why_git_failed(error: OSError | subprocess.CalledProcessError) -> str:
 
 @cache
 def git(root: Path = ROOT) -> dict[str, Any] | None:
-    """The commit the code is at, and what was changed since; None outside a repository.
+    """The current commit and the uncommitted changes; None outside a repository.
 
     Returns:
-        ``commit``; ``dirty``, whether anything differs from it; ``patch``, the difference as git's own patch, with new
-        files but for those that git ignores, or None where there is none or it is larger than a megabyte; ``problem``, why
-        not all of these are known, else None. ``commit`` and ``dirty`` are None where they are not known.
+        ``commit``, the hash; ``dirty``, whether there are uncommitted changes; ``patch``, the changes as a git patch, including
+        untracked files that are not ignored, or None if there are none or they are larger than a megabyte; ``problem``, the
+        reason why the entries are incomplete, or None. ``commit`` and ``dirty`` are None if unknown.
     """
     if not any(Path(folder, ".git").exists() for folder in (root, *root.parents)):
         return None
@@ -82,22 +82,22 @@ def git(root: Path = ROOT) -> dict[str, Any] | None:
 
 
 class _Repository:
-    """The repository that a directory belongs to, which is only read.
+    """Read-only access to the repository that contains a directory.
 
-    Git works on it from a repository of its own in a temporary directory, with a copy of the index and without any
-    configuration, attributes or hooks of the user's, so that none of them can change what is found, and none is run.
+    Git runs in a temporary repository, with a copy of the index and without the user's configuration, attributes and hooks, so
+    that none of them is executed or affects the result.
 
     Args:
         root: the directory.
 
     Raises:
-        subprocess.CalledProcessError: it belongs to none that git can read.
+        subprocess.CalledProcessError: the directory is in no repository that git can read.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         asked = ("index", "objects", "info/exclude")
-        # Reading where things are runs nothing that belongs to the repository, whoever owns it.
+        # Safe for a repository of any owner: locating its files runs none of its code.
         found = run_git(
             *("-c", "safe.directory=*", "rev-parse", "--show-toplevel", "--show-prefix"),
             *(word for name in asked for word in ("--git-path", name)),
@@ -108,7 +108,7 @@ class _Repository:
         self.top, (self.index, self.objects, self.exclude) = Path(top), (Path(root, path) for path in paths[:3])
 
     def describe(self) -> dict[str, Any]:
-        """What ``git`` returns."""
+        """Return the result of ``git``."""
         head = run_git(
             *("-c", "safe.directory=*", "rev-parse", "--verify", "--quiet", "HEAD"),
             cwd=self.root,
@@ -121,12 +121,12 @@ class _Repository:
         with tempfile.TemporaryDirectory(prefix="patch-") as aside:
             own = self._own(Path(aside, "git"), commit)
             changed = self._changed(own)
-            # A repository within this one has a history of its own, which a patch cannot hold.
+            # A nested repository has a separate history, which a patch cannot contain.
             inner = [path for path in changed if Path(path, ".git").exists()]
             files = [path for path in changed if path not in inner]
             is_small = sum(path.lstat().st_size for path in files if os.path.lexists(path)) <= _LARGEST_PATCH_BYTES
             found, failure = self._patch(own, files) if is_small else (b"", None)
-        # Where a secret stands in an unchanged or a removed line, the patch cannot be applied without it.
+        # A patch with a masked secret in a context line or a removed line cannot be applied.
         patch = mask(found.decode(errors="surrogateescape")).encode(errors="surrogateescape")
         if patch != found:
             failure = failure or "credentials in the changes are masked"
@@ -136,7 +136,7 @@ class _Repository:
         return {"commit": commit, "dirty": bool(patch or problem), "patch": patch or None, "problem": problem}
 
     def _own(self, folder: Path, commit: str) -> dict[str, str]:
-        """Make the repository in which git works; returns the variables that make git use it."""
+        """Create the temporary repository; returns the environment variables with which git uses it."""
         kind = "sha256" if len(commit) == 64 else "sha1"
         init = ("init", "--quiet", "--bare", "--template=", f"--object-format={kind}", str(folder))
         run_git(*init, cwd=self.root, variables=_NO_CONFIG)
@@ -148,10 +148,10 @@ class _Repository:
             shutil.copyfile(self.exclude, folder / "info" / "exclude")
         for path in [self.index, *self.index.parent.glob("sharedindex.*")]:
             if path.exists():
-                shutil.copy2(path, folder / path.name)  # of a file as old as its index git looks at the content
-        # In a repository that belongs to somebody else git reads only the user's own configuration here.
+                shutil.copy2(path, folder / path.name)  # keeps the time: git compares the content of files as recent as the index
+        # In a repository of another owner this reads only the user's configuration.
         listed = run_git("config", "-z", "--get-regexp", _ADOPTED, cwd=self.root, check=False)
-        if listed.returncode > 1:  # 1: there is none
+        if listed.returncode > 1:  # 1: no match
             listed.check_returncode()
         pairs = [entry.partition("\n")[::2] for entry in os.fsdecode(listed.stdout).split("\0") if entry]
         pairs += [("core.attributesFile", os.devnull)]
@@ -161,11 +161,11 @@ class _Repository:
         return {**_NO_CONFIG, **variables, "GIT_DIR": str(folder), "GIT_WORK_TREE": str(self.top)}
 
     def _changed(self, own: Mapping[str, str]) -> list[Path]:
-        """Files that differ from the commit below the directory, new ones too, whatever the index hides."""
+        """Changed and untracked files below the directory, including those with the flag assume-unchanged or skip-worktree."""
         marked = run_git("ls-files", "-v", "-z", cwd=self.root, variables=own).stdout.split(b"\0")
         entries = [(entry[:1], entry[2:]) for entry in marked if entry]
         unchanged = [path for mark, path in entries if mark.islower()]
-        # What a sparse checkout left out is absent.
+        # Files that a sparse checkout excludes do not exist.
         skipped = [
             path for mark, path in entries if mark in b"Ss" and os.path.lexists(Path(self.root, os.fsdecode(path)))
         ]
@@ -176,13 +176,13 @@ class _Repository:
                 )
         options = ("--porcelain", "--untracked-files=all", "--no-renames", "--ignore-submodules=none", "-z")
         listing = run_git("status", *options, "--", *_code(self.root), cwd=self.root, variables=own).stdout
-        # A staged deletion is in the copied index already, and ``git add`` would not find the name anywhere.
+        # A staged deletion is already in the copied index, and ``git add`` would fail for its name.
         return [
             Path(self.top, os.fsdecode(entry[3:])) for entry in listing.split(b"\0") if entry and entry[:2] != b"D "
         ]
 
     def _patch(self, own: Mapping[str, str], files: list[Path]) -> tuple[bytes, str | None]:
-        """The difference between the commit and the files on disk, and what could not be read."""
+        """The patch from the commit to the files on disk, and the reason if a file could not be read."""
         failure = None
         if files:
             names = b"\0".join(os.fsencode(path.relative_to(self.top)) for path in files)
@@ -194,7 +194,7 @@ class _Repository:
                 failure = why_git_failed(
                     subprocess.CalledProcessError(added.returncode, "git", added.stdout, added.stderr)
                 )
-        # Without a work tree there are no attributes that could choose another form of difference.
+        # Without a work tree no attributes can select another diff driver.
         bare = {name: value for name, value in own.items() if name != "GIT_WORK_TREE"}
         difference = ("diff-index", "--cached", "--patch", "--binary", "--full-index", "--no-renames", "HEAD", "--")
         words = ("--literal-pathspecs", *difference, *([self.prefix] if self.prefix else []))
@@ -202,7 +202,7 @@ class _Repository:
 
 
 def _code(root: Path) -> list[str]:
-    """What counts as code, for git: all below ``root`` but the runs, even where outputs/ is a symbolic link."""
+    """Pathspecs of the code: everything below ``root`` except the runs, also if outputs/ is a symbolic link."""
     runs, outputs = ["outputs"], outputs_dir()
     elsewhere = outputs.parent.resolve() / outputs.name
     if root.resolve() in elsewhere.parents:
@@ -211,7 +211,7 @@ def _code(root: Path) -> list[str]:
 
 
 def _head(root: Path) -> str | None:
-    """HEAD's commit as it stands in the repository's files, for where git cannot be asked; None where it does not."""
+    """The commit of HEAD, read from the repository's files if git fails; None if it cannot be determined."""
     try:
         folder = next(path for path in (Path(above, ".git") for above in (root, *root.parents)) if path.exists())
         if folder.is_file():  # a worktree or a submodule
@@ -230,12 +230,12 @@ def _head(root: Path) -> str | None:
 
 
 def difference(before: Mapping[str, Any] | None, directory: Path, now: Mapping[str, Any] | None) -> str | None:
-    """How the code differs from what a run or sweep has recorded, in words; None if it does not, as far as is known.
+    """Message about how the code differs from that of a run or sweep; None if no difference is known.
 
     Args:
-        before: the entry of the record.
-        directory: of the run or sweep, with its patch.
-        now: what ``git`` says.
+        before: the ``git`` entry of the record.
+        directory: directory of the run or sweep, which contains its patch.
+        now: the result of ``git``.
     """
     if not before or not now:
         return None if before == now else f"the code was {'in' if before else 'outside'} git when it began"
@@ -248,18 +248,18 @@ def difference(before: Mapping[str, Any] | None, directory: Path, now: Mapping[s
 
 @contextmanager
 def worktree(tree: Path, commit: str, patch: Path | None) -> Iterator[Path]:
-    """Check out a commit apart from the project, with a patch applied; it is removed in the end.
+    """Context with a temporary git worktree of a commit, with a patch applied.
 
     Args:
-        tree: a folder that does not exist.
-        commit: to check out.
-        patch: what ``store_patch`` has written.
+        tree: folder of the worktree; must not exist.
+        commit: the commit to check out.
+        patch: the file written by ``store_patch``.
 
     Returns:
-        The project's folder there.
+        The project's folder in the worktree.
 
     Raises:
-        UserError: git cannot do it.
+        UserError: git failed.
     """
     _git("worktree", "add", "--quiet", "--force", "--detach", str(tree), commit)
     try:
@@ -279,7 +279,7 @@ def _git(*words: str) -> str:
 
 
 def store_patch(code: dict[str, Any] | None, directory: Path) -> dict[str, Any] | None:
-    """Write the patch that ``git`` has returned to a file of a run or sweep; returns the entry that refers to it."""
+    """Write the patch in a result of ``git`` to a file; returns the entry for the record, with the name of the file."""
     if not code or code["patch"] is None:
         return code
     (directory / PATCH).write_bytes(code["patch"])

@@ -1,4 +1,4 @@
-"""Locks of runs: at most one process writes to a run, and others can tell whether it is alive."""
+"""Locks of runs: at most one process writes to a run, and others can check whether it is alive."""
 
 import errno
 import fcntl
@@ -17,18 +17,18 @@ from src.errors import UserError
 from src.files import is_full
 
 _LOCK = ".lock"
-# Some network file systems know no locks; there the record's word has to do.
+# Some network file systems do not support locks; there only the record is used.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
-# The ranks of a killed command hold its lock until they notice, and by then they are gone.
+# The ranks of a killed command hold its lock until they detect its end; they have exited by this time.
 _PATIENCE_S = 30.0
 
 
 def owner() -> dict[str, Any]:
-    """This process, so that another can tell later whether it is still there.
+    """Identify this process, so that another process can check later whether it is alive.
 
     Returns:
-        ``host``, ``pid``, ``pid_started`` (seconds since 1970) and ``pid_namespace``, without which a pid says nothing:
-        containers on one machine may share its name and count their processes each from 1.
+        ``host``, ``pid``, ``pid_started`` (seconds since 1970) and ``pid_namespace``, without which a PID is ambiguous:
+        containers on one machine may share its host name and each number their processes from 1.
     """
     return {
         "host": socket.gethostname(),
@@ -40,7 +40,7 @@ def owner() -> dict[str, Any]:
 
 @cache
 def _pid_namespace() -> str | None:
-    """The running kernel and the namespace within which pids are unique; None where the system has no namespaces."""
+    """The running kernel and the namespace in which PIDs are unique; None on systems without namespaces."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -49,13 +49,13 @@ def _pid_namespace() -> str | None:
 
 
 def is_alive(environment: Mapping[str, Any]) -> bool | None:
-    """Whether the process that ``owner`` described still runs; None where this process cannot know."""
+    """Whether the process described by ``owner`` is alive; None if it cannot be determined from this process."""
     here = (socket.gethostname(), _pid_namespace())
     if (environment.get("host"), environment.get("pid_namespace")) != here or "pid_started" not in environment:
         return None
     try:
         process = psutil.Process(environment["pid"])
-        # The number may have been given to another process since.
+        # The PID may have been reused by another process.
         same = abs(process.create_time() - environment["pid_started"]) < 1
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -65,18 +65,18 @@ def is_alive(environment: Mapping[str, Any]) -> bool | None:
 
 
 def is_locked(directory: Path) -> bool | None:
-    """Whether a process works on a run. Its lock tells, through containers and from any machine that shares the files.
+    """Whether a process holds the lock of a run, in any container and on any machine that shares the files.
 
     Returns:
-        None where the lock cannot be asked: on a file system without locks, or where it may not be read.
+        None if it cannot be determined: on a file system without locks, or without permission to read the lock.
     """
     try:
         with (directory / _LOCK).open("rb") as file:
-            # Shared, so that any number of processes may ask at once; who starts to work meanwhile tries again.
+            # A shared lock, so that any number of processes can check at once; a process that acquires the lock retries.
             fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except FileNotFoundError:  # it is made before the record is
+    except FileNotFoundError:  # the lock file is created before the record
         return False
     except OSError:
         return None
@@ -85,14 +85,14 @@ def is_locked(directory: Path) -> bool | None:
 
 @contextmanager
 def owned(directory: Path, patience: float = _PATIENCE_S) -> Iterator[None]:
-    """Work on a run as the only one; the system itself ends this when the process ends, however it does.
+    """Context that holds the lock of a run; the operating system releases it when the process ends for any reason.
 
     Args:
-        directory: the run's.
+        directory: the run's directory.
         patience: seconds to wait for another process to release it.
 
     Raises:
-        UserError: another process is using that directory, or it is not writable.
+        UserError: another process holds the lock, or the directory is not writable.
     """
     try:
         file = (directory / _LOCK).open("w")
@@ -113,7 +113,7 @@ def owned(directory: Path, patience: float = _PATIENCE_S) -> Iterator[None]:
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """Hold a lock file for a short operation."""
+    """Context that holds a lock file for a short operation."""
     with lock.open("w") as file:
         _lock(file.fileno())
         yield

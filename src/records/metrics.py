@@ -1,4 +1,4 @@
-"""What the names of metrics say."""
+"""Modes of metrics by their names."""
 
 import re
 
@@ -9,7 +9,7 @@ _MODES = {
 
 
 def mode_of(metric: str) -> str | None:
-    """Whether a metric should fall (``min``) or rise (``max``), by the words in its name; None if they do not say."""
+    """Infer the mode of a metric, ``min`` or ``max``, from the words in its name; None if they do not determine it."""
     words = {*re.split(r"[^a-z0-9]+", metric.lower())}
     found = [mode for mode, known in _MODES.items() if words & known]
     return found[0] if len(found) == 1 else None

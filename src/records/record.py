@@ -1,4 +1,4 @@
-"""The run record: run.json in the run's directory, from which the run can be found, compared and run again."""
+"""Run records: run.json in the run's directory, from which the run can be found, compared and reproduced."""
 
 import json
 import secrets
@@ -14,12 +14,12 @@ from src.masking import has_credentials, masked
 from src.records.lock import alone, is_alive, is_locked
 
 RECORD = "run.json"
-# Of what a record's configuration names; records without a format are of format 1.
+# Version of the module names in a record's configuration; records without a format are of format 1.
 FORMAT = 3
 _LOCK = ".run.json.lock"
-# What the entry ``status`` may be; see ``Record.status``.
+# Values of the entry ``status``; see ``Record.status``.
 STATUSES = ("done", "failed", "interrupted", "running")
-# Without these, and of these kinds, nothing can be done with a run.
+# Required entries and their types.
 _ENTRIES: dict[str, tuple[type, ...]] = {
     "id": (str,),
     "name": (str, type(None)),
@@ -39,12 +39,12 @@ _ENTRIES: dict[str, tuple[type, ...]] = {
 
 
 def claim(parent: Path, letter: str) -> Path:
-    """Make a directory that no other process has, such as ``parent/r20261123-214000-ab12``; the time is UTC.
+    """Create a unique directory, such as ``parent/r20261123-214000-ab12``, with the time in UTC.
 
-    ``os.mkdir`` fails on a directory that is there, so runs that start in the same second never share one.
+    ``os.mkdir`` fails if the directory exists, so runs that start in the same second never share one.
 
     Raises:
-        UserError: the directory cannot be made.
+        UserError: the directory cannot be created.
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ class Record:
         environment: Mapping[str, Any],
         choices: Mapping[str, str | None] | None = None,
     ) -> "Record":
-        """Open the record of a run that begins now."""
+        """Open the record of a new run."""
         record = cls(
             directory,
             {
@@ -144,8 +144,8 @@ class Record:
         """Read a run's record.
 
         Raises:
-            FileNotFoundError: there is none.
-            ValueError: it is not a run's record.
+            FileNotFoundError: the directory has no record.
+            ValueError: the file is not the record of a run.
         """
         return cls.parse(directory, (directory / RECORD).read_bytes())
 
@@ -154,7 +154,7 @@ class Record:
         """Read a run's record from the content of its file.
 
         Raises:
-            ValueError: it is not a run's record.
+            ValueError: the content is not the record of a run.
         """
         try:
             text = content.decode()
@@ -167,9 +167,9 @@ class Record:
 
     @property
     def status(self) -> str:
-        """running, done, pruned, failed or interrupted; what was killed with its record at running counts as interrupted.
+        """running, done, pruned, failed or interrupted; a run that was killed, and whose record says running, is interrupted.
 
-        The run's lock decides; where it cannot be asked, the process does, if this machine can see it.
+        This is determined from the run's lock, or if that cannot be read, from its process, if it is visible on this machine.
         """
         status = str(self.values["status"])
         if status != "running":
@@ -180,10 +180,10 @@ class Record:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a command works on the run, so that no other may resume or remove it.
+        """Whether a command is using the run, so that no other command may resume or remove it.
 
-        Not so when only ranks of a killed command still hold the lock, which ``owned`` waits for; nor when neither lock nor
-        process can be seen from here, since nobody could ever release it.
+        False if only ranks of a killed command still hold the lock, which ``owned`` waits for; and if neither lock nor process
+        is visible from here, since the run could never be released.
         """
         if self.values["status"] != "running":
             return False
@@ -192,34 +192,34 @@ class Record:
 
     @property
     def format(self) -> int:
-        """The format it was written in; only one of the current format can be resumed or its model rebuilt."""
+        """Format of the record; only runs of the current format can be resumed or their models rebuilt."""
         return int(self.values.get("format", 1))
 
     @property
     def is_finished(self) -> bool:
-        """Whether it is done, or was pruned: there is nothing to resume."""
+        """Whether the run is done or pruned, with nothing to resume."""
         return self.values["status"] == "done"
 
     @property
     def would_fail_again(self) -> bool:
-        """Whether it failed in a way that resuming it without a change repeats."""
+        """Whether the run failed with an error that would recur if it were resumed unchanged."""
         deterministic = {kind.__name__ for kind in DETERMINISTIC}
         return self.values["status"] == "failed" and self.values.get("error_type") in deterministic
 
     @property
     def is_copy(self) -> bool:
-        """Whether its directory is not the one that its id was given to."""
+        """Whether the directory is a copy of the one created for this id."""
         name = self.directory.name
         return self.values["id"] not in (name, f"{self.directory.parent.name}-{name}")
 
     @property
     def started(self) -> datetime:
-        """When the run began."""
+        """Start time of the run."""
         return datetime.fromisoformat(self.values["started"])
 
     @property
     def typed(self) -> dict[str, str]:
-        """The overrides of its command line, key to value: within a sweep only these can differ."""
+        """The overrides of the command line, key to value; jobs of a sweep differ only in these."""
         words = (word.partition("=") for word in self.values["overrides"])
         return {key.lstrip("+"): value for key, _, value in words}
 
@@ -227,7 +227,7 @@ class Record:
         """Resume an interrupted run.
 
         Args:
-            config: its configuration, including changed settings.
+            config: the configuration, including changed settings.
             overrides: the overrides that change settings.
             environment: the environment in which it resumes.
         """
@@ -244,7 +244,7 @@ class Record:
         )
 
     def update(self, **values: Any) -> None:
-        """Change entries, and merge what other processes have written in the meantime."""
+        """Change entries, keeping changes that other processes have made to the others."""
         self.change(lambda _: values)
 
     def change(self, edit: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
@@ -270,7 +270,7 @@ class Record:
             status: done, failed or interrupted.
             started: ``time.monotonic()`` when the run began.
             error: the last line of the error, when it failed.
-            values: entries to change besides; of a failed run ``error_type``, the name of the error's class.
+            values: further entries to change; for a failed run ``error_type``, the name of the error's class.
         """
         earlier = self.values["duration_s"] or 0.0
         duration = round(earlier + time.monotonic() - started, 3)

@@ -1,4 +1,4 @@
-"""The settings of a run as flat values, and the data set it was measured on."""
+"""Flat settings of a run, and identification of its data set."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -9,9 +9,9 @@ from src.records.record import Record
 
 # Recorded elsewhere, or properties of the machine rather than of the training.
 _NOT_SETTINGS = ("name", "tags", "resume", "data.dir")
-# Groups of several objects: Hydra knows no choice where a list of files was chosen.
+# Groups of several objects: for a list of options Hydra records no choice.
 _LISTS = ("callbacks", "logger")
-# Settings of a data set that change neither what its test samples are nor what is measured on them.
+# Settings of a data set that change neither its test samples nor the metrics on them.
 _NOT_DATA = (
     *("_target_", "batch_size", "steps_per_execution", "train_size", "val_size", "folds", "fold", "mean", "std"),
     *("augment", "transforms", "num_workers"),
@@ -23,18 +23,18 @@ DATA_PATHS = ("dir", "path", "test_path")
 
 
 def settings_of(record: Record) -> dict[str, Any]:
-    """Every setting by its dotted name, each group by the name of its choice (``optimizer: adam``)."""
+    """All settings by dotted name, and the choice of each group (``optimizer: adam``)."""
     run = record.values
     choices = {
         group: choice for group, choice in run.get("choices", {}).items() if choice not in (None, "custom")
-    }  # of what is named by its class, the class is shown
+    }  # for an object configured by its class, the name of the class
     lists = [group for group in _LISTS if run["config"].get(group) and group not in choices]
     choices |= {group: record.typed.get(group, list(run["config"][group])) for group in lists}
     return flat_settings(run["config"], choices)
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Every value of a nested configuration by its dotted name."""
+    """All values of a nested configuration by dotted name."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
@@ -43,10 +43,10 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def flat_settings(config: Mapping[str, Any], choices: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Every setting of a configuration by its dotted name; ``choices`` are the names of the groups' choices."""
+    """All settings of a configuration by dotted name; ``choices`` are the options chosen for the groups."""
 
     def is_repeated(key: str, value: Any) -> bool:
-        # A callback's monitor is usually the run's, and its mode follows from it.
+        # A callback usually has the monitor and the mode of the run.
         last = key.rpartition(".")[2] if key.startswith("callbacks.") else ""
         return last == "mode" or (last == "monitor" and value in (None, config.get("monitor")))
 
@@ -59,21 +59,21 @@ def flat_settings(config: Mapping[str, Any], choices: Mapping[str, Any] | None =
         flat["init_from"] = (
             f"{init_from['run'] or init_from['path']}{'' if init_from['strict'] else ', where names match'}"
         )
-    # Which runs of earlier versions did not record.
+    # Not recorded by earlier versions.
     flat = {"init_from": None, "freeze": [], "trainer.threads": "auto"} | flat
     flat |= choices or {}
     return {key: value for key, value in flat.items() if key not in _NOT_SETTINGS and not is_repeated(key, value)}
 
 
 def data_of(record: Record) -> str:
-    """The data set that a run's metrics were measured on, its class with what else decides the samples."""
+    """Identify the data set of a run's metrics, by its class and the settings that determine the samples."""
     data = record.values["config"].get("data")
     if not isinstance(data, Mapping):
         return "unknown data"
     target = str(data.get("_target_"))
     decisive = {key: value for key, value in data.items() if key not in _NOT_DATA}
     if target.startswith("src.data.mnist."):
-        decisive.pop("dir", None)  # only where the archives lie
+        decisive.pop("dir", None)  # only the location of the archives
     for key in DATA_PATHS:
         if decisive.get(key) is not None:
             decisive[key] = str(from_root(str(decisive[key])))
@@ -81,13 +81,13 @@ def data_of(record: Record) -> str:
 
 
 def comparable(records: Sequence[Record]) -> list[Record]:
-    """Those of these on the data set of the latest among them: of metrics on different data none is better."""
+    """The runs on the same data set as the latest of them, since metrics on different data cannot be compared."""
     data = data_of(max(records, key=lambda record: str(record.values["started"])))
     return [record for record in records if data_of(record) == data]
 
 
 def as_word(value: Any) -> str:
-    """A value formatted as on the command line."""
+    """Format a value as on the command line."""
     if value is None:
         return "null"
     if isinstance(value, str):
@@ -96,16 +96,16 @@ def as_word(value: Any) -> str:
 
 
 def short_names(names: Collection[str]) -> list[str]:
-    """The last part of each setting's name, where that is enough to tell them apart."""
+    """The last component of each dotted name, if it is unique among them, else the full name."""
     last = [name.rpartition(".")[2] for name in names]
     return [end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)]
 
 
 def differing_names(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The names with two values or more among these, in the order in which they first come.
+    """The names of settings with at least two different values, in the order of their first occurrence.
 
-    A setting that only some have is among them, unless it is null or belongs to what differs already: ``optimizer.betas``,
-    which only Adam has, to ``optimizer``.
+    A setting that only some runs have is included, unless it is null or belongs to a group that differs: ``optimizer.betas``,
+    which only Adam has, belongs to ``optimizer``.
     """
     names = dict.fromkeys(name for one in settings for name in one)
     values = {name: {as_word(one[name]) for one in settings if name in one} for name in names}
@@ -115,6 +115,6 @@ def differing_names(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _belongs(name: str, groups: Collection[str]) -> bool:
-    """Whether a setting is one of an object or group among these."""
+    """Whether a setting belongs to one of these groups or objects."""
     parts = name.split(".")
     return any(".".join(parts[:count]) in groups for count in range(1, len(parts)))

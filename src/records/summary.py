@@ -1,4 +1,4 @@
-"""The facts about a run, derived from its record here and nowhere else: what tables, cards, pages and filters show."""
+"""Summaries of runs, computed from their records, for tables, cards, pages and filters."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,50 +10,50 @@ from src.records.metrics import mode_of
 from src.records.record import Record
 from src.records.settings import as_word, comparable, differing_names, settings_of
 
-# The order of metrics; the best values come before them, all others after them.
+# Order of the metrics in tables, after the best values and before all others.
 _ORDER = ("val/acc", "test/acc", "val/loss", "test/loss", "train/acc", "train/loss")
-# Of the environment: what is no property of the machine or the installation.
+# Entries of the environment that are not properties of the machine or the installation.
 _OF_THE_PROCESS = ("pid", "pid_started", "pid_namespace", "requirements_sha256", "packages")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A run at a glance."""
+    """Summary of a run."""
 
-    id: str  # a copy of the run's directory has the same
+    id: str  # not unique: a copy of the run's directory has the same id
     name: str | None
     tags: list[str]
     note: str | None
-    sweep: str | None  # the id of the sweep whose job it is
+    sweep: str | None  # id of the sweep that the run is a job of
     command: str
     status: str  # running, done, pruned, failed or interrupted
-    ended: str  # the status, of a pruned trial with the epoch
+    ended: str  # the status, for a pruned trial with the epoch
     error: str | None
     warnings: list[str]
     started: str  # ISO 8601
-    duration: float | None  # seconds over all sessions; None before it has ended
+    duration: float | None  # seconds over all sessions; None while it is running
     monitor: str | None  # the metric that selects the best checkpoint
     lower_is_better: bool  # whether the lowest value of monitor is the best
-    best: float | None  # value of monitor in the best checkpoint
+    best: float | None  # value of monitor of the best checkpoint
     best_epoch: int | None  # from 0
-    metrics: dict[str, float | None]  # best/<monitor>, and the last values by their plain names; None: NaN or Inf
+    metrics: dict[str, float | None]  # best/<monitor>, and the last value of each metric; None for NaN and Inf
     speed: float | None  # training samples per second
-    threads: str  # CPU threads of its processes: "2", or "2 for 90% of the samples, 1 for 10%"
-    code: str | None  # the commit, and whether there were changes since; None outside a repository
+    threads: str  # CPU threads per process: "2", or "2 for 90% of the samples, 1 for 10%"
+    code: str | None  # the commit, and whether there were uncommitted changes; None outside a repository
 
     @property
     def title(self) -> str:
-        """The name, else the id."""
+        """The name of the run, or its id if it has none."""
         return self.name or self.id
 
     @property
     def age(self) -> float:
-        """Seconds since it began."""
+        """Seconds since the start of the run."""
         return (datetime.now(UTC) - datetime.fromisoformat(self.started)).total_seconds()
 
     @property
     def test_metric(self) -> str | None:
-        """The metric of the test that is shown: ``test/acc``, or what corresponds to the monitored one."""
+        """The test metric to show: ``test/acc`` if it was logged, else the counterpart of ``monitor``, else the test loss."""
         counterpart = [self.monitor.replace("val", "test", 1)] if self.monitor else []
         return next(
             (name for name in ("test/acc", *counterpart, "test/loss", "test_loss") if name in self.metrics), None
@@ -61,19 +61,19 @@ class Summary:
 
     @property
     def best_line(self) -> dict[str, str]:
-        """``best/<monitor>`` to its value and epoch as text; empty where there is none."""
+        """``best/<monitor>`` mapped to its value and epoch as text; empty if there is no best value."""
         if self.best is None or self.best_epoch is None:
             return {}
         return {f"best/{self.monitor}": f"{self.best:.4f} in epoch {self.best_epoch + 1}"}
 
     @property
     def outcome(self) -> str:
-        """How it ended, with its best value if there is one."""
+        """How the run ended, with its best value if there is one."""
         return self.ended + "".join(f", {name} {value}" for name, value in self.best_line.items())
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """Sorts runs of one monitor by their best values, the best first and those without one last."""
+        """Sort key of runs with the same monitor: best value first, runs without a best value last."""
         value = self.best or 0.0
         return self.best is None, value if self.lower_is_better else -value
 
@@ -118,13 +118,13 @@ def _code(git: Mapping[str, Any] | None) -> str | None:
 
 
 def plain_record(record: Record) -> dict[str, Any]:
-    """The whole record, with the run's directory and the status and metrics of its summary, for programs."""
+    """The record with the run's directory, and the status and metrics of its summary, for JSON output."""
     run = summary(record)
     return {**record.values, "status": run.status, "metrics": run.metrics, "directory": str(record.directory)}
 
 
 def metric_names(runs: Iterable[Summary]) -> list[str]:
-    """The metrics of these runs, in the order in which tables show them: the best values first."""
+    """The metrics of these runs in the order of tables, best values first."""
     found = {name for run in runs for name in run.metrics}
     best = sorted(name for name in found if name.startswith("best/"))
     known = [name for name in _ORDER if name in found]
@@ -134,32 +134,32 @@ def metric_names(runs: Iterable[Summary]) -> list[str]:
 def differing(
     records: Sequence[Record], settings: Callable[[Record], Mapping[str, Any]] = settings_of
 ) -> dict[str, list[str]]:
-    """The settings in which runs differ: name to the value in each run as on a command line, empty where it has none."""
+    """The settings in which runs differ: name to the value in each run as on a command line, empty if the run has none."""
     found = [settings(record) for record in records]
     names = differing_names(found)
     return {name: [as_word(one[name]) if name in one else "" for one in found] for name in names}
 
 
 def environment_of(record: Record) -> dict[str, Any]:
-    """What is known of the environment, by name, each package's version too, without what identifies the process."""
+    """The environment of a run by name, including package versions, without the entries that identify the process."""
     found = {**record.values["environment"], **record.values["environment"].get("packages", {})}
     return {name: value for name, value in found.items() if name not in _OF_THE_PROCESS and value is not None}
 
 
 def is_low(metric: str, records: Sequence[Record] = ()) -> bool:
-    """Whether the lowest value of a metric is the best, as the latest of these runs that monitors it says, or its name."""
+    """Whether lower values of a metric are better, by the mode of the latest of these runs that monitors it, else by its name."""
     modes = [run["mode"] for run in (record.values["config"] for record in records) if run.get("monitor") == metric]
     return (modes[-1] if modes else mode_of(metric)) == "min"
 
 
 def find_best(records: Sequence[Record], metric: str | None = None) -> Record:
-    """The finished run with the best value of a metric, among those on the data set of the latest that has it.
+    """The finished run with the best value of a metric, among the runs on the same data set as the latest with this metric.
 
-    It is ranked by ``best/<metric>`` where it was monitored, else by its last value.
+    Runs are ranked by ``best/<metric>`` if they monitored it, else by the last value.
 
     Args:
-        records: oldest first.
-        metric: by default the one that the latest finished run monitors which monitors any.
+        records: the runs, oldest first.
+        metric: by default the metric monitored by the latest finished run that monitors one.
 
     Raises:
         RunNotFound: no finished run has the metric.

@@ -1,4 +1,4 @@
-"""A sweep's own record: sweep.json in its directory, from which it can be found, resumed and ranked."""
+"""Sweep records: sweep.json in the sweep's directory, from which the sweep can be found, resumed and ranked."""
 
 import contextlib
 import json
@@ -19,25 +19,25 @@ from src.records.record import RECORD, Record
 SWEEP = "sweep.json"
 TABLE = "leaderboard.md"
 STUDY = "study.db"
-# Under this name a trial of a search keeps the number of its job.
+# User attribute of a trial with the number of its job.
 JOB = "job"
-# The setting that says where a study is kept; its address may hold a password.
+# Setting with the address of a study's storage, which may contain a password.
 STORAGE = "hydra.sweeper.storage"
 
 
 class Sweep:
-    """A directory of jobs.
+    """Record of a sweep.
 
     Args:
-        directory: the sweep's.
-        values: the entries of its record: id, command, flags, overrides, jobs (the overrides of each, or None for a search),
-            trials (how many jobs there are to be), mode (max or min), search (settings of the search, or None), git, skipped
-            (numbers of jobs that are left out, with the runs that have had their settings), frozen, started.
+        directory: the sweep's directory, which contains its jobs.
+        values: the entries of the record: id, command, flags, overrides, jobs (the overrides of each, or None for a search),
+            trials (number of jobs), mode (max or min), search (settings of the search, or None), git, skipped (numbers of
+            skipped jobs, with the runs that have the same settings), frozen, started.
     """
 
     def __init__(self, directory: Path, values: dict[str, Any]) -> None:
         self.directory = directory
-        # The address may come from a file, and all of it from an earlier version of this project.
+        # The address may come from a file, and the whole record from an earlier version of this project.
         search = values.get("search")
         if search and search["storage"]:
             search = {**search, "storage": conceal(STORAGE, search["storage"])}
@@ -59,7 +59,7 @@ class Sweep:
         skipped: Mapping[int, str] | None = None,
         frozen: bool = False,
     ) -> "Sweep":
-        """Open the record of a sweep that begins now."""
+        """Open the record of a new sweep."""
         git = store_patch(git, directory)
         values = {
             "id": directory.name,
@@ -84,8 +84,8 @@ class Sweep:
         """Read a sweep's record.
 
         Raises:
-            FileNotFoundError: there is none.
-            ValueError: it is not a sweep's record.
+            FileNotFoundError: the directory has no record.
+            ValueError: the file is not the record of a sweep.
         """
         values = json.loads((directory / SWEEP).read_text())
         if not isinstance(values, dict) or not {"id", "flags", "overrides", "jobs", "trials", "started"} <= set(values):
@@ -94,7 +94,7 @@ class Sweep:
 
     @property
     def started(self) -> datetime:
-        """When the sweep began."""
+        """Start time of the sweep."""
         return datetime.fromisoformat(self.values["started"])
 
     def save(self) -> None:
@@ -103,7 +103,7 @@ class Sweep:
 
     @property
     def storage(self) -> str:
-        """The address of the search's study, with its password.
+        """Address of the storage of the search's study, with its password.
 
         Raises:
             ConfigError: the password is not in the environment.
@@ -112,7 +112,7 @@ class Sweep:
         return reveal(address, STORAGE) if address else f"sqlite:///{self.directory / STUDY}"
 
     def records(self) -> list[Record]:
-        """The jobs that were begun, in the order of their numbers.
+        """Records of the jobs that have been started, in the order of their numbers.
 
         Raises:
             RunNotFound: a job's record is damaged.
@@ -127,11 +127,11 @@ class Sweep:
 
     @property
     def skipped(self) -> dict[int, str]:
-        """The jobs of a grid that are left out, each with the run that has had its settings."""
+        """The skipped jobs of a grid, each with the run that has the same settings."""
         return {int(job): run for job, run in self.values.get("skipped", {}).items()}
 
     def missing(self) -> list[str]:
-        """The jobs that were not begun, by their overrides, or by their number in a search."""
+        """The jobs that have not been started, by their overrides, or for a search by their number."""
         begun = {int(record.directory.name) for record in self.records()}
         if self.values["jobs"] is None:
             left = self.values["trials"] - len(begun)
@@ -146,10 +146,10 @@ class Sweep:
 
 
 def find_sweep(word: str) -> Sweep:
-    """Find a sweep by its id, a unique beginning of it, its directory, or ``latest``.
+    """Find a sweep by its id, a unique prefix of its id, its directory, or ``latest``.
 
     Raises:
-        RunNotFound: nothing, or more than one, goes by that word.
+        RunNotFound: no sweep matches, or several do.
     """
     if (Path(word) / SWEEP).is_file():
         return _load(at_home(Path(word)))
@@ -161,7 +161,7 @@ def find_sweep(word: str) -> Sweep:
         return _load(sweeps_dir() / found[0])
     sweeps = []
     for name in names:
-        with contextlib.suppress(OSError, ValueError):  # one whose record cannot be read is left out
+        with contextlib.suppress(OSError, ValueError):  # sweeps without a readable record are ignored
             sweeps.append(Sweep.load(sweeps_dir() / name))
     sweeps.sort(key=lambda sweep: (sweep.started, sweep.directory.name))
     if word == "latest" and sweeps:

@@ -1,4 +1,4 @@
-"""``rm``, ``restore`` and ``gc``: a trash for runs, and freeing of disk space.
+"""Trash for runs, and freeing of disk space: ``rm``, ``restore`` and ``gc``.
 
 The trash contains an archive for each run, outputs/trash/<id>.tar, so that TensorBoard over outputs/ does not show removed
 runs. A second run of the same id, from a copied directory, gets the archive <id>.2.tar.
@@ -70,7 +70,7 @@ def put_aside(record: Record) -> Path:
 
 
 def _archive(record: Record) -> Path:
-    """Write a run's archive, under a name that no other has."""
+    """Write the archive of a run under a unique name."""
     trash_dir().mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):
         archive = trash_dir() / f"{record.values['id']}{'' if number == 1 else f'.{number}'}.tar"
@@ -89,14 +89,14 @@ def _archive(record: Record) -> Path:
 
 
 def _place(record: Record) -> Path:
-    """Where it lies below outputs/; a run from elsewhere is put back among the single ones."""
+    """Path of a run relative to outputs/; a run from elsewhere is restored as a single run."""
     outputs = outputs_dir()
     home = record.directory if record.directory.is_relative_to(outputs) else at_home(record.directory)
     return home.relative_to(outputs) if home.is_relative_to(outputs) else Path("runs", home.name)
 
 
 def _out_of_sight(directory: Path) -> Path:
-    """Move a directory into the trash at once; returns where it is then. On another disk it stays where it is."""
+    """Atomically move a directory to the trash; returns its new path. On another file system it is not moved."""
     trash_dir().mkdir(parents=True, exist_ok=True)
     real = directory.resolve()
     if real.stat().st_dev == trash_dir().stat().st_dev:
@@ -111,23 +111,23 @@ def _out_of_sight(directory: Path) -> Path:
 
 
 def _delete(aside: Path, directory: Path) -> None:
-    """Delete what ``_out_of_sight`` has returned, and the symbolic link by which the directory may have been reached."""
+    """Delete the directory returned by ``_out_of_sight``, and the symbolic link to it, if there was one."""
     shutil.rmtree(aside)
     if directory.is_symlink():
         directory.unlink()
 
 
 def restore(word: str) -> Path:
-    """Take a run out of the trash.
+    """Restore a run from the trash.
 
     Args:
-        word: the name of its archive, or whatever the run went by before.
+        word: the name of its archive, or an argument that selected the run before.
 
     Returns:
-        Its directory.
+        The run's directory.
 
     Raises:
-        UserError: it is not there, is no archive of a run, or its place is taken.
+        UserError: the trash contains no such run, the archive is not one of a run, or the directory exists.
     """
     archive = trash_dir() / f"{word}.tar"
     if archive not in trash_dir().glob("*.tar"):
@@ -137,21 +137,21 @@ def restore(word: str) -> Path:
     if os.path.lexists(place):
         raise UserError(f"{place} is there already: remove it, or leave {archive.stem} in the trash.")
     try:
-        # Aside, so that it appears at once, and wherever a link on the way to its place leads.
+        # Extracted to a temporary directory, so that the run appears atomically, also if its parent is a symbolic link.
         with tarfile.open(archive) as tar, tempfile.TemporaryDirectory(prefix=_LEFT, dir=trash_dir()) as aside:
             tar.extractall(aside, filter="data")
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(Path(aside, name), place)
         archive.unlink()
     except (OSError, tarfile.TarError) as error:
-        shutil.rmtree(place, ignore_errors=True)  # what there is of it is in the archive, too
+        shutil.rmtree(place, ignore_errors=True)  # the archive contains all of it
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{archive.stem} cannot be taken out of the trash ({reason}); it stays there.") from None
     return place
 
 
 def _find_archive(word: str) -> Path:
-    """The archive of the one run in the trash that goes by a word, as ``find`` finds those outside."""
+    """The archive of the run in the trash that matches ``word``, as in ``find``."""
     archives: dict[Path, Record] = {}
     for archive in sorted(trash_dir().glob("*.tar")):
         try:
@@ -159,7 +159,7 @@ def _find_archive(word: str) -> Path:
             with tarfile.open(archive) as tar:
                 content = tar.extractfile(f"{place}/{RECORD}")
                 archives[archive] = Record.parse(outputs_dir() / place, content.read() if content else b"")
-        except (UserError, KeyError, ValueError):  # not a run's
+        except (UserError, KeyError, ValueError):  # not the archive of a run
             continue
     there = at_home(Path(word))
     lay_there = [archive for archive, record in archives.items() if record.directory == there]
@@ -172,10 +172,10 @@ def _find_archive(word: str) -> Path:
 
 
 def _place_in(archive: Path) -> str:
-    """Where the run in an archive lay below outputs/.
+    """Original path of an archived run, relative to outputs/.
 
     Raises:
-        UserError: it is no archive of a run.
+        UserError: the file is not an archive of a run.
     """
     try:
         with tarfile.open(archive) as tar:
@@ -189,12 +189,12 @@ def _place_in(archive: Path) -> str:
 
 @dataclass(frozen=True)
 class Item:
-    """Something that can be freed.
+    """A file or directory that can be deleted.
 
     Attributes:
-        what: a run's id, or what it is.
-        path: of the file or directory.
-        size: bytes.
+        what: the id of a run, or a description.
+        path: path of the file or directory.
+        size: size in bytes.
     """
 
     what: str
@@ -203,11 +203,11 @@ class Item:
 
 
 def garbage(chosen: Sequence[Record], records: Sequence[Record]) -> tuple[list[Item], list[str]]:
-    """What gc would free: the trash, and the chosen runs but for those that stay.
+    """The items that ``gc`` would delete: the trash, and the chosen runs except those that must be kept.
 
     Args:
-        chosen: runs that may go.
-        records: all runs, among which the best of each sweep is looked for.
+        chosen: the runs to delete.
+        records: all runs, to determine the best run of each sweep, which is kept.
 
     Returns:
         The items to delete, and a message for each chosen run that is kept.
@@ -229,10 +229,10 @@ def garbage(chosen: Sequence[Record], records: Sequence[Record]) -> tuple[list[I
 
 
 def free(item: Item) -> None:
-    """Delete it for good.
+    """Delete an item permanently.
 
     Raises:
-        UserError: it cannot be deleted.
+        UserError: the item cannot be deleted.
     """
     try:
         if item.path.is_dir() and not item.path.name.startswith(_LEFT):
@@ -247,7 +247,7 @@ def free(item: Item) -> None:
 
 
 def _winners(records: Sequence[Record]) -> set[str]:
-    """The best finished run of each sweep, on each of its data sets."""
+    """The best finished run of each sweep on each of its data sets."""
     winners: dict[tuple[str, str], Summary] = {}
     for record in records:
         run = summary(record)

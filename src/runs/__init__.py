@@ -1,4 +1,4 @@
-"""Reading recorded runs from Python: ``from src import runs``. The commands are in ``python -m src.runs``."""
+"""Python interface to recorded runs: ``from src import runs``. For the command line see ``python -m src.runs``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +21,11 @@ class Run:
     """A recorded run.
 
     Args:
-        record: its run.json.
+        record: the record of the run.
 
     Attributes:
-        directory: where it is.
-        values: the record's entries, such as ``config``, ``metrics`` and ``best``.
+        directory: directory of the run.
+        values: entries of the record, such as ``config``, ``metrics`` and ``best``.
     """
 
     def __init__(self, record: Record) -> None:
@@ -36,11 +36,11 @@ class Run:
 
     @property
     def summary(self) -> Summary:
-        """The run at a glance: status, metrics, duration."""
+        """Summary of the run: status, metrics, duration."""
         return summary(self.record)
 
     def curves(self) -> dict[str, list[tuple[int, float]]]:
-        """Every curve that was logged to TensorBoard: by its name, points of (optimizer step, value)."""
+        """The curves logged to TensorBoard: tag to points of (optimizer step, value)."""
         from src.views.scalars import curves
 
         return {
@@ -48,30 +48,30 @@ class Run:
         }
 
     def model(self, checkpoint: str = "best") -> "pl.LightningModule | Pipeline":
-        """See ``src.runs.model``."""
+        """Rebuild the trained model; see ``src.runs.model``."""
         return model(self.values["id"], checkpoint)
 
 
 def load(run: str) -> Run:
-    """Find a run.
+    """Load a run.
 
     Args:
-        run: as in the commands: an id, a unique beginning of one, a name, a directory, ``latest`` or ``best``.
+        run: as on the command line: an id, a unique prefix of an id, a name, a directory, ``latest`` or ``best``.
 
     Raises:
-        RunNotFound: nothing, or more than one run, goes by that word.
+        RunNotFound: no run matches, or several do.
     """
     return Run(find(run))
 
 
 def to_frame(filter: str | None = None) -> "pd.DataFrame":
-    """The run table: a row for each run, the latest first, indexed by the id, with every metric and every setting that differs.
+    """Return the runs as a data frame, latest first, indexed by id, with a column for each metric and each setting that differs.
 
     Args:
-        filter: as in ``python -m src.runs ls``, such as ``"optimizer.lr<0.01 and status=='done'"``.
+        filter: a filter as for ``python -m src.runs ls``, such as ``"optimizer.lr<0.01 and status=='done'"``.
 
     Raises:
-        UserError: pandas is not installed, or the filter is wrong.
+        UserError: pandas is not installed, or the filter is invalid.
     """
     try:
         import pandas as pd
@@ -93,14 +93,14 @@ def model(run: str | Path, checkpoint: str = "best") -> "pl.LightningModule | Pi
     """Rebuild a trained model, on the CPU and in evaluation mode.
 
     Args:
-        run: a run as in ``load``, or a checkpoint file.
-        checkpoint: of a run, best or last.
+        run: a run as for ``load``, or a checkpoint file.
+        checkpoint: best or last, if ``run`` is a run.
 
     Returns:
         See ``src.training.weights.load_model``.
 
     Raises:
-        UserError: there is no such run or checkpoint, or its model cannot be rebuilt.
+        UserError: the run or checkpoint does not exist, or its model cannot be rebuilt.
     """
     from src.training.weights import load_model, path_of
 

@@ -55,7 +55,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command line and return its exit status: 0 done, 1 failed or not reproduced, 2 a wrong command line."""
+    """Run a command line and return its exit status: 0 for success, 1 for failed or not reproduced, 2 for a usage error."""
     args = _parser().parse_args(argv)
     return status_of(lambda: args.do(args))
 
@@ -123,7 +123,7 @@ def _count(word: str) -> int:
 
 
 def _read() -> list[Record]:
-    """All records; what cannot be read is named and left out."""
+    """All readable records; prints a message for each that cannot be read."""
     records, damaged = read_all()
     for sentence in damaged:
         print(f"warning: {sentence}", file=sys.stderr)
@@ -131,7 +131,7 @@ def _read() -> list[Record]:
 
 
 def _print(form: str | None, rows: Rows, say: Callable[[Console], None], plain: Any = None) -> None:
-    """Print rows for programs, as JSON ``plain`` where it is given; or call ``say``, which prints for a person."""
+    """Print rows as CSV or JSON (``plain``, if given, instead of the rows), or call ``say`` to print to a terminal."""
     if form == "json":
         print(json.dumps(rows if plain is None else plain, indent=2))
     elif form == "csv":
@@ -236,7 +236,7 @@ def _tag(args: argparse.Namespace) -> None:
 
 def _note(args: argparse.Namespace) -> None:
     record = find(args.run)
-    # Bytes that are not UTF-8 reach Python as surrogates, which no file or event can hold.
+    # Python decodes arguments that are not UTF-8 to surrogates, which neither files nor events can encode.
     text = " ".join(args.text).encode(errors="surrogateescape").decode(errors="replace").strip()
     if len(text) > 10_000:
         raise ConfigError(f"a note has at most 10,000 characters, not {len(text):,}.")
@@ -244,7 +244,7 @@ def _note(args: argparse.Namespace) -> None:
 
 
 def _edit(form: str | None, record: Record, entry: str, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Change an entry of a record, and print what it is from then on."""
+    """Change an entry of a record, and print its new value."""
     try:
         record.change(edit)
     except OSError as error:
@@ -255,7 +255,7 @@ def _edit(form: str | None, record: Record, entry: str, edit: Callable[[dict[str
 
 
 def _rm(args: argparse.Namespace) -> int:
-    records = _once(find(word, only=True) for word in args.runs)  # all are known before the first goes
+    records = _once(find(word, only=True) for word in args.runs)  # all are found before the first is removed
     rows, status = [], 0
     for record in records:
         id = record.values["id"]
@@ -274,7 +274,7 @@ def _rm(args: argparse.Namespace) -> int:
 
 
 def _once(records: Iterable[Record]) -> list[Record]:
-    """Each run once, however often it was named; a copy of a directory is a run of its own, although it has the same id."""
+    """Remove duplicates. A copy of a run's directory has the same id, but counts as a separate run."""
     return list({record.directory.resolve(): record for record in records}.values())
 
 
@@ -308,7 +308,7 @@ def _gc(args: argparse.Namespace) -> int:
 
 
 def _free(items: Sequence[trash.Item]) -> list[trash.Item]:
-    """Delete them for good; returns what could not be deleted, which is reported."""
+    """Delete items permanently; returns those that could not be deleted, after printing a message for each."""
     kept = []
     for item in items:
         try:
@@ -352,7 +352,7 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _sweep(word: str) -> Sweep | None:
-    """The sweep that goes by a word, where it is not a run's; ``latest`` is a run."""
+    """The sweep that matches ``word``, or None if it selects a run, as ``latest`` does."""
     if (Path(word) / SWEEP).is_file():
         return find_sweep(word)
     with contextlib.suppress(RunNotFound):

@@ -1,8 +1,8 @@
-"""Attacks on a classifier: changes of the grey values, each within ``epsilon``, that raise its loss.
+"""Adversarial attacks: perturbations of the inputs within an L-infinity ball of radius ``epsilon`` that increase the loss.
 
-``epsilon`` and ``step_size`` are shares of the range of grey values, 0 to 255: 0.1 is 25.5 grey levels. What comes out
-stays within that range. The network is attacked as it stands: in evaluation mode its dropout is off and its batch
-statistics are left alone, so set it to that first.
+``epsilon`` and ``step_size`` are fractions of the range of pixel values, 0 to 255: 0.1 is 25.5. Adversarial examples are
+clamped to that range. The functions do not change the mode of the model: call ``eval()`` first, which disables dropout and
+the update of batch statistics.
 """
 
 import torch
@@ -14,7 +14,7 @@ WHITE = 255.0
 
 
 def input_gradient(model: Pipeline, inputs: Tensor, labels: Tensor) -> Tensor:
-    """The gradient of the summed loss with respect to raw floating-point samples (n, *shape): the same shape."""
+    """Gradient of the summed loss with respect to raw floating-point samples (n, *shape), of the same shape."""
     at = inputs.detach().requires_grad_()
     with torch.enable_grad():
         [gradient] = torch.autograd.grad(model.loss(model(at), labels), at)
@@ -22,16 +22,16 @@ def input_gradient(model: Pipeline, inputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def fgsm(model: Pipeline, inputs: Tensor, labels: Tensor, epsilon: float) -> Tensor:
-    """The fast gradient sign method: one step (Goodfellow et al. 2015, https://arxiv.org/abs/1412.6572).
+    """Fast gradient sign method: a single step (Goodfellow et al. 2015, https://arxiv.org/abs/1412.6572).
 
     Args:
-        model: what is attacked.
-        inputs: grey values from 0 to 255 of any kind of number, (n, *shape).
-        labels: the true classes, int64 (n,).
-        epsilon: how far each value is moved.
+        model: the model to attack.
+        inputs: pixel values from 0 to 255, of any dtype, (n, *shape).
+        labels: true classes, int64 (n,).
+        epsilon: size of the perturbation of each value.
 
     Returns:
-        The attacked samples, floating point (n, *shape).
+        Adversarial examples, floating point (n, *shape).
     """
     raw = inputs.to(model.dtype)
     return (raw + epsilon * WHITE * input_gradient(model, raw, labels).sign()).clamp(0, WHITE)
@@ -43,16 +43,16 @@ def pgd(
     """Projected gradient descent on the negative loss (Madry et al. 2018, https://arxiv.org/abs/1706.06083).
 
     Args:
-        model: what is attacked.
-        inputs: grey values from 0 to 255 of any kind of number, (n, *shape).
-        labels: the true classes, int64 (n,).
-        epsilon: how far each value may be moved in all.
-        steps: how many are taken.
-        step_size: how far each value is moved in one of them.
-        random: where it starts, evenly in [0, 1), (n, *shape); 0.5 is the sample itself.
+        model: the model to attack.
+        inputs: pixel values from 0 to 255, of any dtype, (n, *shape).
+        labels: true classes, int64 (n,).
+        epsilon: maximum perturbation of each value.
+        steps: number of steps.
+        step_size: change of each value per step.
+        random: starting point, uniform in [0, 1), (n, *shape); 0.5 is the sample itself.
 
     Returns:
-        The attacked samples, floating point (n, *shape).
+        Adversarial examples, floating point (n, *shape).
     """
     raw = inputs.to(model.dtype)
     low, high = (raw - epsilon * WHITE).clamp(min=0), (raw + epsilon * WHITE).clamp(max=WHITE)

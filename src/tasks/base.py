@@ -1,4 +1,4 @@
-"""What the tasks have in common: a LightningModule that trains a network by one loss and measures further metrics."""
+"""Base class of the tasks: a LightningModule that trains a network with a loss and measures metrics."""
 
 import copy
 import math
@@ -35,19 +35,19 @@ class SupervisedTask(pl.LightningModule):
 
     Args:
         net: maps samples to outputs (n, num_outputs).
-        num_outputs: number of outputs for a sample.
-        loss: of outputs and targets.
-        metrics: measured in validation and test, by name; see ``update_metrics``.
-        train_metrics: names of those measured in training besides the loss; see ``train_sums``.
+        num_outputs: number of outputs per sample.
+        loss: maps outputs and targets to a loss.
+        metrics: metrics of validation and test, by name; see ``update_metrics``.
+        train_metrics: names of the training metrics besides the loss; see ``train_sums``.
         optimizer: builds the optimizer from the parameters; needed only for training.
         schedule: builds the learning rate schedule from the optimizer, or returns None. It is stepped after every optimizer
-            step or every epoch, see ``interval_of``; ``ReduceLROnPlateau`` with the metric named by its attribute ``monitor``.
+            step or every epoch, see ``interval_of``; ``ReduceLROnPlateau`` gets the metric named by its attribute ``monitor``.
         gradient_clip_norm: maximum 2-norm of all gradients together.
 
     Attributes:
-        from_data: parameters of the constructor that are attributes of the data module.
-        metrics: every metric that may be logged besides its stage, and which way it is better.
-        monitor: the one by which the best weights are chosen.
+        from_data: constructor parameters that are passed from attributes of the data module.
+        metrics: mode, min or max, of every metric that may be logged, by name without the stage.
+        monitor: name of the metric that selects the best checkpoint.
     """
 
     from_data: ClassVar[tuple[str, ...]] = ()
@@ -71,7 +71,7 @@ class SupervisedTask(pl.LightningModule):
         self.num_outputs = num_outputs
         self.loss = loss
         self.gradient_clip_norm = gradient_clip_norm
-        # Updated with values of all ranks, so that they must not be synchronised again.
+        # Updated with values summed over all ranks, so they must not be synchronised again.
         self.train_means = nn.ModuleDict({name: Mean(sync_on_compute=False) for name in ("loss", *train_metrics)})
         self.val_loss, self.test_loss = Mean(), Mean()
         self.val_metrics = nn.ModuleDict(dict(metrics))
@@ -79,33 +79,33 @@ class SupervisedTask(pl.LightningModule):
 
     @staticmethod
     def outputs(data: pl.LightningDataModule, settings: Mapping[str, Any]) -> int:
-        """The number of outputs of a network for a data module, by the task's settings.
+        """The number of outputs that the network needs for a data module, given the task's settings.
 
         Raises:
-            ConfigError: the data set is for another task.
+            ConfigError: the data set is of another task.
         """
         raise NotImplementedError
 
-    # What a task defines besides its loss.
+    # Methods that subclasses override.
     def check_targets(self, targets: Tensor) -> None:
-        """Raise ``DataError`` if the targets of a batch are none of this task; those of a ``TensorData`` are checked already."""
+        """Raise ``DataError`` if targets of a batch are invalid. Not called for a ``TensorData``, which checks its labels."""
         raise NotImplementedError
 
     def train_sums(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """The sum over the samples of each of the ``train_metrics``."""
+        """Each of the ``train_metrics`` by name, summed over the samples."""
         return {}
 
     def update_metrics(self, metrics: nn.ModuleDict, outputs: Tensor, targets: Tensor) -> None:
-        """Update each metric; this rank's share may be empty."""
+        """Update each metric with the samples of this rank, of which there may be none."""
         raise NotImplementedError
 
     @property
     def sum_dtype(self) -> torch.dtype:
-        """The type in which sums are kept: float64, except on Apple's GPUs, which do not have it."""
+        """The dtype of accumulated sums: float64, except on MPS, which does not support it."""
         return torch.float32 if self.trainer.strategy.root_device.type == "mps" else torch.float64
 
     def setup(self, stage: str) -> None:
-        """Choose the precision of the means, and whether targets are checked."""
+        """Set the precision of the means, and whether targets are checked."""
         for mean in (*self.train_means.values(), self.val_loss, self.test_loss):
             mean.set_dtype(self.sum_dtype)  # type: ignore[operator]
         self._checks_targets = not isinstance(self.trainer.datamodule, TensorData)  # type: ignore[attr-defined]
@@ -114,10 +114,10 @@ class SupervisedTask(pl.LightningModule):
         """Map normalised samples (n, *input_shape) to outputs (n, num_outputs).
 
         Raises:
-            UserError: the network returned something else, on which a loss might be computed all the same.
+            UserError: the network returned another type or shape, for which some losses would compute a value.
         """
         outputs = self.net(inputs)
-        expected = (inputs.shape[0], self.num_outputs)  # len() would fix the size in an export
+        expected = (inputs.shape[0], self.num_outputs)  # len() would make the batch size static in an export
         if isinstance(outputs, Tensor) and outputs.shape == expected:
             return outputs
         kind = type(outputs).__name__
@@ -139,12 +139,12 @@ class SupervisedTask(pl.LightningModule):
             return optimizer
         if (
             isinstance(schedule, ReduceLROnPlateau) and self.automatic_optimization
-        ):  # for which Lightning requires a monitor
+        ):  # Lightning requires a monitor for it
             return [optimizer], [{"scheduler": schedule, "interval": "epoch", "monitor": schedule.monitor}]  # type: ignore[attr-defined]
         return [optimizer], [{"scheduler": schedule, "interval": interval_of(schedule)}]
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Step a schedule; one that is stepped after every epoch is stepped by ``on_train_epoch_end``."""
+        """Step a schedule whose interval is ``step``; ``on_train_epoch_end`` steps those whose interval is ``epoch``."""
         if interval_of(scheduler) == "step":
             scheduler.step()
 
@@ -154,14 +154,14 @@ class SupervisedTask(pl.LightningModule):
             return
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
-            scaler.unscale_(optimizer)  # fused optimizers leave this to their own step
+            scaler.unscale_(optimizer)  # which fused optimizers would do only in their step
         nn.utils.clip_grad_norm_(self.parameters(), self.gradient_clip_norm)
 
     def on_fit_start(self) -> None:
-        """Refuse batch normalisation over a share of each batch; on GPUs it is synchronised.
+        """Refuse batch normalisation over part of each batch; on GPUs it is synchronised.
 
         Raises:
-            ConfigError: the network has such a layer, and there are several processes on the CPU.
+            ConfigError: the network has a batch normalisation layer, and there are several processes on the CPU.
         """
         normalises = any(isinstance(module, _BatchNorm) for module in self.net.modules())
         if normalises and self.trainer.world_size > 1 and self.device.type == "cpu":
@@ -171,11 +171,11 @@ class SupervisedTask(pl.LightningModule):
             )
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Any]:
-        """Compute the loss of a batch, of which every rank has a share.
+        """Compute the loss of this rank's part of a batch.
 
         Returns:
-            ``loss``, whose gradient averaged over the ranks is that of the batch's mean; ``train/loss`` and the other training
-            metrics, means over the batch on all ranks.
+            ``loss``, whose gradient, averaged over the ranks, is that of the mean over the global batch; ``train/loss`` and the
+            other training metrics, means over the global batch.
 
         Raises:
             NonFiniteLoss: the loss is NaN or Inf.
@@ -205,9 +205,9 @@ class SupervisedTask(pl.LightningModule):
             self.check_targets(batch[1])
         return batch
 
-    # The next two also serve src.fast.classification, where a batch holds many steps.
+    # The next two are also used by src.fast.classification, where a batch contains many steps.
     def sum_over_ranks(self, losses: Tensor, *sums: Tensor) -> list[float]:
-        """The sum over all ranks of each loss (n,) and of each further value."""
+        """Sum each loss (n,) and each further value over all ranks."""
         dtype = torch.promote_types(losses.dtype, torch.float32)  # bfloat16 would round the counts
         values = losses.detach().to(dtype)
         if sums:
@@ -225,15 +225,15 @@ class SupervisedTask(pl.LightningModule):
         samples: float,
         reset: bool,
     ) -> dict[str, float]:
-        """Add steps to the epoch's means.
+        """Update the epoch's means with several steps.
 
         Args:
-            first_step: number of the first of them, counted from the start of the training.
+            first_step: number of the first step, counted from the start of the training.
             losses: mean loss of each step over all ranks.
-            weights: sum of the weights of the samples of each step on all ranks; their number where they have none.
-            sums: see ``train_sums``, over all steps and ranks.
+            weights: sum of the sample weights of each step over all ranks; the number of samples if they are unweighted.
+            sums: see ``train_sums``, summed over all steps and ranks.
             samples: number of samples of all steps on all ranks.
-            reset: whether they are the epoch's first. A run resumed within an epoch continues its means.
+            reset: whether these are the first steps of the epoch. A run resumed within an epoch continues the means.
 
         Returns:
             ``train/loss`` and the other training metrics of these steps.
@@ -258,16 +258,16 @@ class SupervisedTask(pl.LightningModule):
         return {f"train/{name}": mean for name, mean in means.items()}
 
     def epoch_means(self) -> dict[str, float]:
-        """``train/loss`` and the other training metrics over the epoch so far, for callbacks that come before
-        ``on_train_epoch_end``.
+        """``train/loss`` and the other training metrics over the epoch so far, for callbacks, whose hooks run before
+        ``on_train_epoch_end`` of the task.
         """
         return {f"train/{name}": mean.compute().item() for name, mean in self.train_means.items()}  # type: ignore[operator]
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's means and step a plateau schedule, before the epoch's checkpoint is saved.
+        """Log the epoch's means and step a schedule whose interval is ``epoch``, before the epoch's checkpoint is saved.
 
         Raises:
-            NonFiniteLoss: the epoch's last step made a weight NaN or Inf.
+            NonFiniteLoss: a weight is NaN or Inf after the epoch's last step.
         """
         if not all(bool(parameter.isfinite().all()) for parameter in self.parameters()):
             raise NonFiniteLoss(f"a weight is NaN or Inf after step {self.global_step - 1}{_REMEDY}")
@@ -298,7 +298,7 @@ class SupervisedTask(pl.LightningModule):
     def evaluate(self, batch: tuple[Tensor, Tensor], stage: str, loss: Mean, metrics: nn.ModuleDict) -> Tensor | None:
         """Update and log loss and metrics; returns the outputs, or None if this rank has no sample of the batch."""
         inputs, targets = self._checked(batch)
-        if len(targets):  # the last batch may be too small for every rank to get a sample
+        if len(targets):  # the last batch may have fewer samples than there are ranks
             outputs = self(inputs)
             weights = self.loss.sample_weights(targets)
             weight = len(targets) if weights is None else weights.sum()

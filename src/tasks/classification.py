@@ -19,7 +19,7 @@ MetricName = Literal["acc", "f1", "precision", "recall", "auroc", "top3", "top5"
 
 
 class Classifier(SupervisedTask):
-    """Trains a network on batches of samples (n, *input_shape) and labels int64 (n,); multi-label 0 and 1, (n, classes).
+    """Trains a network on batches of samples (n, *input_shape) and labels int64 (n,), or for multi-label 0 and 1 (n, classes).
 
     Logs ``train/loss``, ``train/acc``, ``val/loss``, ``val/acc``, ``test/loss`` and ``test/acc``, each exact for all samples
     of an epoch on any number of ranks; other metrics as set.
@@ -27,12 +27,12 @@ class Classifier(SupervisedTask):
     Args:
         net: maps samples to logits (n, classes); (n, 1) for binary_cross_entropy of two classes.
         classes: number of classes.
-        multilabel: whether a sample may be of several classes, or none.
+        multilabel: whether a sample may belong to several classes, or none.
         optimizer: builds the optimizer from the parameters; needed only for training.
         schedule: see ``SupervisedTask``.
 
     Raises:
-        ConfigError: settings that do not fit each other or the classes.
+        ConfigError: settings are incompatible with each other or with the number of classes.
     """
 
     from_data: ClassVar[tuple[str, ...]] = ("classes", "multilabel")
@@ -75,10 +75,10 @@ class Classifier(SupervisedTask):
 
     @staticmethod
     def outputs(data: pl.LightningDataModule, settings: Mapping[str, Any]) -> int:
-        """The number of logits for the classes of a data module.
+        """The number of logits for a data module.
 
         Raises:
-            ConfigError: it has no classes, or the loss requires others.
+            ConfigError: the data set has no classes, or the loss requires another number of classes.
         """
         if (classes := getattr(data, "classes", None)) is None:
             raise ConfigError(
@@ -87,10 +87,10 @@ class Classifier(SupervisedTask):
         return outputs_for(settings.get("loss", DEFAULT), classes, getattr(data, "multilabel", False))
 
     def setup(self, stage: str) -> None:
-        """Compute balanced weights, in training.
+        """Compute balanced class weights before training.
 
         Raises:
-            ConfigError: the labels are unknown, or a class has none.
+            ConfigError: the labels are unavailable, or a class has no samples.
         """
         super().setup(stage)
         if stage == "fit" and self._is_balanced:
@@ -104,10 +104,9 @@ class Classifier(SupervisedTask):
             self.loss.weight.copy_(self._balanced(data.train_set[1]))
 
     def _balanced(self, labels: Tensor) -> Tensor:
-        """The weight of each class, float64 (classes,), from all training labels.
+        """Balanced weight of each class, float64 (classes,), from all training labels.
 
-        Multi-label: the number of samples without the class over that with it, which is the ratio of the two weights that a
-        class and its absence would have.
+        For multi-label the number of negative samples divided by the number of positive samples of each class.
         """
         summed = labels.sum(0) if self.multilabel else torch.bincount(labels, minlength=self.classes)
         counts = summed.cpu().double()
@@ -119,7 +118,7 @@ class Classifier(SupervisedTask):
         return (len(labels) - counts) / counts if self.multilabel else len(labels) / (self.classes * counts)
 
     def check_targets(self, targets: Tensor) -> None:
-        """Raise ``DataError`` if a label of a batch is no class, or labels are of another shape."""
+        """Raise ``DataError`` if a label of a batch is not a class, or the labels have the wrong shape."""
         shape = (len(targets), self.classes) if self.multilabel else (len(targets),)
         is_kind = targets.is_floating_point() if self.multilabel else targets.dtype == torch.int64
         if targets.shape != shape or not is_kind:
@@ -134,20 +133,20 @@ class Classifier(SupervisedTask):
             raise DataError(f"a batch has the label {targets[wrong][0].item():g}, and labels are {allowed}.")
 
     def train_sums(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """``acc``: samples that are classified correctly; multi-label: the share of a sample's classes, summed up."""
+        """``acc``: number of correctly classified samples; for multi-label the sum of the samples' fractions of correct labels."""
         if self.multilabel:
             return {"acc": ((outputs > 0) == targets).sum() / self.classes}
         return {"acc": (predicted(outputs) == targets).sum()}
 
     def update_metrics(self, metrics: nn.ModuleDict, outputs: Tensor, targets: Tensor) -> None:
-        """Update each metric by the predicted classes, or by scores for those that need them."""
+        """Update each metric with the predicted classes, or with scores for metrics that need them."""
         labels = targets.long() if self.multilabel else targets
         decided = (outputs > 0).long() if self.multilabel else predicted(outputs)
         for name, metric in metrics.items():
             match name:
-                case "auroc":  # every rank needs samples to concatenate, if only of length 0
+                case "auroc":  # every rank must update: states are concatenated over the ranks
                     metric.update(*self._scores(outputs, labels))  # type: ignore[operator]
-                case _ if not len(labels):  # which torchmetrics does not take
+                case _ if not len(labels):  # torchmetrics raises for empty input
                     continue
                 case "top3" | "top5":
                     metric.update(outputs, labels)  # type: ignore[operator]
@@ -155,7 +154,7 @@ class Classifier(SupervisedTask):
                     metric.update(decided, labels)  # type: ignore[operator]
 
     def _scores(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores comparable between samples, (n, k), and whether they are of that class; k is 1 for two classes."""
+        """Scores that are comparable between samples, (n, k), and binary targets, (n, k); k is 1 for two classes."""
         if self.multilabel:
             return logits, labels
         if self.classes == 2:
@@ -170,10 +169,10 @@ class Classifier(SupervisedTask):
 
 
 def _class_weights(weights: str | Sequence[float] | None, classes: int) -> Tensor | None:
-    """The weights as a tensor (classes,); balanced ones are 1 until the labels are known.
+    """Convert class weights to a tensor (classes,); ``balanced`` weights are 1 until the labels are known.
 
     Raises:
-        ConfigError: there are more or fewer than classes.
+        ConfigError: the number of weights is not the number of classes.
     """
     if weights is None or isinstance(weights, str):
         return None if weights is None else torch.ones(classes)
@@ -186,13 +185,13 @@ def _class_weights(weights: str | Sequence[float] | None, classes: int) -> Tenso
 
 
 def make_metrics(names: Sequence[MetricName], classes: int, multilabel: bool = False) -> dict[str, Metric]:
-    """Metrics by name.
+    """Create classification metrics by name.
 
-    ``f1``, ``precision`` and ``recall`` are means over the classes; of two classes those of class 1. Multi-label, ``acc`` is
-    the share of the labels, and ``exact_match`` that of the samples of which all labels are predicted.
+    ``f1``, ``precision`` and ``recall`` are macro averages; for two classes those of class 1. For multi-label, ``acc`` is the
+    fraction of correct labels, and ``exact_match`` the fraction of samples with all labels correct.
 
     Raises:
-        ConfigError: a metric is not defined for this number of classes, or for labels of this kind.
+        ConfigError: a metric is not defined for this number of classes, or not for multi-label targets.
     """
     count = max(2, classes)
     kind: dict[str, Any] = {
@@ -236,5 +235,5 @@ def make_metrics(names: Sequence[MetricName], classes: int, multilabel: bool = F
 
 
 def classifies_tensors(task: pl.LightningModule, data: pl.LightningDataModule | None) -> bool:
-    """Whether a task classifies data in memory, one class for each sample."""
+    """Whether this is single-label classification of data in memory."""
     return isinstance(task, Classifier) and not task.multilabel and isinstance(data, TensorData)

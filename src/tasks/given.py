@@ -8,7 +8,7 @@ from src.data.given import cannot_be_built
 
 
 class GivenTask(pl.LightningModule):
-    """Stands for a LightningModule that was passed to ``src.api.train``.
+    """Placeholder of a LightningModule that was passed to ``src.api.train``.
 
     Args:
         name: the class of the object.

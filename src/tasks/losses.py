@@ -1,4 +1,4 @@
-"""Losses. Each maps the outputs of a network (n, outputs) and targets to the sum over the samples, or to each sample's (n,)."""
+"""Loss functions of outputs (n, outputs) and targets, summed over the samples or per sample (n,)."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,17 +15,17 @@ LossName = Literal["cross_entropy", "squared_error", "binary_cross_entropy", "fo
 RegressionLossName = Literal["mse", "mae", "huber"]
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 DEFAULT: LossName = "cross_entropy"
-# Defaults of the parameters that only one of the losses has.
+# Defaults of parameters that only one loss has.
 GAMMA, DELTA = 2.0, 1.0
 
 
 class Loss(nn.Module):
     """Base class of all losses.
 
-    The mean over a batch is the sum over the samples divided by the sum of their weights; by their number where they have none.
+    The mean over a batch is the sum over the samples divided by the sum of their weights, or by their number if unweighted.
 
     Attributes:
-        weight: of each class, (classes,), or None.
+        weight: weight of each class, (classes,), or None.
     """
 
     weight: Tensor | None
@@ -35,22 +35,22 @@ class Loss(nn.Module):
         self.register_buffer("weight", weight)
 
     def forward(self, outputs: Tensor, targets: Tensor, reduction: Reduction = "sum") -> Tensor:
-        """The sum over the samples, or with ``reduction="none"`` the loss of each."""
+        """The loss summed over the samples, or with ``reduction="none"`` of each sample, (n,)."""
         raise NotImplementedError
 
     def sample_weights(self, targets: Tensor) -> Tensor | None:
-        """The weight of each sample (n,), which its loss contains already; None where all are 1."""
+        """The weight of each sample (n,), which its loss already includes; None if unweighted."""
         return None if self.weight is None else self.weight[targets]
 
     def _reduced(self, losses: Tensor, targets: Tensor, reduction: Reduction) -> Tensor:
-        """Unweighted losses (n,) of samples of classes int64 (n,), weighted and reduced."""
+        """Weight losses (n,) by the classes of the samples, int64 (n,), and reduce them."""
         weights = self.sample_weights(targets)
         losses = losses if weights is None else losses * weights
         return losses.sum() if reduction == "sum" else losses
 
 
 class CrossEntropy(Loss):
-    """Softmax cross entropy; ``label_smoothing`` spreads that much of the target over all classes."""
+    """Softmax cross entropy with optional label smoothing, as ``torch.nn.CrossEntropyLoss``."""
 
     def __init__(self, label_smoothing: float = 0.0, weight: Tensor | None = None) -> None:
         super().__init__(weight)
@@ -62,14 +62,14 @@ class CrossEntropy(Loss):
         return F.cross_entropy(outputs, targets, self.weight, reduction=reduction, label_smoothing=smoothing)
 
     def smoothed(self, targets: Tensor) -> Tensor:
-        """Spread one-hot targets (n, outputs) as the loss does."""
+        """Apply the label smoothing to one-hot targets (n, outputs)."""
         if not self.label_smoothing:
             return targets
         return targets * (1 - self.label_smoothing) + self.label_smoothing / targets.shape[1]
 
 
 class SquaredError(Loss):
-    """Half the summed square of sigmoid outputs against one-hot targets, or against the label where there is one output."""
+    """Half the sum of squared errors of sigmoid outputs against one-hot targets, or against the label if there is one output."""
 
     def forward(self, outputs: Tensor, targets: Tensor, reduction: Reduction = "sum") -> Tensor:
         """The sum over the samples, or the loss of each."""
@@ -90,7 +90,7 @@ class BinaryCrossEntropy(Loss):
 
 
 class Focal(Loss):
-    """Softmax cross entropy times (1 - p) ** gamma, p the probability of the true class (Lin et al. 2017,
+    """Focal loss: softmax cross entropy times (1 - p) ** gamma, with p the probability of the true class (Lin et al. 2017,
     https://arxiv.org/abs/1708.02002).
     """
 
@@ -105,13 +105,13 @@ class Focal(Loss):
 
 
 def _focal(cross_entropies: Tensor, gamma: float) -> Tensor:
-    # 1 - p from its logarithm; above 0, where a power below 1 has no gradient.
+    # 1 - p from log p, clamped above 0, where a power below 1 has an infinite gradient.
     wrong = (-torch.expm1(-cross_entropies)).clamp(min=torch.finfo(cross_entropies.dtype).tiny)
     return wrong**gamma * cross_entropies
 
 
 class Elementwise(Loss):
-    """A loss of each output, averaged over the outputs of a sample, against targets (n, outputs).
+    """Elementwise loss against targets (n, outputs), averaged over the outputs of each sample.
 
     Args:
         function: maps outputs and targets, both (n, outputs), to losses (n, outputs).
@@ -128,11 +128,11 @@ class Elementwise(Loss):
 
 
 class MultilabelCrossEntropy(Loss):
-    """Sigmoid cross entropy, averaged over the classes, against targets of 0 and 1 (n, classes).
+    """Sigmoid cross entropy against targets of 0 and 1 (n, classes), averaged over the classes.
 
     Args:
-        weight: of the targets 1 of each class, as ``pos_weight`` of ``torch.nn.BCEWithLogitsLoss``.
-        gamma: 0, or that of the focal loss.
+        weight: weight of the positive targets of each class, as ``pos_weight`` of ``torch.nn.BCEWithLogitsLoss``.
+        gamma: exponent of the focal loss; 0 for cross entropy.
     """
 
     def __init__(self, gamma: float = 0.0, weight: Tensor | None = None) -> None:
@@ -155,10 +155,10 @@ class MultilabelCrossEntropy(Loss):
 
 
 class Custom(Loss):
-    """A module or function that maps outputs and targets to a loss.
+    """User-defined loss: a module or function of outputs and targets.
 
-    Its result is taken as the mean over the batch if it is a scalar, as their sum if it is one of a module with
-    ``reduction="sum"``, and as the loss of each sample if it is of shape (n,) or (n, k).
+    A scalar result is interpreted as the mean over the batch, or as the sum if the module has ``reduction="sum"``; a result
+    of shape (n,) or (n, k) as the loss of each sample.
     """
 
     def __init__(self, loss: LossFunction) -> None:
@@ -166,12 +166,12 @@ class Custom(Loss):
         self.loss = loss
 
     def forward(self, outputs: Tensor, targets: Tensor, reduction: Reduction = "sum") -> Tensor:
-        """The sum over the samples, or the loss of each.
+        """The loss summed over the samples, or of each sample.
 
         Raises:
-            UserError: the loss failed, or returned something else.
+            UserError: the loss raised an error, or returned another type or shape.
         """
-        if not len(targets):  # one rank's share of a small batch, of which a mean would be NaN
+        if not len(targets):  # a rank without samples of a small batch: a mean would be NaN
             return self._of_nothing(outputs) if reduction == "sum" else outputs.sum(1)
         result = self._call(*_same_dtype(outputs, targets))
         if result.ndim:
@@ -182,7 +182,7 @@ class Custom(Loss):
         return result if getattr(self.loss, "reduction", None) == "sum" else result * len(targets)
 
     def _of_nothing(self, outputs: Tensor) -> Tensor:
-        """0, with gradients of 0 for the loss's own parameters too: DDP waits until every rank has one for each parameter."""
+        """A loss of 0 with zero gradients, including the loss's parameters: DDP waits for a gradient of each on every rank."""
         return outputs.sum() + sum(parameter.flatten()[:0].sum() for parameter in self.parameters())
 
     def _call(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -211,11 +211,11 @@ class Custom(Loss):
 
 
 class Standardized(Loss):
-    """A loss of standardized targets.
+    """Applies a loss to standardized targets.
 
     Args:
-        loss: gets (targets - mean) / std.
-        targets: number of targets of a sample.
+        loss: called with ``(targets - mean) / std``.
+        targets: number of targets per sample.
     """
 
     mean: Tensor
@@ -232,18 +232,18 @@ class Standardized(Loss):
         return self.loss(outputs, (targets - self.mean) / self.std, reduction)
 
     def fit(self, targets: Tensor) -> None:
-        """Set mean and standard deviation to those of targets (n, targets); that of a constant target to 1."""
+        """Set mean and standard deviation from targets (n, targets); the latter is 1 for a constant target."""
         std, mean = torch.std_mean(targets.cpu().double(), dim=0, correction=0)
         self.mean.copy_(mean)
         self.std.copy_(std.masked_fill(std == 0, 1.0))
 
     def inverse(self, outputs: Tensor) -> Tensor:
-        """Standardized outputs (n, targets) in the units of the targets."""
+        """Convert standardized outputs (n, targets) to the units of the targets."""
         return outputs * self.std + self.mean
 
 
 def _same_dtype(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in the more precise of their types; labels int64 as they are."""
+    """Promote both to the more precise floating-point dtype; int64 labels are unchanged."""
     if not targets.is_floating_point():
         return outputs, targets
     dtype = torch.promote_types(outputs.dtype, targets.dtype)
@@ -262,17 +262,17 @@ def make_loss(
     weight: Tensor | None = None,
     multilabel: bool = False,
 ) -> Loss:
-    """A loss for classification.
+    """Create a loss for classification.
 
     Args:
-        loss: its name, or a module or function.
-        label_smoothing: of cross entropy.
-        gamma: of the focal loss.
-        weight: of each class, (classes,).
-        multilabel: whether a sample may be of several classes.
+        loss: the name of a loss, or a module or function.
+        label_smoothing: label smoothing of cross entropy.
+        gamma: exponent of the focal loss.
+        weight: weight of each class, (classes,).
+        multilabel: whether a sample may belong to several classes.
 
     Raises:
-        ConfigError: the loss has no such parameter, or is not defined for several classes of a sample.
+        ConfigError: a parameter is set that the loss does not have, or the loss is not defined for multi-label targets.
     """
     name = _name(loss)
     if label_smoothing and loss != "cross_entropy":
@@ -283,7 +283,7 @@ def make_loss(
         if weight is not None:
             raise ConfigError(f"task.class_weights: {name} does not get them: pass them to {name} itself.")
         if type(loss) is nn.CrossEntropyLoss and loss.reduction == "mean" and loss.ignore_index < 0 and not multilabel:
-            return CrossEntropy(loss.label_smoothing, loss.weight)  # which divides by the weights of all ranks
+            return CrossEntropy(loss.label_smoothing, loss.weight)  # whose mean divides by the weights of all ranks
         return Custom(loss)
     if multilabel:
         if loss not in ("binary_cross_entropy", "focal"):
@@ -302,11 +302,11 @@ def make_loss(
 
 
 def make_regression_loss(loss: RegressionLossName | LossFunction, delta: float = DELTA) -> Loss:
-    """A loss for regression.
+    """Create a loss for regression.
 
     Args:
-        loss: its name, or a module or function.
-        delta: of the Huber loss.
+        loss: the name of a loss, or a module or function.
+        delta: threshold of the Huber loss.
 
     Raises:
         ConfigError: ``delta`` is set for another loss.
@@ -323,10 +323,10 @@ def make_regression_loss(loss: RegressionLossName | LossFunction, delta: float =
 
 
 def outputs_for(loss: object, classes: int, multilabel: bool = False) -> int:
-    """The number of outputs of a network: one for each class, or a single one for binary cross entropy of two classes.
+    """The number of outputs of a network: one per class, or a single one for binary cross entropy.
 
     Raises:
-        ConfigError: binary cross entropy is computed for two classes, and there are others.
+        ConfigError: binary cross entropy is set, and the number of classes is not two.
     """
     if loss != "binary_cross_entropy" or multilabel:
         return classes
@@ -339,17 +339,17 @@ def outputs_for(loss: object, classes: int, multilabel: bool = False) -> int:
 
 
 def predicted(logits: Tensor) -> Tensor:
-    """The class each row of logits stands for, int64 (n,): the largest, or whether the single one is above 0.5."""
+    """The predicted class of each row of logits, int64 (n,): the argmax, or whether the sigmoid of a single output is above 0.5."""
     return (logits.squeeze(1) > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
 
 
 def columns(logits: Tensor) -> Tensor:
-    """One score a class, (n, classes), whose softmax is ``probabilities``: a single output is shared out among the two."""
+    """Logits of all classes, (n, classes), whose softmax is ``probabilities``; a single output is expanded to two classes."""
     return torch.cat([-logits / 2, logits / 2], 1) if logits.shape[1] == 1 else logits
 
 
 def probabilities(logits: Tensor) -> Tensor:
-    """The share of each class, (n, classes): by softmax, or by the sigmoid of a single output, whatever the loss."""
+    """The probability of each class, (n, classes): softmax, or the sigmoid of a single output, for any loss."""
     if logits.shape[1] == 1:
         second = torch.sigmoid(logits)
         return torch.cat([1 - second, second], 1)

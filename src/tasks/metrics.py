@@ -1,4 +1,4 @@
-"""Metrics of evaluation that torchmetrics does not define where classes or variance are missing."""
+"""Variants of torchmetrics' metrics for missing classes, small variance and float64 sums."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from torchmetrics.utilities.data import dim_zero_cat
 
 
 class Mean(MeanMetric):
-    """torchmetrics' mean, which would take values in float32 again after it has been moved to a device."""
+    """``torchmetrics.MeanMetric`` that keeps its dtype when it is moved to another device, instead of reverting to float32."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -19,10 +19,10 @@ class Mean(MeanMetric):
 
 
 class AUROC(Metric):
-    """Area under the ROC curve of each class against all others, averaged over the classes.
+    """One-vs-rest area under the ROC curve, averaged over the classes.
 
-    A class without a sample, or to which all samples belong, has no ROC curve and is left out, where torchmetrics counts it
-    as 0; the result is NaN if there is no other.
+    A class without positive or without negative samples has no ROC curve and is ignored; torchmetrics would count it as 0. The
+    result is NaN if no class remains.
     """
 
     is_differentiable, higher_is_better, full_state_update = False, True, False
@@ -35,7 +35,7 @@ class AUROC(Metric):
         self.add_state("targets", [], dist_reduce_fx="cat")
 
     def update(self, scores: Tensor, targets: Tensor) -> None:
-        """Add samples: the score of each class (n, k), and whether a sample belongs to it, 0 or 1, (n, k)."""
+        """Add samples: the score of each class (n, k), and binary targets 0 or 1 (n, k)."""
         self.scores.append(scores.float())
         self.targets.append(targets.to(torch.uint8))
 
@@ -51,9 +51,9 @@ class AUROC(Metric):
 
 
 class R2(R2Score):
-    """Coefficient of determination, averaged over the targets; NaN where a target is constant or there is one sample.
+    """Coefficient of determination, averaged over the targets; NaN if a target is constant or there is only one sample.
 
-    torchmetrics takes sums of squares below 1e-4 for 0, which those of small targets are.
+    torchmetrics treats sums of squares below 1e-4 as 0, which is wrong for targets of small scale.
     """
 
     def compute(self) -> Tensor:

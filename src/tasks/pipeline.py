@@ -22,12 +22,12 @@ class Pipeline(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The floating-point type of the network."""
+        """The floating-point dtype of the network."""
         return next(self.classifier.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The device of the network."""
         return self.classifier.device
 
     def forward(self, raw: Tensor) -> Tensor:

@@ -20,17 +20,17 @@ MetricName = Literal["mae", "rmse", "r2"]
 class Regressor(SupervisedTask):
     """Trains a network on batches of samples (n, *input_shape) and targets (n, targets).
 
-    Logs ``train/loss``, ``val/loss`` and ``test/loss``, and metrics of validation and test in the units of the targets, each
-    exact for all samples of an epoch on any number of ranks.
+    Logs ``train/loss``, ``val/loss`` and ``test/loss``, and in validation and test further metrics in the units of the
+    targets, each exact for all samples of an epoch on any number of ranks.
 
     Args:
-        net: maps samples to (n, targets).
-        targets: number of targets of a sample.
+        net: maps samples to outputs (n, targets).
+        targets: number of targets per sample.
         optimizer: builds the optimizer from the parameters; needed only for training.
         schedule: see ``SupervisedTask``.
 
     Raises:
-        ConfigError: ``delta`` is set for another loss than huber.
+        ConfigError: ``delta`` is set for a loss other than huber.
     """
 
     from_data: ClassVar[tuple[str, ...]] = ("targets",)
@@ -77,7 +77,7 @@ class Regressor(SupervisedTask):
         """The number of targets of a data module.
 
         Raises:
-            ConfigError: it has none.
+            ConfigError: the data set has no targets.
         """
         if (targets := getattr(data, "targets", None)) is None:
             raise ConfigError(
@@ -87,10 +87,10 @@ class Regressor(SupervisedTask):
         return targets
 
     def setup(self, stage: str) -> None:
-        """Measure mean and standard deviation of the training targets, in training.
+        """Compute mean and standard deviation of the training targets before training.
 
         Raises:
-            ConfigError: they are to be standardized and are unknown.
+            ConfigError: the targets are to be standardized and are unavailable.
         """
         super().setup(stage)
         for metric in (*self.val_metrics.values(), *self.test_metrics.values()):
@@ -105,11 +105,11 @@ class Regressor(SupervisedTask):
             self.loss.fit(data.train_set[1])
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """Outputs of the network (n, targets) in the units of the targets."""
+        """Convert outputs of the network (n, targets) to the units of the targets."""
         return self.loss.inverse(outputs) if isinstance(self.loss, Standardized) else outputs
 
     def check_targets(self, targets: Tensor) -> None:
-        """Raise ``DataError`` if the targets of a batch are not finite, or of another shape."""
+        """Raise ``DataError`` if the targets of a batch are not finite or have the wrong shape."""
         shape = (len(targets), self.num_outputs)
         if targets.shape != shape or not targets.is_floating_point():
             raise DataError(
@@ -120,7 +120,7 @@ class Regressor(SupervisedTask):
             raise DataError("a batch has a target that is NaN or infinite: remove or replace such samples.")
 
     def update_metrics(self, metrics: nn.ModuleDict, outputs: Tensor, targets: Tensor) -> None:
-        """Update each metric, in the precision of its sums."""
+        """Update each metric in ``sum_dtype``."""
         predictions, targets = self.predictions(outputs.to(self.sum_dtype)), targets.to(self.sum_dtype)
         for metric in metrics.values():
             metric.update(predictions, targets)  # type: ignore[operator]

@@ -1,1 +1,1 @@
-"""A trained model as a file that runs without this project."""
+"""Export of trained models to files that run without this project."""

@@ -1,4 +1,4 @@
-"""Weights and the inputs of the layers in eight bits, by onnxruntime's static quantisation."""
+"""Static int8 quantisation of weights and activations with onnxruntime."""
 
 import itertools
 import tempfile
@@ -17,20 +17,20 @@ from src.errors import UserError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# More do not change the ranges by much.
+# More samples hardly change the calibrated ranges.
 CALIBRATION_SAMPLES = 5000
 _BATCH = 500
-# What costs the time and the bytes. The rest, the softmax above all, would lose precision and gain nothing.
+# The operators that take most of the time and the size. Others, above all softmax, would lose precision without a gain.
 _QUANTISED = ["Gemm", "MatMul", "Conv"]
 
 
 class Setting(NamedTuple):
-    """One way to quantise.
+    """Settings of the quantisation.
 
     Attributes:
-        weights: one scale ``per tensor`` or ``per channel``.
-        activations: ``QUInt8`` (0 to 255) or ``QInt8`` (-128 to 127).
-        ranges: of the activations, by ``MinMax`` or by ``Percentile``, which leaves the outermost values out.
+        weights: granularity of the scales, ``per tensor`` or ``per channel``.
+        activations: type of the activations, ``QUInt8`` (0 to 255) or ``QInt8`` (-128 to 127).
+        ranges: calibration method of the activation ranges, ``MinMax`` or ``Percentile``, which ignores outliers.
     """
 
     weights: str
@@ -48,12 +48,12 @@ SETTINGS = [
 
 
 class Trial(NamedTuple):
-    """What came of a setting, on the calibration samples.
+    """Result of a setting on the calibration samples.
 
     Attributes:
         setting: see ``Setting``.
-        accuracy: of the quantised program.
-        distance: mean difference of its probabilities from those of the program in floating point.
+        accuracy: accuracy of the quantised program.
+        distance: mean absolute difference of its probabilities from those of the floating-point program.
     """
 
     setting: Setting
@@ -64,18 +64,18 @@ class Trial(NamedTuple):
 def best_of(
     model: "ModelProto", samples: NDArray[Any], labels: NDArray[np.int64]
 ) -> tuple["ModelProto", Trial, list[Trial]]:
-    """Quantise in every way of ``SETTINGS`` and keep the most accurate; of several the one nearest to the original.
+    """Quantise with each of ``SETTINGS``, and keep the most accurate model; ties are broken by ``Trial.distance``.
 
     Args:
-        model: in floating point.
-        samples: raw, (n, *input_shape), by which ranges are calibrated and the trials judged.
-        labels: their classes, (n,).
+        model: the floating-point model.
+        samples: raw calibration samples, (n, *input_shape), on which the trials are also evaluated.
+        labels: true classes, (n,).
 
     Returns:
-        The model, the trial it is from, and all trials.
+        The quantised model, its trial, and all trials.
 
     Raises:
-        UserError: nothing in it can be quantised.
+        UserError: the model has no operator that can be quantised.
     """
     expected = answers(open_onnx(onnx_file(model, {})), samples, _BATCH)
     models, trials = [], []
@@ -90,13 +90,13 @@ def best_of(
 
 
 def quantise(model: "ModelProto", setting: Setting, samples: NDArray[Any]) -> "ModelProto":
-    """Quantise in one way, in the format of QuantizeLinear and DequantizeLinear pairs.
+    """Quantise in QDQ format (pairs of QuantizeLinear and DequantizeLinear).
 
-    Weights get seven of the eight bits: processors without VNNI add two products in 16 bits, which overflow with eight,
-    so the file would be less accurate there than where it was made.
+    Weights use seven of the eight bits: processors without VNNI add two products in 16 bits, which would overflow with eight, so
+    that the file would be less accurate there.
 
     Raises:
-        UserError: nothing in it can be quantised.
+        UserError: the model has no operator that can be quantised.
     """
     import onnx
     from onnxruntime.quantization import (  # type: ignore[import-untyped]

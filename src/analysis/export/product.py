@@ -1,4 +1,4 @@
-"""What an export makes: the bytes of a file, with what was found out about them."""
+"""Exported files: their content, with the results of their comparison with the model."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,17 +10,17 @@ from src.analysis.export.programs import Predictor, onnx_file, onnx_of, open_onn
 from src.data.module import TensorData
 from src.errors import UserError
 
-# Where rounding alone leaves two probabilities; a program that computes something else is far beyond.
+# Tolerance of the probabilities for rounding; a program that computes something else differs by far more.
 _ROUNDING = 1e-3
 
 
 class Product(NamedTuple):
-    """A file to be.
+    """Content of an exported file.
 
     Attributes:
-        content: its bytes.
-        checks: what was measured, plain data.
-        lines: the same for a person.
+        content: the bytes of the file.
+        checks: results of the comparison with the model, as plain data.
+        lines: the results as text.
     """
 
     content: bytes
@@ -29,16 +29,16 @@ class Product(NamedTuple):
 
 
 def in_float(form: str, predictor: Predictor, data: TensorData, facts: Mapping[str, Any]) -> Product:
-    """Export as it is, and see that it answers as the model does.
+    """Export in floating point, and check that the predictions equal those of the model.
 
     Args:
         form: onnx or pt2.
         predictor: the model.
-        data: its data set, set up for a test.
-        facts: what the file says about itself.
+        data: the data set of the model, set up for a test.
+        facts: metadata of the file.
 
     Raises:
-        UserError: the network cannot be exported, or the exported program answers differently.
+        UserError: the network cannot be exported, or the predictions of the exported program differ.
     """
     samples, labels = (tensor.numpy() for tensor in data.test_set)
     example = torch.zeros(2, *data.input_shape, dtype=data.test_set[0].dtype)
@@ -50,7 +50,7 @@ def in_float(form: str, predictor: Predictor, data: TensorData, facts: Mapping[s
             content = pt2_file(predictor, example, facts)
             program = open_pt2(content)
         found = compare(program, open_original(predictor), samples, labels)
-    except Exception as error:  # exporters raise what they meet, and a network of one's own may hold anything
+    except Exception as error:  # exporters may raise anything for a custom network
         first = _first(error)
         cause = str(first).strip().partition("\n")[0]
         raise UserError(f"the network cannot be exported to {form} ({type(first).__name__}: {cause}).") from error
@@ -63,13 +63,13 @@ def in_float(form: str, predictor: Predictor, data: TensorData, facts: Mapping[s
 
 
 def in_int8(predictor: Predictor, data: TensorData, facts: Mapping[str, Any]) -> Product:
-    """Export to ONNX in eight bits, and measure what that changes.
+    """Export to ONNX in int8, and measure accuracy, size and latency compared with floating point.
 
-    Ranges are calibrated, and the setting is chosen, on the held-out samples; on training samples where none were held
-    out; on test samples never. For the arguments see ``in_float``.
+    Ranges are calibrated and the setting is selected on the validation samples, or on training samples if there are none; never
+    on test samples. For the arguments see ``in_float``.
 
     Raises:
-        UserError: as ``in_float``, or there is nothing in the network that can be quantised.
+        UserError: see ``in_float``; or the network has no operator that can be quantised.
     """
     import onnx
 
@@ -104,7 +104,7 @@ def in_int8(predictor: Predictor, data: TensorData, facts: Mapping[str, Any]) ->
 
 
 def _first(error: BaseException) -> BaseException:
-    """What an error began with, which the exporters wrap in advice of their own."""
+    """The first cause of an error, which the exporters wrap in advice for developers."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
@@ -124,7 +124,7 @@ def _said(found: Comparison) -> str:
 
 
 def _table(before: Product, content: bytes, found: Comparison, times: Mapping[int, list[Latency]]) -> list[str]:
-    """Before and after, side by side."""
+    """Table of accuracy, size and latency in floating point and int8."""
     rows = [
         ("", "float", "int8"),
         ("test/acc", f"{before.checks['accuracy']:.4f}", f"{found.accuracy:.4f}"),

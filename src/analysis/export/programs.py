@@ -1,4 +1,4 @@
-"""A trained classifier as a program of its own: raw samples in, class probabilities out, preprocessing included."""
+"""Export of a trained classifier to a program that maps raw samples to class probabilities, including preprocessing."""
 
 import io
 import json
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 INPUT, OUTPUT = "images", "probabilities"
-# Of a .pt2 file, which is an archive.
+# Name of the metadata in a .pt2 file, which is an archive.
 METADATA = "metadata.json"
 
 # Raw samples (n, *input_shape) to probabilities (n, classes).
@@ -29,7 +29,7 @@ class Predictor(nn.Module):
     """Predicts the probability of each class.
 
     Args:
-        pipeline: preprocessing and network; they are exported in evaluation mode.
+        pipeline: preprocessing and network, which are exported in evaluation mode.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -43,11 +43,11 @@ class Predictor(nn.Module):
 
 
 def onnx_of(predictor: Predictor, samples: Tensor) -> "ModelProto":
-    """Translate to ONNX.
+    """Export to ONNX, with a dynamic batch dimension.
 
     Args:
         predictor: the model.
-        samples: two or more, whatever they show: the type and the shape are taken from them, but not their number.
+        samples: at least two samples of any content, which determine dtype and shape.
     """
     with quietly():
         program = torch.onnx.export(
@@ -60,10 +60,10 @@ def onnx_of(predictor: Predictor, samples: Tensor) -> "ModelProto":
             dynamic_shapes={INPUT: {0: torch.export.Dim("n")}},
             external_data=False,
         )
-    assert program is not None  # which it is only without dynamo
+    assert program is not None  # None is returned only without dynamo
     model = program.model_proto
     for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
-        part.ClearField("metadata_props")  # where in this machine's files each step was written down
+        part.ClearField("metadata_props")  # contains paths of source files on this machine
     return model
 
 
@@ -78,18 +78,18 @@ def onnx_file(model: "ModelProto", facts: Mapping[str, Any]) -> bytes:
 
 
 def pt2_file(predictor: Predictor, samples: Tensor, facts: Mapping[str, Any]) -> bytes:
-    """What stands in a .pt2 file; ``facts`` are its ``metadata.json``. For the arguments see ``onnx_of``."""
+    """Serialize a model to a .pt2 file; ``facts`` become its ``metadata.json``. For the other arguments see ``onnx_of``."""
     file = io.BytesIO()
     with quietly():
         program = torch.export.export(predictor, (samples,), dynamic_shapes={INPUT: {0: torch.export.Dim("n")}})
         for node in program.graph.nodes:
-            node.meta.pop("stack_trace", None)  # names this machine's files
+            node.meta.pop("stack_trace", None)  # contains paths of source files on this machine
         torch.export.save(program, file, extra_files={METADATA: json.dumps(facts)})
     return file.getvalue()
 
 
 def open_original(predictor: Predictor) -> Program:
-    """The model itself."""
+    """The model as a ``Program``."""
 
     def run(samples: NDArray[Any]) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -99,18 +99,18 @@ def open_original(predictor: Predictor) -> Program:
 
 
 def open_onnx(content: bytes) -> Program:
-    """An .onnx file in onnxruntime, on one thread."""
+    """Load an .onnx file with onnxruntime, on one thread."""
     from onnxruntime import InferenceSession, SessionOptions  # type: ignore[import-untyped]
 
     options = SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors, which are raised, too
+    options.log_severity_level = 3  # errors only, which are also raised
     session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return lambda samples: session.run([OUTPUT], {INPUT: samples})[0]
 
 
 def open_pt2(content: bytes) -> Program:
-    """A .pt2 file of ``pt2_file``; not for foreign ones, since torch's loader is not made to withstand them."""
+    """Load a file of ``pt2_file``. Not for untrusted files, against which torch's loader is not hardened."""
     with quietly():
         program = torch.export.load(io.BytesIO(content)).module()
 

@@ -1,4 +1,4 @@
-"""Exporters talk to themselves: warnings, log lines, progress. None of it is for the person who exports."""
+"""Suppression of the output of exporters, such as warnings, log messages and progress, which is not meant for the user."""
 
 import io
 import logging
@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Keep warnings, log lines and prints off the terminal; what is raised is raised all the same."""
+    """Context that suppresses warnings, log messages and standard output, but not exceptions."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

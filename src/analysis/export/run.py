@@ -1,4 +1,4 @@
-"""The export of a run's model to a file."""
+"""Export of a run's model to a file."""
 
 import tomllib
 from datetime import UTC, datetime
@@ -23,8 +23,8 @@ def export(record: Record, path: Path, form: str, checkpoint: str = "best") -> P
 
     Args:
         record: the run.
-        path: the file.
-        form: onnx, pt2, or int8.onnx for weights and activations in eight bits.
+        path: the file to write.
+        form: onnx, pt2, or int8.onnx for int8 weights and activations.
         checkpoint: best or last.
 
     Raises:
@@ -51,7 +51,7 @@ def store(record: Record, path: Path, form: str, made: Product, checkpoint: str 
     """Add an export to the run's record.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the record cannot be written.
     """
     entry = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -64,7 +64,7 @@ def store(record: Record, path: Path, form: str, made: Product, checkpoint: str 
 
 
 def _facts(record: Record, checkpoint: str, data: TensorData) -> dict[str, Any]:
-    """The metadata of the file."""
+    """Metadata of the file."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     run = record.values
     return {

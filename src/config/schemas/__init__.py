@@ -1,8 +1,8 @@
-"""JSON schemas of everything that a configuration may set, read without importing torch.
+"""JSON schemas of all settings of a configuration, read without importing torch.
 
-One file for each group describes what conf/ names; ``make schemas`` generates them from the signatures, and editors use them
-for the YAML files. Any other object is described when it is first named, which costs an import of torch, and kept in
-``.cache/`` until a source file or a package version changes.
+One file per config group contains the schemas of the targets in conf/; ``make schemas`` generates them from the signatures,
+and editors use them for the YAML files. The schema of any other target is generated on first use, which imports torch, and
+cached in ``.cache/`` until a source file or a package version changes.
 """
 
 import ast
@@ -22,16 +22,15 @@ from src.paths import ROOT
 
 FOLDER = Path(__file__).parent
 _CACHE = ROOT / ".cache" / "schemas"
-# A setting of every optimizer, of this program: parameters that have settings of their own.
+# A setting that this project adds to every optimizer: parameter groups with separate settings.
 PARAM_GROUPS = "param_groups"
-# Of which sources a schema was generated: a fingerprint for each file of this project, a version for each package.
+# Sources of a schema: a fingerprint of each file of this project, and the version of each package.
 SOURCES = "x-sources"
-# What every schema is generated with; of these the whole content matters.
+# Sources of every schema, whose fingerprint covers the whole file.
 _GENERATOR = ("src/bounds.py", "src/config/schemas/overlay.py", "src/config/signatures.py")
-# Which parameters the program sets; of a task also the metrics that it may log, each with its mode, and which is monitored.
+# The parameters that the program passes; for a task also its metrics with their modes, and the monitored metric.
 SUPPLIED, METRICS, MONITOR = "x-supplied", "x-metrics", "x-monitor"
-# What only files may contain: in place of a value a reference to another or the mark of one that is missing; a list of
-# further files. No file need be complete.
+# Only files may contain an interpolation or ``???`` in place of a value, or a defaults list, and may omit required settings.
 REFERENCE = {"type": "string", "pattern": r"^\$\{|^\?\?\?$"}
 _TO_REFERENCE = {"$ref": "#/$defs/reference"}
 DEFAULTS = {"type": "array", "description": "files that this one extends"}
@@ -40,13 +39,13 @@ _REQUIRED = "x-required"
 
 @cache
 def of_group(group: str) -> dict[str, dict[str, Any]]:
-    """The schemas of a committed file by ``_target_``: one for each group, and ``config``, which has ``run``."""
+    """The schemas of a committed file by ``_target_``; there is a file for each group, and ``config`` with the schema ``run``."""
     text = (FOLDER / f"{group}.json").read_text(encoding="utf-8")
     return {name: _of_values(schema) for name, schema in json.loads(text)["$defs"].items() if name != "reference"}
 
 
 def of_file(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema of what a file may contain, from that of the values which are composed of files."""
+    """The schema of a YAML file, derived from that of the composed values."""
     schema = {_REQUIRED if key == "required" else key: value for key, value in schema.items()}
     if "properties" in schema:
         properties = {key: of_file(value) for key, value in schema["properties"].items()}
@@ -69,10 +68,10 @@ def _of_values(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def schema_of(target: object, group: str) -> dict[str, Any]:
-    """The schema of what a configuration may set of an object.
+    """The schema of an object's settings.
 
     Raises:
-        ConfigError: the group may not name it, it does not exist, or is not of the group's kind.
+        ConfigError: ``target`` is not in a trusted package, does not exist, or is of the wrong kind for the group.
     """
     target = check_name(target, group)
     committed = None if group == NESTED else of_group(group).get(target)
@@ -80,12 +79,12 @@ def schema_of(target: object, group: str) -> dict[str, Any]:
 
 
 def renewed(target: str, group: str, schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The schema of a target whose sources have changed since ``schema`` was generated; None if they have not."""
+    """The regenerated schema of a target if its sources have changed since ``schema`` was generated, else None."""
     return None if _is_current(schema) else _kept(target, group) or read(target, group)
 
 
 def default_of(node: Mapping[str, Any] | None, group: str, key: str) -> Any:
-    """The value of a setting: as configured, or its default; None where the object has no such setting."""
+    """The configured value of a setting, or its default; None if the object has no such setting."""
     if node is None:
         return None
     if key in node:
@@ -102,20 +101,20 @@ def _kept(target: str, group: str) -> dict[str, Any] | None:
 
 
 def read(target: str, group: str) -> dict[str, Any]:
-    """Import a target, generate its schema from the signature and keep it in the cache.
+    """Import a target, generate its schema from the signature, and cache it.
 
     Raises:
         ConfigError: see ``schema_of``.
     """
     schema = generate(target, group)
-    with contextlib.suppress(OSError):  # a project that cannot be written has no cache
+    with contextlib.suppress(OSError):  # no cache if the project is read-only
         _CACHE.mkdir(parents=True, exist_ok=True)
         write(_CACHE / f"{group}.{target}.json", json.dumps(schema))
     return schema
 
 
 def generate(target: str, group: str) -> dict[str, Any]:
-    """The schema of a target by its signature; imports it.
+    """Generate the schema of a target from its signature; imports the target.
 
     Raises:
         ConfigError: see ``schema_of``.
@@ -157,7 +156,7 @@ def _sources(found: Callable[..., Any]) -> dict[str, str]:
 
 
 def _annotated_from(name: str) -> set[str]:
-    """The source files from which the annotations of a source file's constructors and functions import names."""
+    """The source files that define names used in annotations of a file's constructors and functions."""
     tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
     functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and _is_constructor(node, tree))
     annotations = (one.annotation for node in functions for one in (*node.args.args, *node.args.kwonlyargs))
@@ -168,7 +167,7 @@ def _annotated_from(name: str) -> set[str]:
 
 
 def _is_constructor(node: ast.FunctionDef, tree: ast.Module) -> bool:
-    """Whether a function may be what a target calls: a constructor, or a public function of the module."""
+    """Whether a target may call this function: a constructor, or a public function of the module."""
     return node.name == "__init__" or (node in tree.body and node.name[0] != "_")
 
 
@@ -181,13 +180,13 @@ def _is_current(schema: Mapping[str, Any]) -> bool:
 
 def _version(package: str) -> str:
     try:
-        return importlib.metadata.version(package).partition("+")[0]  # of any build
+        return importlib.metadata.version(package).partition("+")[0]  # ignores the build, such as +cu128
     except importlib.metadata.PackageNotFoundError:
         return ""
 
 
 def _fingerprint(name: str) -> str:
-    """A hash of what signatures in a source file depend on: constructors, public functions, base classes, assignments."""
+    """Hash of the parts of a source file that determine signatures: constructors, public functions, base classes, assignments."""
     import hashlib
 
     try:

@@ -20,7 +20,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command line and return its exit status: 0 done or up to date, 1 out of date."""
+    """Run a command line and return its exit status: 0 for success or up to date, 1 for out of date."""
     parser = argparse.ArgumentParser(prog="python -m src.config.schemas", description=__doc__)
     parser.add_argument("--check", action="store_true", help="only report files that are out of date")
     only_check = parser.parse_args(argv).check
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _text(value: Any, indent: str = "") -> str:
-    """JSON with each value on one line where it fits."""
+    """Format as JSON, with each value on one line if it fits."""
     line, inner = json.dumps(value), f"{indent} "
     if len(indent) + len(line) <= _WIDTH or not isinstance(value, dict | list):
         return line
@@ -76,7 +76,7 @@ def _with_defaults(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _targets() -> dict[str, list[str]]:
-    """What the files of conf/ name, by group."""
+    """The targets in the files of conf/, by group."""
     found: dict[str, set[str]] = {group: set() for group in (*ONE, *MANY)}
     for path in CONF.rglob("*.yaml"):
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}

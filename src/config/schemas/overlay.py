@@ -1,6 +1,6 @@
-"""Bounds and descriptions of what has no annotations of this project: parameters of torch and Lightning, the trainer, the run.
+"""Bounds and descriptions of settings outside this project's constructors: parameters of torch and Lightning, trainer, run.
 
-Imported only where schemas are generated.
+Imported only to generate schemas.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from src.bounds import (
 from src.config.signatures import arguments, of_type
 from src.config.targets import OWNED_BY_TRAINING, TRAINER_DEFAULTS
 
-# By the name of a parameter.
+# By parameter name.
 PARAMETERS: dict[str, Any] = {
     "lr": Annotated[Positive, "learning rate"],
     "betas": Annotated[
@@ -67,7 +67,7 @@ PARAMETERS: dict[str, Any] = {
     "log_rank_zero_only": Annotated[bool, "log on the first rank only"],
     "enable_version_counter": Annotated[bool, "append -v1, -v2, ... to the name of a file that exists"],
 }
-# Of lightning.pytorch.Trainer.
+# Arguments of lightning.pytorch.Trainer.
 TRAINER: dict[str, Any] = {
     "accelerator": Annotated[Literal["auto", "cpu", "gpu", "mps"], "hardware; auto: the best there is"],
     "strategy": Annotated[
@@ -113,9 +113,9 @@ TRAINER: dict[str, Any] = {
     ],
     "enable_model_summary": Annotated[bool, "print the layers and their sizes before the training"],
 }
-# Arguments that every file of conf/trainer/ sets.
+# Arguments that every file in conf/trainer/ sets.
 TRAINER_REQUIRED = ("accelerator", "devices", "num_nodes", "precision", "max_epochs")
-# Settings of the trainer group beyond the arguments of lightning.pytorch.Trainer.
+# Settings of the trainer group besides the arguments of lightning.pytorch.Trainer.
 OWN_TRAINER: dict[str, Any] = {
     "max_minutes": Annotated[Positive | None, "end a run that takes longer, even if it hangs; it can be resumed"],
     "threads": Annotated[
