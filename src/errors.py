@@ -31,8 +31,8 @@ def suggest(wrong: str, known: Collection[str]) -> str:
 def suggest_key(wrong: str, known: Collection[str]) -> str:
     """``; did you mean 'optimizer.lr'?`` for dotted keys whose last component is that of ``wrong``, or nearly.
 
-    Keys that merely begin alike, as ``trainer.fast_dev_run`` and ``trainer.devices``, are not similar. A key without a
-    group may stand for several: the three most similar are suggested.
+    Keys that only share their first component, as ``trainer.fast_dev_run`` and ``trainer.devices``, are not similar. A key
+    without a group may match several: the three most similar are suggested.
     """
 
     def last(key: str) -> str:

@@ -1,9 +1,9 @@
 """Masking of credentials in everything that is written, displayed or exported. Standard library only.
 
-A secret is recognised by its place: a password in a URL, a setting such as ``api_key``, an environment variable such as
-``HF_TOKEN``. In settings, ``${oc.env:NAME}`` takes its place, which is how Hydra reads an environment variable, and the value
-stays in the environment or moves there, so that this process and those started from it can use it; ``reveal`` puts it
-back where an object is built. In text, ``***`` takes its place where no variable holds it.
+A secret is recognised by its context: a password in a URL, a setting such as ``api_key``, an environment variable such as
+``HF_TOKEN``. In settings it is replaced by ``${oc.env:NAME}``, Hydra's syntax for an environment variable, and the value is
+kept in the environment, so that this process and its children can use it; ``reveal`` restores it when an object is built. In
+text, a secret that is in no variable is replaced by ``***``.
 """
 
 import os

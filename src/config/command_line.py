@@ -55,7 +55,7 @@ def parse(argv: list[str]) -> CommandLine:
             raise ConfigError(
                 f"{word!a} is not UTF-8 text, as all that is recorded must be: type it in UTF-8, or rename the file or folder."
             ) from None
-    if not __debug__:  # Hydra's parser has side effects in assertions: without them functions and dicts cannot be parsed
+    if not __debug__:  # Hydra advances its parser in assertions: functions and dicts cannot be parsed without
         raise ConfigError(
             "Hydra cannot read command lines in Python's optimized mode: leave out -O and unset PYTHONOPTIMIZE."
         )

@@ -240,6 +240,7 @@ def compose_job(words: list[str]) -> Composed:
     """Compose and check one job of a search.
 
     Args:
+        words: the overrides of the job.
 
     Raises:
         ConfigError: the job is invalid; the message has one line per error.

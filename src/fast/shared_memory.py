@@ -90,7 +90,7 @@ class SharedSum:
 
     def hook(self, ddp: DistributedDataParallel) -> None:
         """Register a communication hook with which ``ddp`` averages gradients in shared memory."""
-        ddp.register_comm_hook(None, lambda _, bucket: self._average(bucket))  # without annotations, which DDP would check
+        ddp.register_comm_hook(None, lambda _, bucket: self._average(bucket))  # DDP checks annotations
 
     def _average(self, bucket: Any) -> torch.futures.Future[Tensor]:
         gradient = bucket.buffer().div_(len(self._peers) + 1)

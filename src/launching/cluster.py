@@ -1,7 +1,7 @@
-"""What torchrun or SLURM's srun tells a process about its rank, and SLURM's queue.
+"""The rank of a process started by torchrun or SLURM's srun, and requeueing of SLURM jobs.
 
-Both start the same command once for each rank. Each rank checks its command line by itself, so that a mistake ends them
-all at once; then they connect to one store (``RankStore``), and only rank 0 creates a directory and a record.
+Both start the same command once per rank. Each rank checks its command line, so that an error ends all of them at once; then
+they connect to a shared store (``RankStore``), and only rank 0 creates a directory and a record.
 """
 
 import os
@@ -15,20 +15,20 @@ from src.errors import ConfigError
 
 @dataclass(frozen=True)
 class RankInfo:
-    """The rank of this process among those that torchrun or srun has started.
+    """The rank of this process among those started by torchrun or srun.
 
     Attributes:
-        rank: among all processes.
+        rank: rank among all processes.
         world_size: number of processes.
-        local_rank: among the processes on this machine.
+        local_rank: rank among the processes on this machine.
         local_world_size: number of processes on this machine.
-        node: this machine's number; rank 0 is on machine 0.
-        master_addr: host name of the store's server, if it is known.
-        master_port: its port.
-        agent_store: whether torchrun serves the store, rather than rank 0.
-        restarts: how often torchrun has restarted the ranks.
-        slurm_tasks: tasks on each machine in srun's notation, such as ``4(x2)``; None where torchrun started this rank.
-        environment: torchrun's variables, by which torch and Lightning know the rank, where srun did not set them.
+        node: index of this machine; rank 0 is on machine 0.
+        master_addr: host name of the store's server, if known.
+        master_port: port of the store's server.
+        agent_store: whether torchrun serves the store, instead of rank 0.
+        restarts: number of times torchrun has restarted the ranks.
+        slurm_tasks: tasks on each machine in srun's notation, such as ``4(x2)``; None if torchrun started this rank.
+        environment: torchrun's variables, from which torch and Lightning read the rank, to be set if srun started this rank.
     """
 
     rank: int
@@ -45,9 +45,9 @@ class RankInfo:
 
     @classmethod
     def from_environment(cls) -> "RankInfo | None":
-        """Read the variables of torchrun or srun; None where this process was started alone."""
+        """Read the variables of torchrun or srun; None if neither started this process."""
         by_srun = "SLURM_STEP_NUM_TASKS" in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ
-        # A step of one task is an ordinary command.
+        # A job step with a single task is an ordinary command.
         is_task = "RANK" not in os.environ and int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1
         translated = _of_srun(os.environ) if is_task else {}
         env = {**os.environ, **translated}
@@ -76,14 +76,14 @@ class RankInfo:
 
     @property
     def announces(self) -> bool:
-        """Whether it reports what it waits for: rank 0, and one rank on each machine for those that wait for rank 0."""
+        """Whether this rank prints what it is waiting for: rank 0, and one rank per machine for those that wait for rank 0."""
         return self.local_rank == (1 if self.node == 0 and self.rank else 0)
 
     def overrides(self, words: Iterable[str]) -> list[str]:
-        """The devices that torchrun or SLURM has assigned, as overrides to be added to the command line's.
+        """The devices assigned by torchrun or SLURM, as overrides to be added to the command line.
 
         Raises:
-            ConfigError: the command line sets something else, or the machines do not have the same number of ranks.
+            ConfigError: the command line sets other values, or the machines have different numbers of ranks.
         """
         tasks = self.slurm_tasks
         if "," in (tasks or "") or self.world_size % self.local_world_size:
@@ -104,9 +104,9 @@ class RankInfo:
 
 
 def _of_srun(slurm: Mapping[str, str]) -> dict[str, str]:
-    """Srun's variables under torchrun's names."""
+    """Convert srun's variables to torchrun's."""
     tasks, world_size = slurm["SLURM_STEP_TASKS_PER_NODE"], slurm["SLURM_STEP_NUM_TASKS"]
-    # Steps of one job that run at the same time need different ports, from the range that nobody is assigned.
+    # Concurrent steps of a job need different ports, from the range without assigned ports.
     step = int(slurm["SLURM_JOB_ID"]) * 64 + int(slurm["SLURM_STEP_ID"])
     variables = {
         "RANK": slurm["SLURM_PROCID"],
@@ -119,19 +119,19 @@ def _of_srun(slurm: Mapping[str, str]) -> dict[str, str]:
     if "MASTER_ADDR" not in slurm and tasks == world_size:
         variables["MASTER_ADDR"] = "127.0.0.1"
     elif "MASTER_ADDR" not in slurm:
-        from lightning.fabric.plugins.environments.slurm import SLURMEnvironment  # takes long to import
+        from lightning.fabric.plugins.environments.slurm import SLURMEnvironment  # slow to import
 
         variables["MASTER_ADDR"] = SLURMEnvironment.resolve_root_node_address(slurm["SLURM_STEP_NODELIST"])
     return variables
 
 
 def requeued_job() -> str | None:
-    """The id of this SLURM job, if SLURM has started it before."""
+    """The id of this SLURM job, if it has been requeued."""
     return os.environ.get("SLURM_JOB_ID") if int(os.environ.get("SLURM_RESTART_COUNT", 0)) else None
 
 
 def requeue() -> str | None:
-    """Put this SLURM job back into the queue; returns what went wrong, if anything. Outside SLURM it does nothing."""
+    """Requeue this SLURM job; returns the error message, if any. No-op outside SLURM."""
     if not (job := os.environ.get("SLURM_JOB_ID")):
         return None
     try:

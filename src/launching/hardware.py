@@ -1,4 +1,4 @@
-"""Which devices a run gets. Imports torch, and computes nothing, so that processes can still be forked."""
+"""Selection of a run's devices. Imports torch, but computes nothing, so that processes can still be forked."""
 
 import os
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import torch
 from src.errors import ConfigError
 from src.launching.share import threads_a_job
 
-# More processes or threads than this on a core would only wait for each other.
+# Maximum number of processes or threads per core; more would only wait for each other.
 _PER_CORE = 4
 
 
@@ -20,9 +20,9 @@ class Hardware:
 
     Attributes:
         accelerator: ``cuda``, ``mps`` or ``cpu``.
-        devices: processes on this machine, one a device.
-        num_nodes: machines.
-        threads: CPU threads that each process may use.
+        devices: number of devices on this machine, with one process each.
+        num_nodes: number of machines.
+        threads: CPU threads per process.
     """
 
     accelerator: str
@@ -32,18 +32,18 @@ class Hardware:
 
     @property
     def world(self) -> int:
-        """Processes on all machines together."""
+        """Number of processes on all machines."""
         return self.devices * self.num_nodes
 
 
 def choose(trainer: Mapping[str, Any]) -> Hardware:
-    """Turn the trainer group's wishes into devices that exist.
+    """Select devices of this machine by the trainer group's settings.
 
     Raises:
-        ConfigError: this machine has not got what is asked for.
+        ConfigError: this machine lacks the configured devices.
     """
     _threads_of_environment()
-    gpus = torch.cuda.device_count()  # from NVML, which leaves CUDA itself untouched, so that this process may fork
+    gpus = torch.cuda.device_count()  # queries NVML without initializing CUDA, so that this process can fork
     mps = torch.backends.mps.is_available()
     wanted, devices, threads = trainer["accelerator"], trainer["devices"], trainer["threads"]
     limit = _PER_CORE * (os.cpu_count() or 1)
@@ -81,7 +81,7 @@ def choose(trainer: Mapping[str, Any]) -> Hardware:
 
 
 def visible_gpus(hardware: Hardware) -> list[str]:
-    """The names, as in ``CUDA_VISIBLE_DEVICES``, of all GPUs that a run on this hardware may see."""
+    """Identifiers, as in ``CUDA_VISIBLE_DEVICES``, of all GPUs visible to a run on this hardware."""
     if hardware.accelerator != "cuda":
         return []
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -97,7 +97,7 @@ def _share_of_threads(processes: int) -> int:
 
 def _threads_of_environment() -> int | None:
     """The value of OMP_NUM_THREADS, if it is set."""
-    wish = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # further numbers are for nested regions
+    wish = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # further numbers apply to nested regions
     if wish and not (wish.isdigit() and int(wish)):
         raise ConfigError(f"OMP_NUM_THREADS={wish!r} must be a whole number of at least 1; or leave it unset.")
     return int(wish) if wish else None

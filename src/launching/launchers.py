@@ -1,7 +1,7 @@
-"""Where a run is trained: in this process, in a process for each device, or as a rank that torchrun or srun has started.
+"""Launchers: training in this process, in one process per device, or as a rank started by torchrun or srun.
 
-Lightning's launcher would run the command line again for every rank, and in a multirun with it the whole sweep. Here
-the configuration is composed once and passed to the ranks as plain data.
+Lightning's launcher would run the command line again for every rank, which in a multirun would start the whole sweep. Here the
+configuration is composed once and passed to the ranks as plain data.
 """
 
 import socket
@@ -28,7 +28,7 @@ class Launcher(Protocol):
     """Protocol of a launcher, which runs the training of a run in its processes."""
 
     def launch(self, train: Train, directory: str) -> None:
-        """Call ``train`` in every rank; the run is kept in ``directory``.
+        """Call ``train`` in every rank of the run in ``directory``.
 
         Raises:
             UserError: a rank found something the user can fix, or training took too long.
@@ -39,12 +39,12 @@ class Launcher(Protocol):
 
 @dataclass(frozen=True)
 class InProcess:
-    """Trains in this process, where a debugger works. A process that has trained must not start others by fork."""
+    """Trains in this process, which allows debugging. A process that has trained must not fork."""
 
     threads: int
 
     def launch(self, train: Train, directory: str) -> None:
-        """See ``Launcher``; every error is that of ``train`` itself."""
+        """See ``Launcher``; errors of ``train`` are raised unchanged."""
         torch.set_num_threads(self.threads)
         if is_worker():
             log_to(Path(directory), alone=True)
@@ -53,7 +53,7 @@ class InProcess:
 
 @dataclass(frozen=True)
 class LocalProcesses:
-    """Trains in new processes, one for each device of this machine."""
+    """Trains in new processes, one per device of this machine."""
 
     hardware: Hardware
     max_minutes: float | None = None
@@ -62,7 +62,7 @@ class LocalProcesses:
         """See ``Launcher``."""
         count = self.hardware.devices
         with _serve_store() as port:
-            # torchrun's names; on one machine the local rank is the rank.
+            # torchrun's variables; on one machine the local rank equals the rank.
             common = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "GROUP_RANK": "0", "MASTER_ADDR": _HOST}
             common |= {"MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True", **loopback()}
             ranks = {rank: {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)}
@@ -71,19 +71,19 @@ class LocalProcesses:
 
 @contextmanager
 def _serve_store() -> Iterator[int]:
-    """Serve the store in which ranks meet, on a free port of the loopback interface; torch's own listens to the network."""
+    """Context that serves the ranks' store on a free port of the loopback interface; torch's would listen on all interfaces."""
     with socket.create_server((_HOST, 0)) as server:
         port = int(server.getsockname()[1])
         store = TCPStore(_HOST, port, is_master=True, wait_for_workers=False, master_listen_fd=server.detach())
     try:
         yield port
     finally:
-        del store  # which an error's frames would keep; a rank forked later aborts where it collects it
+        del store  # else frames of an error would keep it, and a rank forked later would abort when it is collected
 
 
 @dataclass(frozen=True)
 class StartedRank:
-    """Trains as one of the ranks of ``store``, in a new process; all ranks launch, once they have registered."""
+    """Trains one of the ranks of ``store`` in a new process; every rank launches after all have registered."""
 
     store: RankStore
     hardware: Hardware
@@ -92,7 +92,7 @@ class StartedRank:
     def launch(self, train: Train, directory: str) -> None:
         """See ``Launcher``."""
         ranks, failure = self.store.ranks, self.store.failure
-        # The last is torch's name for a store that another process serves.
+        # The last variable tells torch that another process serves the store.
         environment = {**ranks.environment, **self.store.interface(), "TORCHELASTIC_USE_AGENT_STORE": "True"}
         own, limit = {ranks.rank: environment}, self.max_minutes
         try:
@@ -105,17 +105,17 @@ class StartedRank:
 def launcher_for(
     hardware: Hardware, store: RankStore | None, max_minutes: float | None, starts_others: bool
 ) -> Launcher:
-    """The launcher of one run.
+    """Select the launcher of a run.
 
     Args:
         hardware: the run's devices.
-        store: of the ranks that torchrun or srun has started; None in a command by itself.
-        max_minutes: time limit of the training, which takes a process that can be killed.
-        starts_others: whether this process starts further runs after this one, and so must not train itself.
+        store: store of the ranks started by torchrun or srun; None otherwise.
+        max_minutes: time limit of the training, which requires a process that can be killed.
+        starts_others: whether this process starts further runs after this one, in which case it must not train.
     """
     if store is not None:
         return StartedRank(store, hardware, max_minutes)
-    forked = parent_process() is not None and hardware.accelerator != "cpu"  # where a GPU may not be used
+    forked = parent_process() is not None and hardware.accelerator != "cpu"  # CUDA cannot be used after a fork
     if starts_others or forked or hardware.devices > 1 or max_minutes is not None:
         return LocalProcesses(hardware, max_minutes)
     return InProcess(hardware.threads)

@@ -17,13 +17,13 @@ LOG_NAME = "train.log"
 def log_to(directory: Path, rank: int = 0, alone: bool = False) -> None:
     """Send this process's log to the run's directory.
 
-    Rank 0 writes train.log and the terminal. Every other rank writes one file of its own and nothing else: its
-    terminal output goes there too. So does rank 0's where several jobs of a sweep would write over each other.
+    Rank 0 writes to train.log and the terminal. Every other rank writes to a separate file only, including its terminal output.
+    So does rank 0 if parallel jobs of a sweep would write to the same terminal.
 
     Args:
-        directory: the run's.
-        rank: this process's number.
-        alone: whether the process is the run's own, and ends with it.
+        directory: the run's directory.
+        rank: rank of this process.
+        alone: whether the process trains only this run, and ends with it.
     """
     survive_closed_output()
     root = logging.getLogger()

@@ -1,7 +1,7 @@
 """Training in new processes, monitored from this one: start, exit statuses and time limits.
 
-torch waits for other ranks outside Python, where no signal handler runs, and for up to half an hour. The process that
-keeps the record never calls what may wait so; it responds to signals, to the time limit and to failing ranks at any time.
+torch waits for other ranks outside Python, where no signal handler runs, and for up to half an hour. The process that writes
+the record makes no such blocking calls, so that it responds to signals, to the time limit and to failing ranks at any time.
 """
 
 import os
@@ -23,7 +23,7 @@ from src.launching.stop import STOP, end_on_stop
 if TYPE_CHECKING:
     from src.launching.hardware import Hardware
 
-# Trains a run; every rank calls it.
+# Function that trains a run, called by every rank.
 Train = Callable[[], object]
 
 # Seconds after which a process that does not respond to a signal is killed.
@@ -38,7 +38,7 @@ class RankFailed(Exception):
 
     Args:
         message: the root cause in one line.
-        details: its traceback, if there is one.
+        details: traceback of the root cause, if there is one.
     """
 
     def __init__(self, message: str, details: str = "") -> None:
@@ -50,7 +50,7 @@ class RankFailed(Exception):
 
 
 def loopback() -> dict[str, str]:
-    """The variable that keeps gloo to the loopback interface, unless the user has set it."""
+    """The variable that restricts gloo to the loopback interface, unless the user has set it."""
     name = "GLOO_SOCKET_IFNAME"
     return {} if name in os.environ else {name: "lo" if sys.platform == "linux" else "lo0"}
 
@@ -68,13 +68,13 @@ def train_in_processes(
     """Train in a new process for each rank, and wait until all have ended.
 
     Args:
-        environments: the environment variables of each rank, by its number.
-        hardware: of the run.
+        environments: environment variables by rank.
+        hardware: the run's devices.
         train: called in each process.
-        directory: of the run, for its log.
+        directory: the run's directory, for the log.
         max_minutes: time limit.
-        failure: returns what has ended a rank that was started elsewhere; None while all is well.
-        prefix: of the message of a failed rank, in which ``{}`` stands for its number.
+        failure: returns the error of a rank started elsewhere; None if there is none.
+        prefix: prefix of the message of a failed rank, in which ``{}`` is replaced by the rank.
 
     Raises:
         UserError: a rank found something the user can fix, or training took too long.
@@ -83,8 +83,8 @@ def train_in_processes(
     """
     from torch.multiprocessing.spawn import start_processes  # torch is not imported before there is something to train
 
-    # Forked processes keep what this one has imported and start in half a second; CUDA cannot be forked. Nor can a process
-    # that has computed: its child waits forever for threads that were not copied. So this one never trains itself.
+    # Forked processes inherit the imported modules and start in half a second; CUDA cannot be forked. Nor can a process that
+    # has computed: its child waits forever for threads that were not copied. So this process does not train.
     method = "fork" if hardware.accelerator == "cpu" and sys.platform == "linux" else "spawn"
     until = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     answers, replies = zip(*(get_context(method).Pipe(duplex=False) for _ in environments), strict=True)
@@ -96,7 +96,7 @@ def train_in_processes(
             reply.close()
         errors: dict[int, tuple[UserError | RankFailed, bool]] = {}
         pending = dict(zip(answers, environments, strict=True))
-        # Each status is read once: a rank that ends meanwhile is seen in the next round.
+        # Each status is read once: a rank that ends during this iteration is detected in the next one.
         while set(statuses := [child.exitcode for child in children.values()]) != {0}:
             if failed := [rank for rank, status in zip(children, statuses, strict=True) if status]:
                 _stop(children.values(), signal.SIGTERM)
@@ -107,11 +107,11 @@ def train_in_processes(
                 raise UserError(f"the run took longer than trainer.max_minutes={max_minutes:g}: resume it with more.")
             running = [one.sentinel for one, status in zip(children.values(), statuses, strict=True) if status is None]
             _receive(pending, errors, connection.wait([*running, *pending], _LOOK_EVERY_S))
-            # All ranks agree on a signal and save before they end: this one's own end, a moment later, is then the same.
+            # All ranks agree on a signal and save before they end, so this process ends for the same signal shortly after.
             if (elsewhere := failure()) and not connection.wait(running, CAUSE_S):
                 raise elsewhere
     except Interrupted as stop:
-        _stop(active_children(), stop.signum)  # it may be that not all were started
+        _stop(active_children(), stop.signum)  # some may not have been started
         raise
     finally:
         for child in active_children():
@@ -138,7 +138,7 @@ def _cause(
     failure: Callable[[], BaseException | None],
     prefix: str,
 ) -> BaseException:
-    """What has ended the training, of which this rank was the first to fail."""
+    """The error that ended a training in which this rank was the first to fail."""
     error, comes_from_another = errors.get(rank, (None, False))
     if comes_from_another and (elsewhere := failure()):
         return elsewhere
@@ -182,11 +182,11 @@ def _train(
     train: Train,
     directory: str,
 ) -> None:
-    """What each process runs; it sends an error, and whether that probably comes from the end of another rank."""
+    """Main function of each process; sends its error, and whether the end of another rank probably caused it."""
     import torch
 
-    # A forked process has inherited handlers. While there is nothing to save a signal ends it at once, even where it waits,
-    # deep in torch, for a rank that will not come.
+    # Resets the inherited handlers: until there is a state to save, a signal ends the process immediately, even while torch
+    # waits for a rank that will not connect.
     end_on_stop()
     rank, environment = environments[index]
     os.environ.update(environment)
@@ -210,5 +210,5 @@ def _train(
         comes_from_another = isinstance(error, torch.distributed.DistError) or "gloo" in str(error).lower()
     replies[index].send((failure, comes_from_another))
     if comes_from_another:
-        time.sleep(CAUSE_S)  # so that the rank at fault is seen to end first
+        time.sleep(CAUSE_S)  # so that the rank that caused the failure ends first
     raise SystemExit(1)

@@ -84,4 +84,4 @@ def _place(folder: Path) -> Iterator[int]:
                 continue
             yield number
             return
-    yield 0  # more jobs than were announced
+    yield 0  # more jobs than slots

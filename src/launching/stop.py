@@ -10,8 +10,8 @@ import psutil
 
 from src.errors import Interrupted
 
-# SIGHUP comes when the terminal is closed, SIGUSR1 is what SLURM is asked to send ahead of a time limit (#SBATCH
-# --signal=USR1@120). What was ignored when this process started, as SIGHUP is under nohup, stays ignored.
+# SIGHUP is sent when the terminal is closed, SIGUSR1 by SLURM before a time limit (#SBATCH --signal=USR1@120). Signals that
+# were ignored when this process started, as SIGHUP under nohup, remain ignored.
 STOP = tuple(
     signum
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
@@ -20,7 +20,7 @@ STOP = tuple(
 
 
 class _StopHandler:
-    """A signal handler that remembers the signal; Python keeps the handlers of a process, and with them what has come.
+    """Signal handler that stores the received signal, so that installed handlers are the only state.
 
     Args:
         act: called with the signal.
@@ -34,7 +34,7 @@ class _StopHandler:
         self.act(signum)
 
     def install(self) -> None:
-        """Take the place of another, and take over what that one has received."""
+        """Replace the current handler, and keep the signal that it has received."""
         for signum in signals():
             before = signal.signal(signum, self)
             if isinstance(before, _StopHandler) and before.received:
@@ -42,7 +42,7 @@ class _StopHandler:
 
 
 def signals() -> tuple[signal.Signals, ...]:
-    """Those that this thread may handle: Python lets the main thread alone install handlers."""
+    """The signals to handle in this thread; none outside the main thread, where Python cannot install handlers."""
     return STOP if threading.current_thread() is threading.main_thread() else ()
 
 

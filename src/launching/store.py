@@ -1,7 +1,7 @@
-"""The store that the ranks of torchrun or srun share: all register, rank 0 publishes what to train, a failure of one ends all.
+"""The store shared by the ranks of torchrun or srun: all ranks register, rank 0 publishes the run, a failed rank ends all.
 
-torch's own waits last minutes, let no signal handler run, and do not report what they wait for. Here every call into the
-store is made from a thread and returns at once, and the main thread waits in Python.
+torch's waits last minutes, block signal handlers, and do not report what they wait for. Here every call to the store is made in
+a thread and returns immediately, and the main thread waits in Python.
 """
 
 import json
@@ -24,24 +24,24 @@ from src.launching.stop import STOP
 
 T = TypeVar("T")
 
-# Timeout in seconds for ranks to register: on a cluster a machine may boot first.
+# Timeout in seconds for ranks to register: on a cluster a machine may have to boot first.
 _PATIENCE_S = 300.0
-# A wait that is longer is announced; ranks that were started together arrive within this time.
+# Longer waits are printed; ranks that are started together register within this time.
 _SILENT_S = 5.0
 _LOOK_EVERY_S = 0.2
-# A call into the store that takes longer will not return: the machine of rank 0 cannot be reached any more.
+# Timeout of a call to the store, after which the machine of rank 0 is considered unreachable.
 _CALL_S = 10.0
-# Rank 0 serves the store, and so leaves last; a rank that has not left by then has been killed.
+# Rank 0 serves the store and therefore leaves last; a rank that has not left within this time has been killed.
 _LINGER_S = 10.0
 
 
 class RankStore:
-    """One rank's connection to the store of all ranks; none until ``connect``.
+    """Connection of a rank to the store of all ranks, opened by ``connect``.
 
-    Make it before torch is imported, which else prints a stack for every connection that another rank closes.
+    To be created before torch is imported, which otherwise prints a stack trace for every connection that another rank closes.
 
     Args:
-        ranks: this process.
+        ranks: rank of this process.
     """
 
     def __init__(self, ranks: RankInfo) -> None:
@@ -55,14 +55,14 @@ class RankStore:
         self._published = False
 
     def connect(self, patience: float = _PATIENCE_S) -> None:
-        """Connect to the server, which on rank 0 may be this process itself.
+        """Connect to the server, which rank 0 may start in this process.
 
         Args:
-            patience: seconds until rank 0, and later others that have not arrived, are given up.
+            patience: timeout in seconds for rank 0, and later for other ranks to register.
 
         Raises:
             UserError: rank 0 cannot be reached.
-            ConfigError: this is rank 0, and it cannot serve the store; or the server's address is not known.
+            ConfigError: this is rank 0, and it cannot serve the store; or the server's address is unknown.
         """
         from torch.distributed import DistError, PrefixStore, TCPStore  # type: ignore[attr-defined]
 
@@ -94,14 +94,14 @@ class RankStore:
 
             self._address = self._wait(reach, lambda: f"rank 0 at {host}:{port} ({refusal})")
             store = _call(lambda: TCPStore(host, port, is_master=False))
-        # A server that torchrun restarts the ranks with holds what the ranks before them published.
+        # When torchrun restarts the ranks, its server still contains the messages of the previous ones.
         self._store = PrefixStore(f"ranks-{self.ranks.restarts}", store)
 
     def register(self) -> None:
-        """Register this rank; rank 0 waits until all have. Connects if that has not been done.
+        """Register this rank, after connecting if necessary; rank 0 waits until all ranks have registered.
 
         Raises:
-            UserError: some have not arrived in time, or one has failed.
+            UserError: a rank has not registered in time, or has failed.
         """
         if self._store is None:
             self.connect()
@@ -118,28 +118,28 @@ class RankStore:
             )
 
     def publish(self, message: Mapping[str, Any]) -> None:
-        """Publish what rank 0 has decided; only the first message counts."""
+        """Publish a message of rank 0; only the first message counts."""
         if not self._published:
             self._published = True
             self._call("set", "message", json.dumps(message))
 
     def wait_for_message(self) -> dict[str, Any]:
-        """Wait for what rank 0 publishes.
+        """Wait for the message of rank 0.
 
         Raises:
-            UserError: it has failed, or does not answer.
+            UserError: rank 0 has failed or does not respond.
         """
 
         def published() -> dict[str, Any] | None:
             return json.loads(self._store.get("message")) if self._store.check(["message"]) else None
 
-        # Rank 0 may itself wait for others first.
+        # Rank 0 may first wait for other ranks.
         return self._wait(published, lambda: "rank 0 to begin", 2 * self._patience)
 
     def fail(self, error: BaseException) -> None:
-        """Publish that this rank has failed or was stopped by a signal; only the first failure among all ranks counts.
+        """Publish that this rank has failed or was stopped by a signal; only the first failure of all ranks counts.
 
-        Where this rank is not connected yet no other depends on it, except for what is wrong on this machine alone.
+        Before this rank is connected no other rank depends on it, except for errors that occur only on this machine.
         """
         if self._store is None and self.ranks.node and isinstance(error, ConfigError):
             with suppress(UserError):
@@ -155,7 +155,7 @@ class RankStore:
             self._call("compare_set", "failure", "", json.dumps(failure))
 
     def failure(self) -> BaseException | None:
-        """The failure of another rank, as an exception to be raised here; None if there is none."""
+        """The failure of another rank as an exception to be raised in this one; None if there is none."""
         try:
             if not self._call("check", ["failure"]):
                 return None
@@ -168,14 +168,14 @@ class RankStore:
         return UserError(message) if failure["details"] is None else RankFailed(message, failure["details"])
 
     def prints(self, error: Exception) -> bool:
-        """Whether this rank prints an error: the first on each machine, which may lack something that others have."""
+        """Whether this rank prints an error: only the first rank of each machine, since errors may differ between machines."""
         rank_0_knows = self._store is not None or isinstance(error, ConfigError)
         return self.ranks.local_rank == 0 or not rank_0_knows
 
     def leave(self, status: int) -> None:
-        """End this rank's part. Ranks that still wait for a run end with rank 0's status.
+        """Leave the store. Ranks that are still waiting for a run exit with rank 0's status.
 
-        Rank 0 stays for a moment, where it serves the store to ranks that still read it.
+        If rank 0 serves the store, it waits shortly for ranks that still read from it.
         """
         if self._store is None:
             return
@@ -189,12 +189,12 @@ class RankStore:
                 time.sleep(_LOOK_EVERY_S)
 
     def interface(self) -> dict[str, str]:
-        """The variables that select the network interface for gloo and NCCL, without those that the user has set.
+        """The variables that select the network interface of gloo and NCCL, without those that the user has set.
 
-        Left alone, gloo announces the address that this machine's name resolves to, often one of the loopback interface;
-        and NCCL the first interface it finds. The ranks of one machine use the loopback interface alone. On several it is
-        the one that leads to the machine of rank 0; and on that, whose own name may well be a loopback address to itself,
-        the one that leads to the second machine. All ranks have registered by then.
+        By default gloo uses the address that the host name resolves to, often a loopback address, and NCCL the first interface it
+        finds. Ranks on a single machine use the loopback interface. On several machines it is the interface of the route to
+        the machine of rank 0, and on that machine, whose host name may resolve to a loopback address, the interface of the
+        route to the second machine. All ranks must have registered.
         """
         if self.ranks.nodes == 1:
             return loopback()
@@ -204,7 +204,7 @@ class RankStore:
             address = _own_address_towards(next(rank["address"] for rank in ranks if rank["node"] != 0))
         for name, addresses in psutil.net_if_addrs().items():
             if address in (one.address for one in addresses):
-                # Without = NCCL would take every interface whose name begins so.
+                # Without = NCCL would match every interface with this prefix.
                 chosen = {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": f"={name}"}
                 return {key: value for key, value in chosen.items() if key not in os.environ}
         return {}
@@ -213,7 +213,7 @@ class RankStore:
         return _call(lambda: getattr(self._store, method)(*args))
 
     def _wait(self, ready: Callable[[], T | None], what: Callable[[], str], patience: float | None = None) -> T:
-        """Call ``ready`` until it returns something, and announce a longer wait once on each machine."""
+        """Call ``ready`` until it returns a value; a longer wait is printed once per machine."""
         begun, announced = time.monotonic(), not self.ranks.announces
         patience = patience or self._patience
         while (value := self._poll(ready)) is None:
@@ -247,7 +247,7 @@ class RankStore:
     def _poll(self, ready: Callable[[], T | None]) -> T | None:
         try:
             return _call(ready)
-        except self._lost:  # before there is a connection, a slow name server; afterwards ``failure`` explains it
+        except self._lost:  # before connecting, a slow name server; afterwards ``failure`` reports the cause
             return None
 
 
@@ -255,7 +255,7 @@ def _call(function: Callable[[], T]) -> T:
     """Call a function that may block outside Python in a separate thread, so that this one still responds to signals.
 
     Raises:
-        TimeoutError: it takes too long.
+        TimeoutError: the call exceeded the timeout.
     """
     answer: Future[T] = Future()
 
@@ -270,7 +270,7 @@ def _call(function: Callable[[], T]) -> T:
 
 
 def _own_address_towards(peer: str) -> str:
-    """This machine's address on the route to another; nothing is sent."""
+    """This machine's address on the route to ``peer``; sends no data."""
     family, kind, _, _, target = socket.getaddrinfo(peer, 1, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind) as probe:
         probe.connect(target)

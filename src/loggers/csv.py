@@ -1,4 +1,4 @@
-"""What every logger of this project has in common, and the plainest of them."""
+"""Base class of the loggers, and the CSV logger."""
 
 import csv
 import io
@@ -17,23 +17,23 @@ from src.errors import Interrupted
 from src.files import replacing
 from src.launching.stop import received
 
-# How a training ends, as in its record.
+# Final status of a training, as in the record.
 Status = Literal["done", "failed", "interrupted"]
 
 
 class OnOptimizerStep:
     """Mixin that logs every point at the current optimizer step; by default Lightning counts chunks.
 
-    To be mixed in before a logger of Lightning's. ``open_session`` is called once before the training, ``begin_test``
-    between it and the test, ``close`` after that. A logger is built with ``resumed_at``, the optimizer step at which a
-    run resumes, or None: points that an earlier session wrote after it must be dropped.
+    It must precede one of Lightning's loggers in the list of base classes. ``open_session`` is called once before the training,
+    ``begin_test`` between training and test, and ``close`` at the end. A logger is built with ``resumed_at``, the optimizer step
+    at which a run resumes, or None: points that an earlier session wrote after this step must be dropped.
     """
 
     trainer: pl.Trainer | None = None
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Write scalars at the trainer's optimizer step, without the epoch's number that Lightning adds to each point."""
+        """Write scalars at the trainer's optimizer step, without the epoch that Lightning adds to each point."""
         scalars = {name: value for name, value in metrics.items() if name != "epoch"}
         self.log_scalars(scalars, self.trainer.global_step if self.trainer is not None else step)
 
@@ -43,42 +43,42 @@ class OnOptimizerStep:
 
     @rank_zero_only
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
-        """The configuration is in the record; Lightning would write its own idea of it."""
+        """No-op: ``open_session`` logs the configuration, of which Lightning passes only the task's hyperparameters."""
 
     @rank_zero_only
     def open_session(self, config: Mapping[str, Any], trainer: pl.Trainer) -> None:
-        """Follow the trainer's steps."""
+        """Start a session of a run, and use the trainer's step."""
         self.trainer = trainer
 
     @rank_zero_only
     def before_checkpoint(self) -> None:
-        """Write every point so far: a run resumed from the checkpoint logs only later ones."""
+        """Write all pending points: a run resumed from the checkpoint logs only later ones."""
         self.save()  # type: ignore[attr-defined]
 
     @rank_zero_only
     def begin_test(self) -> None:
-        """What is written from now on belongs to the test, which a resumed run may do again."""
+        """Start the test, whose points a resumed run may replace."""
 
     @rank_zero_only
     def close(self, status: Status) -> None:
-        """Write what is still to be written, and how the training has ended."""
+        """Write all pending points and the final status."""
         self.save()  # type: ignore[attr-defined]
 
     @classmethod
     def check(cls, settings: Mapping[str, Any], prefix: str) -> None:
-        """Check the settings of a configuration before a run begins, beyond their types.
+        """Check the configured settings before a run starts, beyond their types.
 
         Args:
-            settings: those of the configuration.
-            prefix: their dotted key.
+            settings: the configured settings.
+            prefix: dotted key of the settings.
 
         Raises:
-            ConfigError: nothing could be logged with them.
+            ConfigError: the logger cannot log with these settings.
         """
 
 
 class CSV(OnOptimizerStep, CSVLogger):
-    """Writes ``metrics.csv`` into the run's directory: a row for each step at which something was logged.
+    """Writes ``metrics.csv`` to the run's directory, with a row for each step at which a point was logged.
 
     Args:
         directory: the run's directory.
@@ -91,7 +91,7 @@ class CSV(OnOptimizerStep, CSVLogger):
 
     @rank_zero_only
     def open_session(self, config: Mapping[str, Any], trainer: pl.Trainer) -> None:
-        """Keep of an earlier attempt what the checkpoint knows of."""
+        """Keep the rows of earlier sessions up to the checkpoint."""
         super().open_session(config, trainer)
         self._experiment = _Rows(self.log_dir)
         if self.resumed_at is not None:
@@ -99,22 +99,22 @@ class CSV(OnOptimizerStep, CSVLogger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the rows; no hparams.yaml, the configuration is in the record."""
+        """Write the rows, but no hparams.yaml, since the configuration is in the record."""
         self.experiment.save()
 
 
 class _Rows(ExperimentWriter):
-    """Lightning's writer, which by itself removes an earlier file, and when it is interrupted loses rows and columns."""
+    """Lightning's writer, changed to keep an existing file, and to lose no rows or columns when interrupted."""
 
     def __init__(self, log_dir: str) -> None:
         super().__init__(log_dir)
-        self._header: list[str] = []  # of the file, as long as this process writes it
+        self._header: list[str] = []  # columns of the file
 
     def _check_log_dir_exists(self) -> None:
         pass
 
     def keep(self, last_step: int) -> None:
-        """Drop rows after a step, and the test's; and a last row that was only half written."""
+        """Drop rows after a step, rows of the test, and an incomplete last row."""
         path = Path(self.metrics_file_path)
         if not path.exists():
             return
@@ -156,7 +156,7 @@ class _Rows(ExperimentWriter):
 
 @contextmanager
 def session(loggers: Sequence[OnOptimizerStep], config: Mapping[str, Any], trainer: pl.Trainer) -> Iterator[None]:
-    """Open loggers for a training, and close them with the status that it ends with."""
+    """Context that opens loggers for a training, and closes them with its final status."""
     status: Status = "failed"
     opened: list[OnOptimizerStep] = []
     try:

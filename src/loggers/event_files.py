@@ -1,4 +1,4 @@
-"""The event files of a run: their names, and the order in which they are to be read. Imports no torch."""
+"""Names and order of a run's event files. Imports no torch."""
 
 import contextlib
 import functools
@@ -20,18 +20,18 @@ EVENTS = f"{_PREFIX}*"
 
 
 class OrderedEventFileWriter(EventFileWriter):
-    """Writes an event file whose name sorts after those that are already there.
+    """Writes an event file whose name sorts after all existing ones.
 
-    TensorBoard reads the files of a run in the order of their names, and a session that starts drops the points of those
-    before. tensorboard's own names consist of the second, the host, the process and a count: of two files begun in one
-    second, ``.10`` sorts before ``.9``, and after a clock was set back every new file sorts before the old ones. Here no
-    two files of a directory share a second.
+    TensorBoard reads the files of a run in the order of their names, and the start of a session drops later points of earlier
+    files. tensorboard's names consist of the second, the host, the process and a counter: of two files from the same second,
+    ``.10`` sorts before ``.9``, and after the clock was set back new files sort before old ones. Here no two files of a
+    directory have the same second.
 
     Args:
         logdir: the directory, which is created if necessary.
-        max_queue_size: pending events that are kept before one must wait.
+        max_queue_size: maximum number of pending events.
         flush_secs: seconds after which pending events are flushed.
-        filename_suffix: at the end of the name.
+        filename_suffix: suffix of the name.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ def write_events(directory: Path, suffix: str, *summaries: Summary) -> None:
 
 
 def in_order(directory: Path) -> dict[str, Path]:
-    """The event files of a directory in the order in which they were begun, by names that sort in this order.
+    """The event files of a directory in chronological order, by names that sort in this order.
 
-    The order is that of the first events' times, which also tells apart files of one second that another writer has named.
-    Files without a whole event are left out.
+    The order is by the time of the first event, which also distinguishes files of other writers from the same second. Files
+    without a complete event are ignored.
     """
     begun = _begun(directory)
     return {
@@ -71,13 +71,13 @@ def in_order(directory: Path) -> dict[str, Path]:
 
 
 def read(path: Path) -> Iterator[Event]:
-    """The whole events of an event file; none of one that has been removed."""
+    """The complete events of an event file; none if the file has been removed."""
     with contextlib.suppress(tf.errors.NotFoundError):
         yield from LegacyEventFileLoader(str(path)).Load()
 
 
 def _begun(directory: Path) -> dict[Path, float]:
-    """When each event file of a directory was begun, in seconds since 1970."""
+    """Start time of each event file of a directory, in seconds since 1970."""
     begun = {}
     for path in directory.glob(EVENTS):
         with contextlib.suppress(LookupError):
@@ -87,10 +87,10 @@ def _begun(directory: Path) -> dict[Path, float]:
 
 @functools.cache  # a dashboard asks every few seconds
 def _first_time(path: Path) -> float:
-    """The time of the first event of a file, in seconds since 1970.
+    """Time of the first event of a file, in seconds since 1970.
 
     Raises:
-        LookupError: there is none, so far.
+        LookupError: the file has no event yet.
     """
     for event in read(path):
         return float(event.wall_time)

@@ -1,4 +1,4 @@
-"""The HParams tab of TensorBoard, in its own terms, so that it tells the truth. Imports no torch."""
+"""Summaries for TensorBoard's HParams tab. Imports no torch."""
 
 import json
 import time
@@ -12,7 +12,7 @@ from tensorboard.plugins.hparams.summary_v2 import Discrete, HParam, Metric, Rea
 from src.records.settings import differing_names, flatten
 from src.records.summary import Summary as RunSummary
 
-# How the names of the event files end that hold a session's beginning and its end.
+# Suffixes of the event files with the start and the end of a session.
 START_SUFFIX, END_SUFFIX = ".session-start", ".session-end"
 _STATUS = {
     "done": api_pb2.STATUS_SUCCESS,
@@ -20,15 +20,15 @@ _STATUS = {
     "failed": api_pb2.STATUS_FAILURE,
     "interrupted": api_pb2.STATUS_FAILURE,
 }
-# What distinguishes runs without being a hyper-parameter.
+# Settings that identify a run and are not hyperparameters.
 _NOT_HPARAMS = ("name", "tags", "logger", "monitor", "mode")
 Value = bool | float | str
 
 
 def hparams(config: Mapping[str, Any]) -> dict[str, Value]:
-    """The settings as TensorBoard can hold them: dotted names to booleans, numbers and words.
+    """Convert a configuration to hyperparameters: dotted names to booleans, numbers and strings.
 
-    A setting that is null is left out, since a word among numbers would turn its whole column into words.
+    Settings that are null are omitted, since a string among numbers would make the whole column one of strings.
     """
     flat: dict[str, Value] = {}
     for key, value in flatten({key: value for key, value in config.items() if key not in _NOT_HPARAMS}).items():
@@ -41,7 +41,7 @@ def hparams(config: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def session_start(config: Mapping[str, Any], group: str = "") -> Summary:
-    """A run begins, with these settings; runs of one ``group`` share a row."""
+    """Summary of the start of a run with its settings; runs of the same ``group`` share a row."""
     start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time(), group_name=group)
     for name, value in hparams(config).items():
         if isinstance(value, bool):
@@ -54,7 +54,7 @@ def session_start(config: Mapping[str, Any], group: str = "") -> Summary:
 
 
 def session_end(run: RunSummary) -> list[Summary]:
-    """A run has ended: its status, and ``best/<monitor>`` as a scalar, which is no curve that training has logged."""
+    """Summaries of the end of a run: its status, and ``best/<monitor>`` as a scalar."""
     end = plugin_data_pb2.SessionEndInfo(status=_STATUS[run.status], end_time_secs=time.time())
     ended = _summary(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end))
     if run.best is None:
@@ -63,10 +63,10 @@ def session_end(run: RunSummary) -> list[Summary]:
 
 
 def columns(settings: Sequence[Mapping[str, Value]], metrics: Sequence[str]) -> Summary:
-    """Which columns the table of several runs has: the settings in which they differ, then the metrics, in this order.
+    """Summary of the columns of the table: the settings in which runs differ, then the metrics.
 
     Args:
-        settings: of each run, as ``hparams`` gives them.
+        settings: result of ``hparams`` for each run.
         metrics: tags of scalars.
     """
     varied = {
@@ -80,7 +80,7 @@ def columns(settings: Sequence[Mapping[str, Value]], metrics: Sequence[str]) -> 
 
 
 def _domain(values: Sequence[Value]) -> Discrete | RealInterval | None:
-    """What the tab offers to filter by; a choice for words, limits for numbers, nothing where kinds are mixed."""
+    """Domain for the tab's filters: discrete for strings, an interval for numbers, None for mixed types."""
     if all(isinstance(value, float) for value in values):
         return RealInterval(min(values), max(values))
     kinds = {type(value) for value in values}

@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _STATUSES: dict[Status, str] = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
-# What MLflow accepts at once, and in the name and the value of a parameter.
+# MLflow's limits on the number of values per request, and on the length of a parameter's name and value.
 _METRICS, _PARAMS, _LENGTH = 1000, 100, 6000
 _NOT_IN_A_NAME = re.compile(r"[^\w/. :-]", re.ASCII)
-_SECONDS = 1.0  # between two writes: each takes a transaction
+_SECONDS = 1.0  # minimum interval between writes, each of which is a transaction
 
 
 class MLflow(OnOptimizerStep, MLFlowLogger):
     """Logs to an MLflow run.
 
-    MLflow can neither remove values nor change parameters. A resumed run therefore logs only points that its earlier sessions
-    have not, and a setting that differs in a later session is in a tag of that name.
+    MLflow can neither remove values nor change parameters. A resumed run therefore logs only points that earlier sessions have
+    not logged, and a setting that differs in a later session is logged as a tag of that name.
 
     Args:
         directory: the run's directory.
@@ -57,7 +57,7 @@ class MLflow(OnOptimizerStep, MLFlowLogger):
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
         import mlflow  # noqa: F401  # sets the level of its log
 
-        for name in ("mlflow", "alembic"):  # which report every migration of a new database
+        for name in ("mlflow", "alembic"):  # they log every migration of a new database
             logging.getLogger(name).setLevel(logging.WARNING)
         outputs = outputs_dir()
         super().__init__(
@@ -68,12 +68,12 @@ class MLflow(OnOptimizerStep, MLFlowLogger):
         )
         self._directory = Path(directory)
         self._logged: set[tuple[str, int]] = set()  # name and step of the points of earlier sessions
-        self._points: list[Metric] = []  # still to be written
+        self._points: list[Metric] = []  # pending points
         self._written = 0.0
 
     @rank_zero_only
     def open_session(self, config: Mapping[str, Any], trainer: pl.Trainer) -> None:
-        """Begin the MLflow run, or continue it, with the run's name, tags and configuration.
+        """Start or resume the MLflow run, with the run's name, tags and configuration.
 
         Raises:
             UserError: the server or database cannot be used.
@@ -102,7 +102,7 @@ class MLflow(OnOptimizerStep, MLFlowLogger):
                 if experiment
                 else client.create_experiment(self._experiment_name, self._artifact_location)
             )
-        except MlflowException:  # perhaps another process has just created it
+        except MlflowException:  # another process may have created it meanwhile
             if (experiment := client.get_experiment_by_name(self._experiment_name)) is None:
                 raise
             id = experiment.experiment_id
@@ -114,7 +114,7 @@ class MLflow(OnOptimizerStep, MLFlowLogger):
         return str(begun.info.run_id)
 
     def _reopen(self, client: "MlflowClient", run_id: str) -> bool:
-        """Note what a run has logged, and that it is running again; False if there is no such run."""
+        """Read the points that a run has logged, and set its status to running; False if the run does not exist."""
         from mlflow import MlflowException
 
         try:
@@ -144,7 +144,7 @@ class MLflow(OnOptimizerStep, MLFlowLogger):
         client.log_batch(self._run_id, tags=changed)
 
     def log_scalars(self, scalars: Mapping[str, Any], step: int | None) -> None:
-        """Note the points; they are written at most once a second."""
+        """Queue points, which are written at most once a second."""
         from mlflow.entities import Metric
 
         now, at = int(time.time() * 1000), step or 0
@@ -154,7 +154,7 @@ class MLflow(OnOptimizerStep, MLFlowLogger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the points if the last time was more than a second ago: Lightning calls this after each of them."""
+        """Write queued points, at most once a second: Lightning calls this after every point."""
         if time.monotonic() - self._written > _SECONDS:
             self._write()
 
@@ -165,12 +165,12 @@ class MLflow(OnOptimizerStep, MLFlowLogger):
 
     @rank_zero_only
     def before_checkpoint(self) -> None:
-        """Write all points up to the checkpoint: a resumed run logs only later ones."""
+        """Write all queued points: a run resumed from the checkpoint logs only later ones."""
         self._write()
 
     @rank_zero_only
     def finalize(self, status: str = "success") -> None:
-        """Write all points; the run is not ended, because Lightning calls this after the training and again after the test."""
+        """Write all queued points, without ending the run: Lightning calls this after the training and again after the test."""
         self._write()
 
     @rank_zero_only
@@ -181,5 +181,5 @@ class MLflow(OnOptimizerStep, MLFlowLogger):
 
 
 def _named(name: str) -> str:
-    """As MLflow can name it."""
+    """Replace characters that MLflow does not allow in names."""
     return _NOT_IN_A_NAME.sub("_", name)

@@ -1,4 +1,4 @@
-"""TensorBoard: curves by optimizer step, the configuration as text, and an HParams tab that tells the truth."""
+"""TensorBoard logger: curves by optimizer step, the configuration as text, and the HParams tab."""
 
 import json
 import re
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-# What a resumed run must be able to take back lies in event files of its own, which are replaced: of a session's
-# beginning and end TensorBoard believes the first it reads, and a test may be done again.
+# Summaries that a resumed run may have to replace are in separate event files: of several starts and ends of a session
+# TensorBoard uses the first that it reads, and a test may be repeated.
 _TEST_SUFFIX = ".test"
-# The Custom Scalars tab: the names are regular expressions.
+# Layout of the Custom Scalars tab; tags are regular expressions.
 _LAYOUT = {
     "training against validation": {
         "loss": ["Multiline", ["^train/loss$", "^val/loss$"]],
@@ -46,14 +46,14 @@ _LAYOUT = {
         "memory, in MB": ["Multiline", ["^system/.*_mb$"]],
     },
 }
-# torch's SummaryWriter, which Lightning's logger uses, takes the class of its event files from its module.
+# torch's SummaryWriter, which Lightning's logger uses, looks up the class of its event file writer in its module.
 writer.EventFileWriter = OrderedEventFileWriter  # type: ignore[attr-defined]
-# What would end a cell of a table, or the code in it.
+# Characters that would end a table cell or the code in it.
 _IN_A_CELL = str.maketrans({"|": "\u2223", "`": "'", "\n": " "})
 
 
 class TensorBoard(OnOptimizerStep, TensorBoardLogger):
-    """Writes a run's event files into the run's directory itself.
+    """Writes event files to the run's directory.
 
     Args:
         directory: the run's directory.
@@ -67,9 +67,9 @@ class TensorBoard(OnOptimizerStep, TensorBoardLogger):
 
     @rank_zero_only
     def open_session(self, config: Mapping[str, Any], trainer: pl.Trainer) -> None:
-        """Write the configuration, as text and as the hyper-parameters of this run, and follow the trainer's steps.
+        """Write the configuration as text and as hyperparameters, and use the trainer's step.
 
-        Lightning's own way would write a placeholder metric, and a success before the run has begun.
+        Lightning would write a placeholder metric, and the status success before the run has started.
         """
         super().open_session(config, trainer)
         directory = Path(self.log_dir)
@@ -95,17 +95,17 @@ class TensorBoard(OnOptimizerStep, TensorBoardLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Flush; the file stays open, because Lightning says this after the training and again after the test."""
+        """Flush the event file, but keep it open: Lightning calls this after the training and again after the test."""
         self.save()
 
     @rank_zero_only
     def close(self, status: Status) -> None:
-        """Close the event file; ``close_session`` writes how the run has ended, once the record holds it."""
+        """Close the event file; ``close_session`` writes the final status once it is in the record."""
         self.experiment.close()
 
 
 def close_session(record: Record) -> None:
-    """Write how a run ended, with its best value as a scalar and its result as text, replacing an earlier end."""
+    """Write the end of a run: its status, the best value as a scalar and the result as text. Replaces an earlier end."""
     run = summary(record)
     _replace(record.directory, END_SUFFIX, *session_end(run), text("result", _result(run)))
 
@@ -124,7 +124,7 @@ def add_pictures(record: Record, kind: str, pictures: "Mapping[str, npt.NDArray[
     if not any(record.directory.glob(f"{EVENTS}{START_SUFFIX}")):
         return False
     with tempfile.NamedTemporaryFile(dir=record.directory):
-        pass  # where nothing can be written the writer's own thread would report it at length
+        pass  # checks that the directory is writable, since errors in the writer's thread print a traceback
     images = (image(tag, pixels, dataformats="HWC") for tag, pixels in pictures.items())
     _replace(record.directory, f".{kind}", *images)
     return True
@@ -142,7 +142,7 @@ def _remove(directory: Path, suffix: str) -> None:
 
 
 def _fenced(language: str, content: str) -> str:
-    """Format a text as a Markdown code block, whatever it contains."""
+    """Format a text as a Markdown code block, with a fence longer than any in the text."""
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", content)), default=0))
     return f"{fence}{language}\n{content}\n{fence}"
 

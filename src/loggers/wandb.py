@@ -12,10 +12,10 @@ from src.errors import ConfigError, UserError
 from src.loggers.csv import OnOptimizerStep, Status
 from src.records.record import Record
 
-# W&B knows no status: it derives finished or failed from this, and 255 is what it uses for Ctrl-C itself.
+# Exit codes, from which W&B derives the status finished or failed; 255 is W&B's own code for Ctrl-C.
 _EXIT_CODES: dict[Status, int] = {"done": 0, "failed": 1, "interrupted": 255}
 _SETTINGS: dict[str, Any] = {
-    "console": "off",  # train.log holds it, and capturing it breaks progress bars
+    "console": "off",  # it is in train.log, and capturing it breaks progress bars
     "silent": True,
     # Command line, git remote, host and installed packages are in the record, without their secrets.
     "disable_git": True,
@@ -29,7 +29,7 @@ _SETTINGS: dict[str, Any] = {
 class WandB(OnOptimizerStep, WandbLogger):
     """Logs to a W&B run whose id is that of the run; its files are in ``wandb/`` in the run's directory.
 
-    ``_step``, W&B's own count, is the optimizer step as well, except where something was logged with a step of its own.
+    W&B's counter ``_step`` is also the optimizer step, except for points that were logged with another step.
 
     Args:
         directory: the run's directory.
@@ -60,19 +60,19 @@ class WandB(OnOptimizerStep, WandbLogger):
             mode="offline" if offline else "online",
             settings=wandb.Settings(**_SETTINGS),
         )
-        del self._wandb_init["anonymous"]  # of which wandb warns that it has no effect any more
+        del self._wandb_init["anonymous"]  # deprecated: wandb warns that it has no effect
         self._has_open_row = False
 
     @classmethod
     def check(cls, settings: Mapping[str, Any], prefix: str) -> None:
-        """Refuse to upload without an API key, for which wandb would ask on the terminal.
+        """Check that there is an API key for uploads, for which wandb would prompt on the terminal.
 
         Args:
-            settings: those of the configuration.
-            prefix: their dotted key.
+            settings: the configured settings.
+            prefix: dotted key of the settings.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: there is no API key.
         """
         if settings.get("offline", True):
             return
@@ -88,10 +88,10 @@ class WandB(OnOptimizerStep, WandbLogger):
 
     @rank_zero_only
     def open_session(self, config: Mapping[str, Any], trainer: pl.Trainer) -> None:
-        """Begin the W&B run, or continue it, with the run's name, tags and configuration, and its sweep as group.
+        """Start or resume the W&B run, with the run's name, tags and configuration, and its sweep as group.
 
         Raises:
-            UserError: the server cannot be reached, or refuses.
+            UserError: the server cannot be reached or rejects the run.
         """
         import wandb
 
@@ -106,7 +106,7 @@ class WandB(OnOptimizerStep, WandbLogger):
             raise UserError(f"logger.wandb: {' '.join(str(error).split())}") from error
 
     def log_scalars(self, scalars: Mapping[str, Any], step: int | None) -> None:
-        """Log at the optimizer step; W&B drops what is logged at an earlier step than before."""
+        """Log at the optimizer step; W&B drops points whose step is lower than that of the previous point."""
         run = self.experiment
         at = None if step is None else max(step, run.step)
         run.log({**scalars, "trainer/global_step": step}, step=at)
@@ -114,14 +114,14 @@ class WandB(OnOptimizerStep, WandbLogger):
 
     @rank_zero_only
     def before_checkpoint(self) -> None:
-        """Write the values of the last step, which W&B keeps until the next: a resumed run logs only later ones."""
+        """Commit the last step, which W&B buffers until the next step: a resumed run logs only later ones."""
         if self._has_open_row:
             self.experiment.log({}, commit=True)
             self._has_open_row = False
 
     @rank_zero_only
     def close(self, status: Status) -> None:
-        """Finish the W&B run, so that the next training of this process begins its own."""
+        """Finish the W&B run, so that the next training in this process starts a new one."""
         self.experiment.summary["status"] = status
         self.experiment.finish(exit_code=_EXIT_CODES[status])
         self._experiment = None
