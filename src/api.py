@@ -3,7 +3,7 @@
     record = train(["optimizer=sgd", "optimizer.lr=0.1"])
     record = train(["trainer.max_epochs=3"], task=MyModule(), data=MyData())
 
-``src.runs`` has what reads the records: ``to_frame``, ``load`` and ``model``.
+To read records use ``src.runs``: ``to_frame``, ``load`` and ``model``.
 """
 
 import os

@@ -42,7 +42,7 @@ def _open_standard_descriptors() -> None:
 
 
 class _Output(io.TextIOWrapper):
-    """A text stream that discards what cannot be written.
+    """A text stream that discards output that cannot be written.
 
     Args:
         stream: the stream whose buffer is written to; it stays open.

@@ -157,7 +157,7 @@ def _answer(line: CommandLine) -> int:
 
 
 def _announce(what: str, directory: Path) -> None:
-    """Print what is about to be trained and where its files will be, before torch is imported, which takes seconds."""
+    """Print the training to be started and its directory, before torch is imported, which takes seconds."""
     print(f"training {what}, in {shown(directory)}", flush=True)
 
 

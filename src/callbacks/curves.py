@@ -11,7 +11,7 @@ from src.data.chunks import samples_in
 
 
 def epoch_metrics(trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
-    """What has been logged at the end of an epoch, with the training's means of a task that logs them only afterwards."""
+    """The metrics at the end of an epoch, including training means that the task logs only after the callbacks."""
     metrics: dict[str, Any] = {**trainer.callback_metrics, **getattr(pl_module, "epoch_means", dict)()}
     return {name: float(value) for name, value in metrics.items()}
 
@@ -24,17 +24,17 @@ def point_is_due(trainer: pl.Trainer, batch_idx: int) -> bool:
 class Curves(pl.Callback):
     """Logs, whenever a point is due:
 
-    ``train/loss_step`` and, in classification, ``train/acc_step``, of the last batch or chunk (those of an epoch are
-    ``train/loss`` and ``train/acc``); ``lr``, the learning rate of the last step, one name for every optimizer so that all
-    runs share a chart, that of further parameter groups as ``lr/pg2``, ..., and those of a second optimizer as
-    ``lr/optimizer2``, ...; ``samples``, the training samples seen, the axis on which runs of different batch sizes compare;
-    ``samples_per_s`` since the point before, over all ranks.
+    ``train/loss_step`` and, in classification, ``train/acc_step``, of the last batch or chunk (the means of an epoch are
+    ``train/loss`` and ``train/acc``); ``lr``, the learning rate of the last step, with the same name for every optimizer so that
+    runs share a chart, further parameter groups as ``lr/pg2``, ..., and those of a second optimizer as ``lr/optimizer2``, ...;
+    ``samples``, the number of training samples seen, for comparison of runs with different batch sizes; ``samples_per_s`` since
+    the previous point, over all ranks.
     """
 
     accepts_chunks: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        self._seen = 0  # samples since the beginning of the training
+        self._seen = 0  # samples since the start of the training
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock, also for a run that is resumed within an epoch."""

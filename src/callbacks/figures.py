@@ -1,4 +1,4 @@
-"""The test's outcome as figures in TensorBoard. matplotlib is imported only when one is drawn."""
+"""Figures of the test results in TensorBoard. matplotlib is imported only when a figure is drawn."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +25,7 @@ class Mistakes(AfterTest):
         self.count = count
 
     def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outcome: Outcome) -> None:
-        """Draw them."""
+        """Draw the misclassified samples."""
         worst = outcome.worst(self.count)
         if not (worst and outcome.shows_pictures and writers(trainer)):
             return
@@ -58,7 +58,7 @@ class ConfusionMatrix(AfterTest):
         for row, line in enumerate(counts.tolist()):
             for column, count in enumerate(line):
                 axes.text(column, row, str(count), ha="center", va="center", fontsize=8)
-        # Words would run into each other beneath the columns; numbers stay upright.
+        # Rotated class names would not overlap below the columns; indices are not rotated.
         leans = max(map(len, outcome.names)) > 2
         axes.set_xticks(
             range(len(outcome.names)),
@@ -93,7 +93,7 @@ class PRCurves(AfterTest):
 
 
 def reliability(found: Mapping[str, Mapping[str, Any]]) -> "Figure":
-    """Accuracy over confidence, a line for each of what ``src.callbacks.results.calibration`` found, under its name."""
+    """Draw accuracy over confidence, with a line for each named result of ``src.callbacks.results.calibration``."""
     figure, axes = _figure()
     axes.plot([0, 1], [0, 1], linestyle=":", color="gray")
     for name, one in found.items():
@@ -119,7 +119,7 @@ def _add(trainer: pl.Trainer, tag: str, figure: "Figure") -> None:
 
 
 def drawn(figure: "Figure") -> "npt.NDArray[np.uint8]":
-    """The pixels of a figure, (height, width, 3).
+    """Render a figure to pixels, (height, width, 3).
 
     TensorBoard's ``add_figure`` would use pyplot, whose state is global to the process.
     """

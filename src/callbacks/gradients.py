@@ -1,4 +1,4 @@
-"""The norm of the gradients."""
+"""Gradient norm."""
 
 from typing import ClassVar
 
@@ -9,14 +9,14 @@ from src.callbacks.curves import point_is_due
 
 
 class GradientNorm(pl.Callback):
-    """Logs ``gradient_norm``, the 2-norm of all gradients together as the optimizer saw them, after clipping."""
+    """Logs ``gradient_norm``, the total 2-norm of all gradients as used by the optimizer, after clipping."""
 
     accepts_chunks: ClassVar[bool] = True
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Log the last step's, when a point is due."""
+        """Log the norm of the last step, when a point is due."""
         if not point_is_due(trainer, batch_idx):
             return
         gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]

@@ -1,4 +1,4 @@
-"""The network in TensorBoard: inputs, weights, graph, and features of the test set."""
+"""Visualization of the network in TensorBoard: inputs, weights, graph, and features of the test set."""
 
 import copy
 import logging
@@ -23,12 +23,12 @@ from src.tasks.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
-# Its files are in <step>/penultimate in the run's directory.
+# Name of the embedding, whose files are in <step>/penultimate in the run's directory.
 _EMBEDDING = "penultimate"
 
 
 class Inputs(pl.Callback):
-    """Shows the first training samples as the network sees them, augmented and scaled: image ``inputs``."""
+    """Logs the first training samples as passed to the network, augmented and normalised: image ``inputs``."""
 
     accepts_chunks: ClassVar[bool] = True
 
@@ -38,10 +38,10 @@ class Inputs(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Draw the first samples of the training; black and white are the least and the largest value among them."""
+        """Draw the first training samples; black and white are the minimum and maximum of their values."""
         if trainer.global_step:
             return
-        inputs = batch[0] if isinstance(batch, Sequence) else None  # of a chunk as of a single batch
+        inputs = batch[0] if isinstance(batch, Sequence) else None  # the same for a chunk and a single batch
         if not isinstance(inputs, Tensor) or not is_image(inputs.shape[1:]):
             return
         seen = with_channels(inputs[: self.count]).float()
@@ -50,9 +50,9 @@ class Inputs(pl.Callback):
 
 
 class FirstLayer(pl.Callback):
-    """Shows the weights of each unit of the first layer, where samples are images: image ``first_layer``.
+    """Logs the weights of each unit of the first layer, if samples are images: image ``first_layer``.
 
-    The first layer is a linear one, of as many inputs as a sample has values, or a two-dimensional convolution.
+    The first layer must be a linear layer with as many inputs as a sample has values, or a two-dimensional convolution.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class FirstLayer(pl.Callback):
             self._draw(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw them when it is time, and after the last epoch."""
+        """Draw the weights every ``every_n_epochs`` epochs, and after the last one."""
         epoch = trainer.current_epoch + 1
         if epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs:
             self._draw(trainer, pl_module)
@@ -84,7 +84,7 @@ class FirstLayer(pl.Callback):
 
 
 def _as_images(model: nn.Module, shape: Sequence[int]) -> Tensor | None:
-    """The weights of the first layer as images, (units, channels, height, width); None where they are none."""
+    """The weights of the first layer as images, (units, channels, height, width); None if they are not images."""
     first = next((layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)), None)
     if first is None or not is_image(shape):
         return None
@@ -114,10 +114,10 @@ class Histograms(pl.Callback):
 
 
 class Graph(pl.Callback):
-    """Draws the network's operations, in the Graphs tab."""
+    """Logs the network's graph of operations to the Graphs tab."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Trace a copy, so that nothing in the one that trains is touched."""
+        """Trace a copy of the network, so that the trained one is unchanged."""
         if trainer.global_step:
             return
         if (net := _network(pl_module)) is pl_module:
@@ -128,7 +128,7 @@ class Graph(pl.Callback):
         net = copy.deepcopy(net).cpu().float().eval()
         data = trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, TensorData):
-            sample = data.normalize(data.train_set[0][:1].cpu())  # of the type that the network takes
+            sample = data.normalize(data.train_set[0][:1].cpu())  # with the dtype of the network's inputs
         elif hasattr(data, "input_shape"):
             sample = torch.zeros(1, *data.input_shape)
         else:
@@ -139,7 +139,7 @@ class Graph(pl.Callback):
 
 
 def _network(task: pl.LightningModule) -> nn.Module:
-    """The network of a task that has one as its attribute ``net``; else the task itself."""
+    """The attribute ``net`` of a task, if it is a network; else the task itself."""
     net = getattr(task, "net", None)
     return net if isinstance(net, nn.Module) else task
 
@@ -166,7 +166,7 @@ class Projector(AfterTest):
             for number, other in zip(labels.tolist(), predicted, strict=True)
         ]
         for writer in writers(trainer):
-            for earlier in Path(writer.log_dir).glob(f"*/{_EMBEDDING}"):  # of a test that is done again
+            for earlier in Path(writer.log_dir).glob(f"*/{_EMBEDDING}"):  # of an earlier test of a resumed run
                 shutil.rmtree(earlier)
             Path(writer.log_dir, "projector_config.pbtxt").unlink(missing_ok=True)
             writer.add_embedding(
@@ -180,9 +180,9 @@ class Projector(AfterTest):
 
 
 def _for_sprite(inputs: Tensor) -> Tensor:
-    """Raw images as the Projector shows them: (n, channels, side, side) from 0 to 1, grey ones dark on its light background.
+    """Convert raw images for the Projector's sprite: (n, channels, side, side) from 0 to 1, grayscale images dark on light.
 
-    They are padded to squares, since TensorBoard would put others into a square that may be too low for them.
+    They are padded to squares, since TensorBoard would crop others to a square that may be too low.
     """
     images = with_channels(inputs).float() / 255
     if images.shape[1] == 1:

@@ -14,7 +14,7 @@ class Profile(pl.Callback):
     """Profiles a few chunks of the first epoch after a warm-up.
 
     Writes two files to the run's directory: ``profile.json``, a trace to open in Perfetto (ui.perfetto.dev), and
-    ``profile.txt``, the costliest operations. On a GPU each chunk is an NVTX range, which Nsight Systems shows.
+    ``profile.txt``, the most expensive operations. On a GPU each chunk is an NVTX range, for Nsight Systems.
     """
 
     accepts_chunks: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""The progress bar: one line an epoch, in optimizer steps, with the metrics."""
+"""Progress bar in optimizer steps, and a line with the metrics after each epoch."""
 
 import logging
 import math
@@ -18,15 +18,15 @@ from src.data.chunks import ChunkLoader, as_chunk
 
 log = logging.getLogger(__name__)
 
-# A training of a thousand epochs does not need a thousand lines.
+# Maximum number of epochs with a line each; longer trainings print fewer lines.
 _LINES = 50
-# The metrics of an epoch's line: these, or those that the task logs, but no more than fit.
+# Metrics in the line of an epoch; if the task logs none of them, its metrics, as many as fit.
 _FIRST = ("train/loss", "train/acc", "val/loss", "val/acc")
 _METRICS = 6
 
 
 class Progress(ProgressBar):
-    """A bar on a terminal, and a line an epoch, there and in the log; on rank 0 only.
+    """Progress bar on a terminal, and a line per epoch on the terminal and in the log; on rank 0 only.
 
     Lightning's progress bars would count chunks; this one counts optimizer steps.
     """
@@ -38,20 +38,20 @@ class Progress(ProgressBar):
         self.console = Console()
         self._enabled = True
         self._bar: Bar | None = None
-        self._started: float | None = None  # while an epoch runs
+        self._started: float | None = None  # None outside an epoch
 
     def enable(self) -> None:
         """Show the bar."""
         self._enabled = True
 
     def disable(self) -> None:
-        """Show nothing; Lightning calls this on every rank but the first."""
+        """Disable the bar; Lightning calls this on every rank except 0."""
         self._enabled = False
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
     ) -> None:
-        """Open the epoch's bar; Lightning does not announce the start of an epoch within which a run is resumed."""
+        """Open the epoch's bar; Lightning does not call ``on_train_epoch_start`` when a run is resumed within an epoch."""
         if self._started is None:
             self._open(trainer)
 
@@ -67,7 +67,7 @@ class Progress(ProgressBar):
             TimeElapsedColumn(),
             TextColumn("{task.description}"),
             console=self.console,
-            # Drawn from the training loop, so that no second thread competes with a small network for the cores.
+            # Refreshed from the training loop, so that no second thread competes with a small network for the cores.
             auto_refresh=False,
             transient=True,
         )
@@ -85,7 +85,7 @@ class Progress(ProgressBar):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Move the bar, ten times a second at most."""
+        """Update the bar, at most ten times a second."""
         now = time.perf_counter()
         if self._bar is None or now - self._drawn < 0.1:
             return
@@ -102,7 +102,7 @@ class Progress(ProgressBar):
         self._bar.update(self._task, completed=completed, description=text, refresh=True)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Replace the bar by the epoch's line."""
+        """Replace the bar with the epoch's line."""
         if self._started is None:  # the epoch was complete when the run was interrupted
             return
         seconds = time.perf_counter() - self._started

@@ -16,7 +16,7 @@ from src.data.module import TensorData
 from src.errors import ConfigError
 from src.models.mlp import MLP
 
-# Optimizer steps from one pruning to the next, as in Zhu & Gupta.
+# Optimizer steps between prunings, as in Zhu & Gupta.
 _EVERY_STEPS = 100
 
 
@@ -57,7 +57,7 @@ class Pruning(pl.Callback):
             raise ValueError(f"end_epoch={end_epoch:g} must be at least start_epoch={start_epoch:g}.")
         self.amount, self.start_epoch, self.end_epoch = amount, start_epoch, end_epoch
         self.structured = structured
-        # Of each parameter of the network by its name: 1 where it is kept, 0 where it is pruned.
+        # Parameter name to its mask: 1 for kept weights, 0 for pruned ones.
         self._masks: dict[str, Tensor] = {}
         self._reached = False
 
@@ -66,7 +66,7 @@ class Pruning(pl.Callback):
         return {"masks": self._masks, "reached": self._reached}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore both."""
+        """Restore the state."""
         self._masks, self._reached = dict(state_dict["masks"]), state_dict["reached"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -88,7 +88,7 @@ class Pruning(pl.Callback):
         last = max(1, round(self.end_epoch * steps_per_epoch))
 
         def after(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-            step = trainer.global_step + 1  # Lightning counts it when the optimizer is done
+            step = trainer.global_step + 1  # Lightning increments it after the optimizer's step
             ends = step >= last and not self._reached  # mixed precision may have skipped the last step
             if ends or (first < step < last and step % _EVERY_STEPS == 0):
                 share = self.amount if ends else self.amount * (1 - (1 - (step - first) / (last - first)) ** 3)
@@ -129,7 +129,7 @@ def _network(module: pl.LightningModule) -> nn.Module:
 
 
 def _steps_per_epoch(trainer: pl.Trainer) -> int:
-    """Optimizer steps of an epoch; on the fast path Lightning counts chunks of them."""
+    """Optimizer steps per epoch; on the fast path Lightning counts chunks."""
     data = trainer.datamodule  # type: ignore[attr-defined]
     in_chunks = isinstance(data, TensorData) and data.in_chunks
     batches = data.steps_per_epoch if in_chunks else trainer.num_training_batches

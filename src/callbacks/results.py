@@ -16,7 +16,7 @@ from src.callbacks.after_test import AfterTest, Outcome
 from src.data.images import with_channels
 from src.files import write
 
-# In the run's directory.
+# Name of the file in the run's directory.
 RESULTS = "results.json"
 _BINS = 15
 
@@ -29,7 +29,7 @@ class TestResults(AfterTest):
     if the samples are images).
     """
 
-    __test__ = False  # pytest would take it for a test
+    __test__ = False  # pytest would collect it as a test
 
     def __init__(
         self, *, mistakes: Annotated[int, Bounds(ge=0, le=1000), "number of mistakes that are kept"] = 25
@@ -61,8 +61,8 @@ def calibration(outcome: Outcome) -> dict[str, Any]:
     """Calibration of the confidence, the probability of the predicted class.
 
     Returns:
-        ``ece``, the expected calibration error (Guo and others, 2017), and ``bins`` of equal width in confidence: its mean,
-        the accuracy and the count of each that has samples; all summed up in float64.
+        ``ece``, the expected calibration error (Guo and others, 2017), and ``bins`` of equal width in confidence: mean
+        confidence, accuracy and count of each non-empty bin; all computed in float64.
     """
     confidence, right = outcome.probabilities.amax(1), outcome.predicted == outcome.labels
     number = torch.bucketize(confidence, torch.linspace(0, 1, _BINS + 1)[1:-1])

@@ -14,11 +14,11 @@ _MB = 1024**2
 
 
 class SystemMetrics(pl.Callback):
-    """Logs, from rank 0 and out of the training loop itself, at most once an interval and when the training ends:
+    """Logs on rank 0, from the training loop, at most once per interval and at the end of the training:
 
-    ``system/cpu_percent`` (of all cores together, since the point before), ``system/memory_mb`` (this process's),
-    ``system/memory_percent`` (the machine's), and on an NVIDIA GPU ``system/gpu_percent``, ``system/gpu_memory_mb`` (in
-    use on the device, by all processes), ``system/gpu_watt`` and ``system/gpu_celsius``, as reported by NVML.
+    ``system/cpu_percent`` (mean of all cores since the previous point), ``system/memory_mb`` (of this process),
+    ``system/memory_percent`` (of the machine), and on an NVIDIA GPU ``system/gpu_percent``, ``system/gpu_memory_mb`` (used by
+    all processes on the device), ``system/gpu_watt`` and ``system/gpu_celsius``, as reported by NVML.
     """
 
     accepts_chunks: ClassVar[bool] = True
@@ -29,7 +29,7 @@ class SystemMetrics(pl.Callback):
         self._last = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock, of the processor's counters too."""
+        """Start the clock, and reset the processor's counters."""
         psutil.cpu_percent()
         self._last = time.monotonic()
 
@@ -41,7 +41,7 @@ class SystemMetrics(pl.Callback):
             self._point(trainer, pl_module.device)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log a point, however short the training was."""
+        """Log a last point, so that short trainings have one."""
         if trainer.is_global_zero:
             self._point(trainer, pl_module.device)
 

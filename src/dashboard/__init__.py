@@ -1,1 +1,1 @@
-"""TensorBoard over chosen runs, under names that can be read."""
+"""TensorBoard for selected runs, with readable names."""

@@ -113,7 +113,7 @@ def _start(directory: Path, port: int | None, fast: bool) -> str:
 
 
 def _has_browser() -> bool:
-    """Whether opening a page shows a window; a browser that fills the terminal would be none."""
+    """Whether a graphical browser is available, rather than one in the terminal."""
     return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 

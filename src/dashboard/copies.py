@@ -1,4 +1,4 @@
-"""Modified copies of event files, which follow the original as it grows."""
+"""Modified copies of event files, updated as the originals grow."""
 
 import bisect
 from collections.abc import Callable
@@ -13,12 +13,12 @@ Change = Callable[[Event], None]
 
 
 class Copy:
-    """A copy of an event file, with every event changed.
+    """A copy of an event file in which every event is modified.
 
     Args:
-        source: the original, which is only read.
+        source: the original, which is not changed.
         target: the copy.
-        change: is given each event, to change it.
+        change: called with each event, to modify it in place.
     """
 
     def __init__(self, source: Path, target: Path, change: Change) -> None:
@@ -27,7 +27,7 @@ class Copy:
         self._writer, self._change = RecordWriter(self._file), change
 
     def advance(self) -> None:
-        """Copy what has been written since."""
+        """Copy events that were added since the last call."""
         for raw in self._loader.Load():
             event = Event.FromString(raw)
             self._change(event)
@@ -35,12 +35,12 @@ class Copy:
         self._writer.flush()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._file.close()
 
 
 def in_group(group: str) -> Change:
-    """Put the session into a group: a row of HParams, with the mean of its runs' metrics."""
+    """Assign sessions to a group: a row of HParams with the mean of its runs' metrics."""
 
     def change(event: Event) -> None:
         for value in event.summary.value:
@@ -53,12 +53,12 @@ def in_group(group: str) -> Change:
 
 
 def by_samples(points: list[tuple[int, float]], batch_size: int) -> Change:
-    """Put every event at the number of training samples seen by then, instead of the optimizer step.
+    """Set the step of every event to the number of training samples seen, instead of optimizer steps.
 
     Args:
-        points: the curve ``samples``, (step, samples), to which later points may be added; between two of them, and
-            before the first and after the last, the batches are whole ones.
-        batch_size: samples in a whole batch.
+        points: the curve ``samples``, (step, samples), to which points may be added later; batches between points, before
+            the first and after the last one are assumed to be full.
+        batch_size: number of samples in a full batch.
     """
 
     def samples(step: int) -> int:

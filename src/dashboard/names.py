@@ -1,4 +1,4 @@
-"""What runs are called in TensorBoard: after what sets them apart."""
+"""Readable names of runs in TensorBoard, from the settings that differ."""
 
 import re
 from collections import defaultdict
@@ -9,16 +9,16 @@ from src.records.record import Record
 from src.records.settings import REPLICATES, short_names
 from src.records.summary import differing
 
-# A name is a folder's; a file system takes 255 bytes, and a person fewer.
+# Maximum length of a name in bytes; names are folders, for which file systems allow 255.
 _LONGEST = 100
 _FORBIDDEN = re.compile(r"[/\x00-\x1f\x7f]")
 
 
 def readable_names(records: Sequence[Record]) -> list[str]:
-    """A name for each run: ``<sweep or name>/<settings>/seed <n> fold <n> <id> (<status>)``, no two alike.
+    """A unique name for each run: ``<sweep or name>/<settings>/seed <n> fold <n> <id> (<status>)``.
 
-    Runs of one configuration share all but the last part. The settings are those that differ among the runs of a sweep, with
-    the same name, or without a name; the status is included unless it is ``done``, and the first part if there are several.
+    Runs with the same configuration share all but the last part. The settings are those that differ among the runs of a sweep,
+    with the same name, or without a name; the status is omitted if it is ``done``, and the first part if there is only one.
     """
     families: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -30,7 +30,7 @@ def readable_names(records: Sequence[Record]) -> list[str]:
             pairs = zip(short_names(varied), words, strict=True)
             labels[id(record)] = _as_folder(" ".join(f"{name}={word}" for name, word in pairs if word))
     first = _family if len(families) > 1 else lambda _: ""
-    # A job's number within its sweep, where that is enough, else the id.
+    # The number of a job within its sweep, if it is unique, else the id.
     numbers = [
         record.directory.name if record.values["sweep"] and label == record.values["id"] else label
         for record, label in zip(records, find.labels(records), strict=True)
@@ -53,6 +53,6 @@ def _leaf(record: Record, number: str) -> str:
 
 
 def _as_folder(text: str) -> str:
-    """Without what a file system, or TensorBoard's own reading of paths, would take amiss."""
+    """Replace characters that are invalid in file systems or special in TensorBoard's paths."""
     plain = _FORBIDDEN.sub("_", text).encode(errors="replace").decode().strip(". ")
     return plain if len(plain) <= _LONGEST else plain[: _LONGEST - 1] + "…"

@@ -1,4 +1,4 @@
-"""A log directory for TensorBoard, made of links to the runs: it can be thrown away, and the runs never change."""
+"""Temporary log directory for TensorBoard, with links to the runs, which are not changed."""
 
 import contextlib
 import os
@@ -32,8 +32,8 @@ class View:
 
     Args:
         choose: returns the current selection of runs.
-        samples_axis: put all curves on the samples seen in place of the optimizer step.
-        mean_over_seeds: put runs that differ in nothing but the seed into one row of HParams.
+        samples_axis: plot all curves over the samples seen instead of the optimizer step.
+        mean_over_seeds: show runs that differ only in the seed in one row of HParams.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class View:
         self._choose, self._samples_axis, self._mean_over_seeds = choose, samples_axis, mean_over_seeds
         remove_stale()
         self.directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-        self._runs: dict[str, _Run] = {}  # by their names
+        self._runs: dict[str, _Run] = {}  # by name
         self._columns: tuple[int, bytes] = (0, b"")
 
     def __enter__(self) -> "View":
@@ -58,7 +58,7 @@ class View:
         return len(self._runs)
 
     def refresh(self) -> None:
-        """Follow what has happened to the runs."""
+        """Update the directory to the current state of the runs."""
         records = self._choose()
         chosen = dict(zip(readable_names(records), records, strict=True))
         for name in self._runs.keys() - chosen.keys():
@@ -70,7 +70,7 @@ class View:
         self._write_columns(records)
 
     def _write_columns(self, records: Sequence[Record]) -> None:
-        """Say which columns HParams has; under a new name when they change, since TensorBoard believes the first."""
+        """Write the columns of HParams; in a new file when they change, since TensorBoard uses the first that it reads."""
         settings = [hparams(record.values["config"]) for record in records]
         found = columns(settings, metric_names(map(summary, records)))
         number, before = self._columns
@@ -85,7 +85,7 @@ class View:
 
 
 class _Run:
-    """A run's folder within the view."""
+    """The folder of a run in the view."""
 
     def __init__(self, root: Path, name: str, samples_axis: bool, mean_over_seeds: bool) -> None:
         self.root, self.folder = root, root / name
@@ -106,7 +106,7 @@ class _Run:
         if self.samples_axis:
             points = curves(record.directory).get("samples", [])
             self._samples[:] = [(point.step, point.value) for point in points]
-        for path, source in sorted(wanted.items()):  # TensorBoard does not go back to a file before the one it reads
+        for path, source in sorted(wanted.items()):  # TensorBoard reads the files of a folder in this order only
             change = self._change(path, record)
             if change is not None and path not in self._copies:
                 self._copies[path] = Copy(source, self.folder / path, change)
@@ -117,10 +117,10 @@ class _Run:
         self._say(record, {path.name for path in wanted})
 
     def _files(self, record: Record) -> Iterator[tuple[Path, Path]]:
-        """What TensorBoard reads of a run: where it belongs in the folder, and the file itself.
+        """The files of a run that TensorBoard reads: path in the folder, and the original file.
 
-        Event files get names that sort as TensorBoard must read them. A run that is running again has not ended, whatever
-        an earlier end says.
+        Event files get names that sort in the order in which TensorBoard must read them. For a run that has been resumed, an
+        earlier end is omitted.
         """
         running = record.status == "running"
         for name, path in in_order(record.directory).items():
@@ -145,7 +145,7 @@ class _Run:
         return in_group(self.group) if self.group and path.name.endswith(START_SUFFIX) else None
 
     def _say(self, record: Record, names: set[str]) -> None:
-        """Write the beginning and the end that the run itself could not write."""
+        """Write the start and the end of a session if the run could not write them."""
         self._once(START_SUFFIX, names, [session_start(record.values["config"], self.group or "")])
         if record.status != "running":
             self._once(END_SUFFIX, names, session_end(summary(record)))
@@ -153,7 +153,7 @@ class _Run:
     def _once(self, suffix: str, names: set[str], summaries: Sequence[Summary]) -> None:
         mine = {name for name in self._own if name.endswith(suffix)}
         theirs = any(name.endswith(suffix) for name in names)
-        if theirs and mine:  # the run has written its own since
+        if theirs and mine:  # the run has written them since
             for name in mine:
                 (self.folder / name).unlink()
             self._own -= mine
@@ -163,15 +163,15 @@ class _Run:
             self._own |= set(os.listdir(self.folder)) - before
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for copy in self._copies.values():
             copy.close()
 
     def remove(self) -> None:
-        """Take the folder away, and those above it that are empty then."""
+        """Remove the folder, and its parents that are then empty."""
         self.close()
         shutil.rmtree(self.folder)
-        with contextlib.suppress(OSError):  # another run is in it
+        with contextlib.suppress(OSError):  # the parent contains another run
             for above in self.folder.parents:
                 if above == self.root:
                     break
@@ -179,7 +179,7 @@ class _Run:
 
 
 def _bring(source: Path, target: Path) -> None:
-    """Link an event file; copy what the projector needs, since it refuses files that lie elsewhere."""
+    """Link an event file, or copy a file of the projector, which rejects files outside its log directory."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.match(EVENTS):
         if not target.is_symlink():

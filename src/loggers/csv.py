@@ -43,7 +43,7 @@ class OnOptimizerStep:
 
     @rank_zero_only
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
-        """No-op: ``open_session`` logs the configuration, of which Lightning passes only the task's hyperparameters."""
+        """No-op: the configuration is in the record, of which Lightning would write only the task's hyperparameters."""
 
     @rank_zero_only
     def open_session(self, config: Mapping[str, Any], trainer: pl.Trainer) -> None:

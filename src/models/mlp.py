@@ -25,7 +25,7 @@ NORMS: dict[Norm, type[nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.Layer
 
 
 class MLP(nn.Module):
-    """A multilayer perceptron: linear layers with an activation, and normalisation and dropout if wanted, between them.
+    """Multilayer perceptron: linear layers with an activation, and optionally normalisation and dropout, between them.
 
     Args:
         input_shape: shape of one sample; it is flattened.

@@ -1,4 +1,4 @@
-"""Optimizers that torch has only in part."""
+"""Optimizers that extend those of torch."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -13,10 +13,10 @@ from src.bounds import FractionBelowOne, NotNegative, Positive
 def orthogonalised(
     matrix: Tensor, coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315), iterations: int = 5
 ) -> Tensor:
-    """About the nearest matrix whose singular values are all one, (rows, columns), by Newton and Schulz's iteration.
+    """Approximate the nearest matrix with all singular values equal to one, (rows, columns), by a Newton-Schulz iteration.
 
-    Jordan's quintic x -> a x + b x^3 + c x^5 brings every singular value to between 0.7 and 1.2. It acts on singular values
-    alone, so it is carried out on the small Gram matrix, and only what comes of it is applied to the matrix itself.
+    Jordan's quintic x -> a x + b x^3 + c x^5 brings every singular value to between 0.7 and 1.2. It acts only on singular values,
+    so the iteration is computed on the small Gram matrix, and only its result is multiplied with the matrix.
     """
     a, b, c = coefficients
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.t()
@@ -31,15 +31,15 @@ def orthogonalised(
 
 
 class _Matrices(torch.optim.Muon):
-    """torch's Muon in the precision of its parameters.
+    """``torch.optim.Muon`` in the precision of its parameters.
 
-    torch orthogonalises in bfloat16 whatever they are. On a processor without instructions for it a step takes ten times as
-    long, and on no two kinds of processor does it give the same weights.
+    torch always orthogonalises in bfloat16. On processors without bfloat16 instructions a step takes ten times as long, and the
+    resulting weights differ between types of processors.
     """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Take one step."""
+        """Perform a single optimization step."""
         for group in self.param_groups:
             for matrix in (one for one in group["params"] if one.grad is not None):
                 state, momentum = self.state[matrix], group["momentum"]
@@ -52,15 +52,15 @@ class _Matrices(torch.optim.Muon):
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for the hidden layers' matrices, AdamW for everything else.
+    """Muon for the weight matrices of hidden layers, AdamW for all other parameters.
 
-    Muon (Jordan and others, 2024) replaces each gradient by the nearest orthogonal matrix, so that a step moves all
-    directions of a layer alike. It takes matrices only and is not meant for the output layer; here the last matrix, and
-    whatever is no matrix, goes through torch's ``AdamW``. To everybody else it is one optimizer with two groups of
-    parameters.
+    Muon (Jordan and others, 2024) replaces the update of a matrix by the nearest orthogonal matrix, so that a step has the same
+    size in all directions of a layer. It supports only matrices and is not intended for the output layer; here the last matrix,
+    and all parameters that are not matrices, are optimized by torch's ``AdamW``. Externally this is one optimizer with two
+    parameter groups.
 
     Args:
-        params: the network's parameters, the output layer's last.
+        params: parameters of the network, those of the output layer last.
 
     Raises:
         ValueError: there is no hidden layer.
@@ -86,12 +86,12 @@ class Muon(torch.optim.Optimizer):
         self._share()
 
     def _share(self) -> None:
-        """Let the two work on the groups and the state of this one, where schedules and checkpoints look."""
+        """Share parameter groups and state of this optimizer, which schedules and checkpoints use, with the two inner ones."""
         self._muon.param_groups, self._adamw.param_groups = self.param_groups[:1], self.param_groups[1:]
         self._muon.state = self._adamw.state = self.state
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Take one step; the loss, if a closure computes it."""
+        """Perform a single optimization step; returns the loss if a closure computes it."""
         loss: Tensor | None = None
         if closure is not None:
             with torch.enable_grad():

@@ -131,7 +131,7 @@ def plateau(
 
 
 class _Plateau(ReduceLROnPlateau):
-    """torch's, with the name of the metric with which it is stepped after each epoch."""
+    """``ReduceLROnPlateau`` with the name of the metric that is passed to its ``step`` after each epoch."""
 
     def __init__(self, optimizer: Optimizer, *, monitor: str, **settings: Any) -> None:
         super().__init__(optimizer, **settings)
@@ -139,10 +139,10 @@ class _Plateau(ReduceLROnPlateau):
 
 
 def _warmup_steps(warmup_epochs: float, steps_per_epoch: int, max_epochs: float) -> int:
-    """The optimizer steps of a warm-up.
+    """Number of optimizer steps of the warm-up.
 
     Raises:
-        ValueError: it is longer than the training.
+        ValueError: the warm-up is longer than the training.
     """
     if warmup_epochs > max_epochs:
         raise ValueError(f"warmup_epochs={warmup_epochs:g} must be at most trainer.max_epochs={max_epochs}.")
@@ -161,25 +161,25 @@ def _every_step(schedule: LRScheduler) -> LRScheduler:
 
 
 def interval_of(schedule: object) -> Literal["step", "epoch"]:
-    """Whether a schedule is planned in optimizer steps, as those here and torch's one-cycle policies are, or in epochs."""
+    """Whether a schedule counts optimizer steps, as those of this module and torch's one-cycle policy do, or epochs."""
     in_steps = isinstance(schedule, OneCycleLR | CyclicLR) or getattr(schedule, "interval", None) == "step"
     return "step" if in_steps else "epoch"
 
 
 def _warmup(optimizer: Optimizer, steps: int) -> LRScheduler:
-    """A linear warm-up that reaches ``lr`` after ``steps`` steps and is not zero at the first."""
+    """Linear warm-up that reaches ``lr`` after ``steps`` steps and is nonzero at the first step."""
     return LinearLR(optimizer, start_factor=1 / (steps + 1), total_iters=steps)
 
 
 class _OneCycle(OneCycleLR):
-    """torch's, with the momentum of each group that has one, under the name that it has there.
+    """``OneCycleLR`` that cycles the momentum, or beta1, of each parameter group that has one.
 
-    torch expects a momentum of all groups, under one name; and it divides by zero where the learning rate rises to the
-    last step, or for a single one.
+    torch requires the same kind of momentum in all groups, and divides by zero if the learning rate increases until the last
+    step, or if there is only one step.
     """
 
     def get_lr(self) -> list[float | Tensor]:
-        """The learning rate of each group, whose momentum is set."""
+        """Compute the learning rate of each group, and set its momentum."""
         peak, last = self._schedule_phases[0]["end_step"], self.total_steps - 1
         rises = self.last_epoch <= peak or peak == last
         start, end = (0, peak) if rises else (peak, last)

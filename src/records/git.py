@@ -148,7 +148,7 @@ class _Repository:
             shutil.copyfile(self.exclude, folder / "info" / "exclude")
         for path in [self.index, *self.index.parent.glob("sharedindex.*")]:
             if path.exists():
-                shutil.copy2(path, folder / path.name)  # with its time, by which git trusts entries
+                shutil.copy2(path, folder / path.name)  # git compares the content of files as recent as the index
         # In a repository of another owner this reads only the user's configuration.
         listed = run_git("config", "-z", "--get-regexp", _ADOPTED, cwd=self.root, check=False)
         if listed.returncode > 1:  # 1: no match

@@ -1,1 +1,1 @@
-"""Sweeps: their own record, the search over a space, the pruning of trials, the leaderboard."""
+"""Sweeps: the lifecycle of a sweep and its jobs, searches with Optuna, pruning of trials, importance of settings."""

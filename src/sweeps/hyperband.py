@@ -1,4 +1,4 @@
-"""Optuna's Hyperband with brackets that are the same in every search."""
+"""Hyperband with reproducible brackets."""
 
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -12,11 +12,10 @@ if TYPE_CHECKING:
 
 
 class Hyperband(HyperbandPruner):
-    """Prunes in brackets, each with its own rungs at which the weaker trials of the bracket end.
+    """Hyperband pruner whose brackets are the same in equal searches.
 
-    Optuna draws a trial's bracket by a hash of the study's name and the trial's number. The name is an id, new for each
-    search, and a resume may leave gaps in the numbers; so that equal searches prune alike, the hash is taken here of a
-    constant and the number of the job.
+    Optuna assigns a trial to a bracket by a hash of the study's name and the trial's number. The name is an id, unique for each
+    search, and resuming may leave gaps in the numbers. Here the hash is of a constant and the number of the job.
     """
 
     def _get_bracket_id(self, study: "optuna.Study", trial: "optuna.trial.FrozenTrial") -> int:

@@ -20,7 +20,7 @@ class Importance:
     Attributes:
         measure: name of the importance measure.
         settings: importance of each setting, from 0 to 1, in descending order.
-        rest: of explained variance, what the settings by themselves do not explain: interactions, and seeds.
+        rest: for explained variance, the fraction that no setting explains: interactions and seeds.
     """
 
     measure: str
@@ -35,20 +35,20 @@ class Importance:
 
 
 def explained_variance(levels: Mapping[str, Sequence[str]], values: Sequence[float]) -> Importance | None:
-    """The share of the variance of ``values`` that each setting explains by itself: the main effects of an ANOVA.
+    """Fraction of the variance of ``values`` explained by each setting: the main effects of an ANOVA.
 
-    A setting's share is its sum of squares over the total one: how much worse the additive model of all settings fits
-    without it (type II). On a complete grid the shares and the rest add up to 1; on an incomplete one a setting has only
-    what no other can explain. Runs that differ in nothing but their seed or fold are replicates; the share of their
-    variance is called that of the seeds.
+    The importance of a setting is its type II sum of squares, the increase of the residual sum of squares of the additive model
+    without it, divided by the total sum of squares. On a complete grid the fractions and the rest sum to 1; on an incomplete
+    grid a setting is assigned only variance that no other setting can explain. Runs that differ only in their seed or fold are
+    replicates; their variance is attributed to the seeds.
 
     Args:
-        levels: the value of each setting in each run, as it was typed; every setting has two or more.
+        levels: the value of each setting in each run, as typed; every setting has at least two distinct values.
         values: the metric of each run.
 
     Returns:
-        None where it would mean nothing: no variance, settings that vary only together, or fewer degrees of freedom left
-        for interactions and seeds than the settings take, so that noise alone would seem to be explained by half or more.
+        None if the result would be meaningless: no variance, settings that vary only together, or fewer residual degrees of
+        freedom than those of the settings, so that the settings would seem to explain half of pure noise or more.
     """
     import numpy as np
 
@@ -84,7 +84,7 @@ def explained_variance(levels: Mapping[str, Sequence[str]], values: Sequence[flo
 
 
 def _indicators(words: Sequence[str]) -> "np.ndarray[Any, Any]":
-    """A column (runs, levels - 1) of zeros and ones for each level but the first."""
+    """Dummy variables of a setting, (runs, levels - 1): one column for each level except the first."""
     import numpy as np
 
     return np.array([[float(word == level) for level in sorted(set(words))[1:]] for word in words])
@@ -93,15 +93,15 @@ def _indicators(words: Sequence[str]) -> "np.ndarray[Any, Any]":
 def ped_anova(
     levels: Mapping[str, Sequence[str]], values: Sequence[float], *, low_is_better: bool
 ) -> Importance | None:
-    """How much each setting decides whether a trial is among the best tenth (Watanabe and others, 2023), after Optuna.
+    """PED-ANOVA importance of each setting for a trial being among the best tenth (Watanabe and others, 2023), by Optuna.
 
     Args:
-        levels: the value of each setting in each trial, as it was typed; every setting has two or more.
+        levels: the value of each setting in each trial, as typed; every setting has at least two distinct values.
         values: the metric of each trial.
-        low_is_better: whether the best values are the lowest.
+        low_is_better: whether lower values are better.
 
     Returns:
-        None for fewer than 50 trials, whose best tenth is too small.
+        None for fewer than 50 trials, of which a tenth would be too few.
     """
     if not levels or len(values) * _BEST < _BEST_COUNT or len(set(values)) < 2:
         return None
@@ -124,7 +124,7 @@ def ped_anova(
 
 
 def _dimension(words: Sequence[str]) -> tuple[Sequence[Any], "BaseDistribution"]:
-    """Values and their distribution: numbers where there are more than two and all are, else choices."""
+    """Convert values to a distribution: numerical if there are more than two values and all are numbers, else categorical."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     try:

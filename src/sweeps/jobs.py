@@ -58,12 +58,12 @@ def train_job(directory: Path, job: Composed | Sequence[str]) -> None:
         status = stop.exit_status
     except (UserError, OSError) as error:
         _explain(directory, error)
-    except Exception:  # of this project; nobody is left to raise it to
+    except Exception:  # an error of this project, which no caller could handle
         traceback.print_exc()
     raise SystemExit(status)
 
 
-# A worker of Hydra's launchers imports this module to find the job, and composes its configuration.
+# Workers of Hydra's launchers import this module to find ``job``, and compose its configuration.
 register_resolvers()
 
 
@@ -90,12 +90,12 @@ def job(cfg: DictConfig) -> float | None:
         _explain(directory, error)
         return None
     except Interrupted:
-        if is_worker():  # the others must come to their end, too
+        if is_worker():  # the other workers must end, too
             return None
         raise
     finally:
         if is_worker():
-            only_note_stop()  # between two jobs there is nothing to save, and no one to catch an exception
+            only_note_stop()  # between jobs there is nothing to save, and no handler of an exception
     run = summary(record)
     if is_worker():
         print(f"{run.id}: {run.outcome} ({' '.join(record.values['overrides'])})", flush=True)

@@ -2,7 +2,7 @@
 
 A job starts as soon as a worker is free, in a grid and in a search. This process imports everything, loads the data that jobs
 share, and never computes with more than one thread, so that it can be forked; each job is trained, recorded and closed in a
-process of its own, whose end, whatever it is, costs that job alone.
+separate process, whose failure affects only this job.
 """
 
 import os
@@ -173,7 +173,7 @@ def _data_class(config: dict[str, Any]) -> Any:
 
 
 def _close(sweep: Sweep, ended: Ended) -> Record | None:
-    """The record of a job whose process has ended, closed if that was killed; None if it has none."""
+    """The record of a job whose process has ended, after closing it if the process was killed; None if there is none."""
     directory = sweep.directory / f"{ended.job:03d}"
     if not (directory / RECORD).exists():
         return None

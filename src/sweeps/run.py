@@ -25,10 +25,10 @@ from src.training.run import say
 
 
 def check_search(plan: Plan) -> None:
-    """Check what a search needs besides a valid configuration; a grid needs nothing.
+    """Check the requirements of a search besides a valid configuration; no-op for a grid.
 
     Raises:
-        ConfigError: it has no metric to optimize, or its storage cannot be used.
+        ConfigError: there is no metric to optimize, or the storage cannot be used.
     """
     if plan.search and not plan.configs[0]["monitor"]:
         raise ConfigError(
@@ -63,7 +63,7 @@ def begin_sweep(directory: Path, line: CommandLine, plan: Plan, skipped: Mapping
 
 
 def run_jobs(sweep: Sweep, line: CommandLine, plan: Plan) -> int:
-    """Run the unfinished jobs, and return the exit status as far as it is known.
+    """Run the unfinished jobs, and return the exit status.
 
     Args:
         sweep: its record.
@@ -80,7 +80,7 @@ def run_jobs(sweep: Sweep, line: CommandLine, plan: Plan) -> int:
             _run_by_hydra(sweep, line, plan.hydra["launcher"])
     except Interrupted as stop:
         status = stop.exit_status
-    except Exception as error:  # of the launcher, whose kinds are many: a worker killed, a scheduler that refuses
+    except Exception as error:  # any error of a launcher, such as a killed worker or a scheduler's rejection
         if not received():
             say(f"the launcher gave up ({type(error).__name__}: {str(error).splitlines()[0]}).")
         status = 1
@@ -89,7 +89,7 @@ def run_jobs(sweep: Sweep, line: CommandLine, plan: Plan) -> int:
 
 
 def _run_by_hydra(sweep: Sweep, line: CommandLine, launcher: Mapping[str, Any]) -> None:
-    # The password of a search's storage may come from a file, and is kept out of Hydra's own.
+    # The password of a storage may come from a file in conf/, and must not be in the files that Hydra writes.
     address = (sweep.values["search"] or {}).get("storage")
     storage = [f"{STORAGE}='{address}'"] if is_masked(address) else []
     with _prepared(launcher):
@@ -101,7 +101,7 @@ def hand_to_hydra(line: CommandLine, *extra: str) -> None:
     sys.argv = [sys.argv[0], *line.flags, *line.overrides, *extra]
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=CONFIG_NAME)(job)()
-    except SystemExit:  # Hydra's way to end after an error of its own
+    except SystemExit:  # raised by Hydra after printing an error
         if signum := received():
             raise Interrupted(signum) from None
         raise

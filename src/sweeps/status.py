@@ -16,7 +16,7 @@ from src.records.sweep import Sweep
 
 
 class Status(AbstractContextManager["Status"]):
-    """A line for each job that ends, and on a terminal below them one for the sweep: how far it is, the best job, the time left.
+    """Prints a line for each finished job, and on a terminal a live line of the sweep: progress, best job and remaining time.
 
     Args:
         sweep: its record.
@@ -39,7 +39,7 @@ class Status(AbstractContextManager["Status"]):
 
     def __enter__(self) -> "Status":
         if self.console.is_terminal and self.at_once > 1:
-            # Drawn by whoever waits for the jobs: a process that is forked should have no second thread.
+            # Refreshed by the thread that waits for jobs, since a process that forks should have no second thread.
             self._live = Live(console=self.console, auto_refresh=False, transient=True)
             self._live.start()
         return self
@@ -51,7 +51,7 @@ class Status(AbstractContextManager["Status"]):
             self._live.stop()
 
     def start(self, job: int, overrides: Sequence[str]) -> None:
-        """A job begins."""
+        """Handle the start of a job."""
         self.running.add(job)
         self.words[job] = [word for word in overrides if not word.startswith(("hydra/", "hydra.", "+hydra."))]
         if self.at_once == 1:
@@ -59,7 +59,7 @@ class Status(AbstractContextManager["Status"]):
         self.refresh()
 
     def end(self, job: int, record: Record | None) -> None:
-        """A job has ended; without a record if it could not begin."""
+        """Print a line for a job that has ended; ``record`` is None if the job could not start."""
         self.running.discard(job)
         run = summary(record) if record else None
         status = run.status if run else "failed"
@@ -71,12 +71,12 @@ class Status(AbstractContextManager["Status"]):
         self._print(f"job {job + 1}/{self.total} {outcome} ({shlex.join(self.words.pop(job))})")
 
     def refresh(self) -> None:
-        """Draw the line of the sweep."""
+        """Refresh the line of the sweep."""
         if self._live:
             self._live.update(Text(self.line(), no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def line(self) -> str:
-        """How many jobs are done, running and failed, the best one with its settings, and the time left."""
+        """The numbers of done, running and failed jobs, the best job with its settings, and the remaining time."""
         total = self.sweep.values["trials"]
         parts = [f"{self.done}/{total} done", f"{len(self.running)} running"]
         parts += [f"{self.failed} failed"] if self.failed else []

@@ -13,9 +13,9 @@ from src.training.run import say
 if TYPE_CHECKING:
     import sqlalchemy
 
-# How long a database may take to answer, in seconds.
+# Timeout of the database, in seconds.
 _PATIENCE_S = 15
-# What the packages are called that bring a driver, by the module that SQLAlchemy imports.
+# Packages of the database drivers, by the module that SQLAlchemy imports.
 _PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 
 
@@ -26,7 +26,7 @@ def check_storage(address: str) -> None:
         address: a database URL, which may contain a password; no message shows it.
 
     Raises:
-        ConfigError: it is no URL, its driver is not installed, or the database does not answer or refuses.
+        ConfigError: the address is not a URL, the driver is not installed, or the connection times out or is rejected.
     """
     import sqlalchemy
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -35,11 +35,11 @@ def check_storage(address: str) -> None:
         url = sqlalchemy.make_url(address)
         dialect = url.get_dialect()
         dialect.import_dbapi()
-    except NoSuchModuleError as error:  # itself an ArgumentError
+    except NoSuchModuleError as error:  # a subclass of ArgumentError
         raise ConfigError(
             f"{_shown(url)}: there is no database {url.drivername!r}; Optuna keeps studies in postgresql, mysql and sqlite."
         ) from error
-    except (ArgumentError, ValueError) as error:  # whose message may quote the password
+    except (ArgumentError, ValueError) as error:  # the message may contain the password
         kind = address.partition("://")[0]
         raise ConfigError(
             f"hydra.sweeper.storage={kind}://... cannot be read: write {kind}://user:password@host:port/database, with "
@@ -56,7 +56,7 @@ def check_storage(address: str) -> None:
 def _check_file(url: "sqlalchemy.URL") -> None:
     if url.database in (None, "", ":memory:"):
         raise ConfigError(f"{_shown(url)} is in memory, where jobs cannot see it: leave it out, or name a file.")
-    path = Path((url.database or "").removeprefix("file:"))  # a URI, where uri=true says so
+    path = Path((url.database or "").removeprefix("file:"))  # a URI, if uri=true
     if not path.is_absolute():
         raise ConfigError(
             f"{_shown(url)} depends on the current directory, and a resume from another would not find it: write "
@@ -71,7 +71,7 @@ def _check_file(url: "sqlalchemy.URL") -> None:
 
 
 def _connect(address: str, url: "sqlalchemy.URL") -> None:
-    """Open the storage as the search will, in a thread that is left behind if the database does not answer."""
+    """Open the storage as the search does, in a thread that is abandoned if the database does not respond."""
     from optuna.storages import RDBStorage
 
     failed: list[Exception] = []

@@ -16,7 +16,7 @@ from src.records.sweep import JOB, STUDY, Sweep
 if TYPE_CHECKING:
     import optuna
 
-# Launches jobs: the overrides of each, and the number of the first.
+# Function that launches jobs, given the overrides of each and the number of the first.
 Launch = Callable[[Sequence[Sequence[str]], int], Any]
 
 
@@ -84,10 +84,10 @@ class Search:
     equal those of an uninterrupted search; with parallel jobs they depend on the order in which jobs end.
 
     Args:
-        sweep: its record, with the settings of the search.
-        space: what is searched.
+        sweep: record of the sweep, with the settings of the search.
+        space: the search space.
         fixed: overrides that all jobs share.
-        max_epochs: of each job, for Hyperband.
+        max_epochs: number of epochs of each job, for Hyperband.
     """
 
     def __init__(self, sweep: Sweep, space: Sequence[Dimension], fixed: Sequence[str], max_epochs: int) -> None:
@@ -115,11 +115,11 @@ class Search:
         return job, [*self.fixed, *(d.word(trial.params[d.key]) for d in self.space)]
 
     def tell(self, job: int, failed: bool = False) -> None:
-        """Tell the study how a job has ended, by its record.
+        """Tell the study the result of a job, from its record.
 
         Args:
-            job: its number.
-            failed: whether it failed before it had a record.
+            job: the number of the job.
+            failed: whether the job failed before it had a record.
         """
         from optuna.trial import TrialState
 
@@ -133,37 +133,37 @@ class Search:
         from optuna.trial import TrialState
 
         study = self._study
-        for _ in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):  # cut off before they were drawn
+        for _ in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):  # never asked for
             study.tell(study.ask(), state=TrialState.FAIL)
         for job, trial in _jobs(study).items():
             if trial.state == TrialState.RUNNING and trial.params.keys() == self._distributions.keys():
                 yield job, trial
             elif trial.state in (TrialState.RUNNING, TrialState.FAIL):
                 study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-                yield job, self._draw(job, trial.params)  # Optuna takes no failure back, so the job has a new trial
+                yield job, self._draw(job, trial.params)  # a new trial: Optuna cannot revert a failed one
         while (job := len(_jobs(study))) < self.sweep.values["trials"]:
             yield job, self._draw(job, self._points[job] if self._points else None)
 
     def _draw(self, job: int, params: dict[str, Any] | None) -> "optuna.Trial":
-        """A trial for a job, of given parameters where there are any."""
+        """Ask for the trial of a job, with fixed parameters if ``params`` is not None."""
         self._study.enqueue_trial(params or {}, user_attrs={JOB: job})
         self._study.sampler = _sampler(self.sweep.values["search"], job)
         return self._study.ask(self._distributions)
 
 
 def search_in_batches(search: Search, launch: Launch, at_once: int) -> None:
-    """Run the jobs of a search by a launcher of Hydra's, which returns when all that it was given have ended.
+    """Run the jobs of a search with a Hydra launcher, which returns when all jobs of a batch have ended.
 
     Args:
         search: proposes the jobs.
-        launch: runs jobs.
+        launch: launches a batch of jobs.
         at_once: number of jobs run in parallel.
     """
     held: tuple[int, list[str]] | None = None
     while not received() and (job := held or search.next_job()):
         batch, held = [job], None
         while len(batch) < at_once and held is None and (job := search.next_job()):
-            if job[0] == batch[-1][0] + 1:  # a launcher numbers what it is given
+            if job[0] == batch[-1][0] + 1:  # a launcher numbers the jobs of a batch consecutively
                 batch.append(job)
             else:
                 held = job
@@ -173,7 +173,7 @@ def search_in_batches(search: Search, launch: Launch, at_once: int) -> None:
 
 
 def has_space(sweep: Sweep, space: Sequence[Dimension]) -> bool:
-    """Whether the trials of a search were drawn from this space, as far as there are any."""
+    """Whether all trials of a search were sampled from this space."""
     if not sweep.values["search"]["storage"] and not (sweep.directory / STUDY).exists():
         return True
     distributions = {dimension.key: dimension.distribution() for dimension in space}
@@ -182,14 +182,14 @@ def has_space(sweep: Sweep, space: Sequence[Dimension]) -> bool:
 
 
 def _jobs(study: "optuna.Study") -> dict[int, "optuna.trial.FrozenTrial"]:
-    """The newest trial of each job, by the number of the job."""
+    """The latest trial of each job, by the number of the job."""
     trials = study.get_trials(deepcopy=False)
     newest = {trial.user_attrs[JOB]: trial for trial in trials if JOB in trial.user_attrs}
     return dict(sorted(newest.items()))
 
 
 def _result(directory: Path) -> tuple[Any, float | None]:
-    """A job's state in Optuna's words, and its value if it has one, from its record."""
+    """The ``TrialState`` of a job, and its value if it has one, from its record."""
     from optuna.trial import TrialState
 
     if not (directory / RECORD).exists():
@@ -203,7 +203,7 @@ def _result(directory: Path) -> tuple[Any, float | None]:
 
 
 def trial_of(study: "optuna.Study", job: int) -> "optuna.Trial | None":
-    """The trial that a job answers."""
+    """The trial of a job; None if there is none."""
     import optuna
 
     running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))

@@ -19,7 +19,7 @@ class Ended(NamedTuple):
 
     Attributes:
         job: the number of the job.
-        pid: of the process.
+        pid: process ID.
         status: its exit status; the negative signal number if a signal killed it.
     """
 
@@ -29,10 +29,10 @@ class Ended(NamedTuple):
 
 
 class Workers:
-    """At most ``count`` processes at a time.
+    """Runs at most ``count`` worker processes in parallel.
 
-    The process that starts them must not compute with several threads: a process forked after that waits forever for
-    threads that were not copied. A worker gets SIGINT when this process ends, however it does.
+    The process that starts them must not have computed with several threads: a forked process would wait forever for threads
+    that were not copied. Workers receive SIGINT when this process ends for any reason.
 
     Args:
         count: maximum number of parallel jobs.
@@ -52,7 +52,7 @@ class Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Have jobs that still run save and end, after an error of this process."""
+        """After an error in this process, signal running jobs to save and end."""
         for process in self.running.values():
             process.terminate()
         for process in self.running.values():
@@ -67,7 +67,7 @@ class Workers:
             train: the function; pickled if processes cannot be forked, as on macOS.
             args: its arguments.
         """
-        from torch.multiprocessing.spawn import start_processes  # which has the worker end with this process
+        from torch.multiprocessing.spawn import start_processes  # which ends the worker with this process
 
         method = "fork" if sys.platform == "linux" else "spawn"
         context: Any = start_processes(_call, (train, *args), nprocs=1, join=False, start_method=method)

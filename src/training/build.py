@@ -119,7 +119,7 @@ def make_task(
 ) -> pl.LightningModule:
     """Build the LightningModule for a data module.
 
-    Its constructor is passed what it has parameters for: ``net``; ``optimizer``, a function of parameters; ``schedule`` or
+    Arguments are passed if the constructor has the parameter: ``net``; ``optimizer``, a function of parameters; ``schedule`` or
     ``scheduler``, a function of the optimizer; ``seed``; and the attributes of the data module listed in ``from_data``.
 
     Args:
@@ -205,7 +205,7 @@ def build_schedule(
 class ScheduleSteps(pl.callbacks.Checkpoint):
     """Steps learning rate schedules such that checkpoints contain every step.
 
-    Schedules that count optimizer steps are stepped after every optimizer step, whatever interval the task configures.
+    Schedules that count optimizer steps are stepped after every optimizer step, regardless of the interval that a task configures.
     Lightning steps ``ReduceLROnPlateau`` after the epoch's checkpoint has been saved, so that a resumed run would lack that
     step, and skips it in a resumed epoch; here it is stepped before the checkpoint. The class is a ``Checkpoint`` so that it
     runs after the metrics of the epoch are logged; it must precede the callbacks that save.

@@ -16,8 +16,8 @@ class AccumulatedMetrics(pl.Callback):
     """Saves the states of the module's metrics, and the means of ``self.log(..., on_epoch=True)`` within an epoch.
 
     A resumed run therefore logs the same values as an uninterrupted one. Each rank saves its own state, restored before the
-    first batch, after ``on_train_start``, where modules reset metrics updated by a sanity check. The state of a metric is
-    whatever it has declared by ``add_state``.
+    first batch, after ``on_train_start``, where modules reset metrics updated by a sanity check. The state of a metric consists
+    of the variables declared by ``add_state``.
     """
 
     def __init__(self) -> None:
@@ -27,14 +27,14 @@ class AccumulatedMetrics(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Save them, for every rank."""
+        """Save the states of every rank."""
         progress: Any = trainer.fit_loop.epoch_progress.current
         results = trainer.fit_loop.epoch_loop._results
         within_epoch = progress.processed < progress.started
         for module in pl_module.modules():
             if isinstance(module, MetricCollection):
                 module.items()  # updates the states of metrics that share those of others
-        # Those of the epoch that has ended are reset next.
+        # Metrics of an epoch that has ended are reset next.
         ended = () if within_epoch else {id(one.value) for one in results.values() if not one.is_tensor}
         metrics = {
             name: _state(metric)
@@ -52,7 +52,7 @@ class AccumulatedMetrics(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep this rank's until the first batch."""
+        """Keep this rank's states until the first batch."""
         states = checkpoint.get(KEY, [])
         if len(states) == trainer.world_size:
             self._metrics, self._logged = (dict(states[trainer.global_rank][key]) for key in ("metrics", "logged"))

@@ -23,8 +23,8 @@ def initialize(task: pl.LightningModule, init_from: Mapping[str, Any] | None) ->
     Args:
         task: its parameters and buffers are overwritten.
         init_from: ``path`` of the file, and ``strict``; None changes nothing. The file contains a state_dict of the task or of
-            its attribute ``net``, or has one under the key ``state_dict``. Without ``strict``, what has another name or shape
-            keeps its initial values.
+            its attribute ``net``, or has one under the key ``state_dict``. Without ``strict``, parameters whose name or shape does
+            not match keep their initial values.
 
     Returns:
         The names that did not match, of the task and of the file.

@@ -140,8 +140,8 @@ def _fit(
     )
     # When resumed at the end of an epoch with max_steps, Lightning would repeat that end and count the epoch twice.
     trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
-    # Lightning sets this when it is imported, so that whoever asks for a GPU may fork afterwards: torch then asks NVML. From
-    # here on nothing is forked; and the optimizer asks at every step, which without a driver costs a tenth of it.
+    # Lightning sets this variable on import, so that torch queries NVML for GPUs and the process can still fork. From here on
+    # nothing is forked; and optimizers query it at every step, which without a driver costs a tenth of the step.
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     if checkpoint is None and (others := initialize(task, config["init_from"])) and trainer.is_global_zero:
         Record.load(directory).warn(f"init_from={config['init_from']['path']} did not initialize {', '.join(others)}")
@@ -205,8 +205,8 @@ def _make_loggers(
 ) -> dict[str, pl.loggers.Logger]:
     """Build the loggers, as a dict by name.
 
-    Each is passed what its constructor has parameters for: the loggers of this project ``directory`` and ``resumed_at``,
-    others ``save_dir`` and, in a resumed run, the ``id`` or ``run_id`` of the first session.
+    Arguments are passed if the constructor has the parameter: to the loggers of this project ``directory`` and ``resumed_at``,
+    to others ``save_dir`` and, in a resumed run, the ``id`` or ``run_id`` of the first session.
     """
     known = Record.load(directory).values.get("loggers", {})
     resumed_at = state["global_step"] if state else None
@@ -246,7 +246,7 @@ def _selects_fast_path(
     Args:
         config: a checked configuration.
         data: the data module.
-        callbacks: those of the configuration and of the caller.
+        callbacks: callbacks of the configuration and of the caller.
         state: the checkpoint of a resumed run.
 
     Raises:

@@ -32,7 +32,7 @@ _COUNTS = ("platform", "cpu", "python", "packages", "requirements_sha256")
 
 
 class Recipe:
-    """Everything a record contains about how its run was made.
+    """The information in a record that is needed to reproduce its run.
 
     Args:
         record: the run.

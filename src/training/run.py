@@ -88,7 +88,7 @@ def begin(
         code: the state of the git repository.
         sweep: id of the sweep, for a job of one.
         callbacks: callbacks in addition to the configured ones.
-        store: where the other ranks wait, if torchrun or srun started this one.
+        store: the store of all ranks, if torchrun or srun started this one.
         objects: ``task`` and ``data`` that replace the configured ones.
         starts_others: whether this process starts further runs after this one.
 
@@ -254,7 +254,7 @@ def _carry_out(
             _close(record, "failed", started, error=str(error), error_type=type(error).__name__)
             return
         cause = str(error) if isinstance(error, RankFailed) else f"{type(error).__name__}: {error}"
-        cause = cause.splitlines()[0]  # some of torch's messages are a page long; the log has them in full
+        cause = cause.splitlines()[0]  # torch's messages can be a page long; the log contains all of it
         log.error("the run failed\n%s", error.details if isinstance(error, RankFailed) else traceback.format_exc())
         print(f"error: {mask(cause)} (the traceback is in {shown(record.directory / LOG_NAME)})", file=sys.stderr)
         _close(record, "failed", started, error=cause, error_type=type(error).__name__)
@@ -303,7 +303,7 @@ def close_killed(directory: Path, pid: int, exit_status: int) -> None:
 
 
 def _close(record: Record, status: str, started: float, **values: Any) -> None:
-    """Close the record, and write to the run's event files how it ended."""
+    """Close the record, and write the final status to the run's event files."""
     with undisturbed():
         try:
             record.finish(status, started, **values)

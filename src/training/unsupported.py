@@ -35,7 +35,7 @@ _CALLBACKS: dict[type[pl.Callback], str] = {
         "forgets its masks when a run is resumed, and saves other weights than were validated: use callbacks=pruning"
     ),
 }
-# Those that a custom task may support.
+# Unsupported base classes that a custom task may support.
 _OF_OTHER_TASKS = (of_lightning.BackboneFinetuning, of_lightning.GradientAccumulationScheduler)
 
 

@@ -38,7 +38,7 @@ def print_card(record: Record, console: Console | None = None) -> None:
         rows.add_row(Text(name), Text(best))
     if (metric := run.test_metric) and (test := run.metrics[metric]) is not None:
         rows.add_row(Text(metric), f"{test:.4f} with {'the last' if run.best is None else 'the best'} weights")
-    if run.speed and run.duration is not None:  # it has none where its record could not be closed
+    if run.speed and run.duration is not None:  # None if the record could not be closed
         rows.add_row("speed", f"{run.speed:,.0f} samples/s, {run.duration:.1f} s in all")
     if run.threads:
         rows.add_row("threads", run.threads)
@@ -52,7 +52,7 @@ def print_card(record: Record, console: Console | None = None) -> None:
 
 
 def _compared(earlier: Record, record: Record) -> str:
-    """How a run's monitored metric, where both were measured on the same data, and its settings differ from an earlier one's."""
+    """Compare a run with an earlier one: the settings, and the monitored metric if the data set is the same."""
     run = summary(record)
     metric = f"best/{run.monitor}" if run.monitor else "train/loss"
     one, other = summary(earlier).metrics.get(metric), run.metrics.get(metric)
@@ -70,7 +70,7 @@ def next_commands(record: Record) -> list[str]:
     """Next commands for a run, each ready to be pasted in the current directory."""
 
     def quoted(path: Path) -> str:
-        return shlex.quote(shown(path, ROOT))  # where the commands end up after their cd, if they need one
+        return shlex.quote(shown(path, ROOT))  # relative to the project, where the commands run
 
     id, active = record.values["id"], _is_active()
     python = "python" if active else quoted(Path(sys.executable))

@@ -21,11 +21,11 @@ class Row:
     """Replicates: jobs that differ only in their seed or fold.
 
     Attributes:
-        settings: those that differ within the sweep, key to value, as on the command line.
-        jobs: the ids.
-        values: the metric of each.
-        test: the test's metric of each that has been tested.
-        seconds: how long each took.
+        settings: settings that differ within the sweep, key to value as on the command line.
+        jobs: ids of the jobs.
+        values: metric of each job.
+        test: test metric of each tested job.
+        seconds: duration of each job.
         status: done or pruned for jobs with a value; else failed or interrupted.
         error: the last line of the first error.
     """
@@ -40,22 +40,22 @@ class Row:
 
     @property
     def mean(self) -> float:
-        """Of the values."""
+        """Mean of the values."""
         return statistics.fmean(self.values) if self.values else math.nan
 
 
 @dataclass
 class Leaderboard:
-    """The table of a sweep.
+    """Leaderboard of a sweep.
 
     Attributes:
-        sweep: its id.
-        metric: what the rows are ordered by: ``best/<monitor>``, or train/loss where nothing was monitored.
-        test_metric: what is shown of the test, such as test/acc.
+        sweep: id of the sweep.
+        metric: metric by which rows are ranked: ``best/<monitor>``, or train/loss if nothing was monitored.
+        test_metric: test metric that is shown, such as test/acc.
         keys: settings that differ.
-        rows: of each data set the best first, then pruned ones, then those without a value.
-        importance: how much each setting mattered for the metric; None where too few jobs are done to tell.
-        winner: the command line of the best row's first job; None where jobs on different data cannot be compared.
+        rows: for each data set, ranked rows, then pruned jobs, then jobs without a value.
+        importance: importance of each setting for the metric; None if too few jobs are done.
+        winner: command line of the first job of the best row; None if jobs have different data sets and cannot be compared.
     """
 
     sweep: str
@@ -68,11 +68,11 @@ class Leaderboard:
 
     @property
     def headings(self) -> list[str]:
-        """Of the table's columns."""
+        """Headings of the columns."""
         return ["status", self.metric, "std", "n", self.test_metric, "seconds", "jobs", *self.keys]
 
     def cells(self, row: Row) -> list[str]:
-        """A row as it is shown."""
+        """Formatted cells of a row."""
         spread = f"{statistics.stdev(row.values):.4f}" if len(row.values) > 1 else ""
         return [
             row.status,
@@ -96,7 +96,7 @@ class Leaderboard:
         return make_table(f"sweep {self.sweep}", rest, settings, width)
 
     def as_markdown(self) -> str:
-        """For a file."""
+        """Format as a Markdown table."""
         lines = [f"# {self.sweep}", "", f"| {' | '.join(self.headings)} |", f"|{' --- |' * len(self.headings)}"]
         lines += [
             f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in self.cells(row))} |" for row in self.rows
@@ -110,7 +110,7 @@ class Leaderboard:
         return "\n".join(lines) + "\n"
 
     def as_plain(self) -> dict[str, Any]:
-        """For programs."""
+        """Convert to plain data, for JSON output."""
         rows = [{**vars(row), "mean": row.mean if row.values else None} for row in self.rows]
         return {**vars(self), "rows": rows, "importance": self.importance and asdict(self.importance)}
 
@@ -152,7 +152,7 @@ def make_leaderboard(sweep: Sweep) -> Leaderboard:
 
 
 def leave_leaderboard(sweep: Sweep) -> None:
-    """Write the table into the sweep's directory."""
+    """Write the leaderboard to the sweep's directory."""
     if sweep.records():
         write(sweep.directory / TABLE, make_leaderboard(sweep).as_markdown())
 
@@ -160,7 +160,7 @@ def leave_leaderboard(sweep: Sweep) -> None:
 def _importance(
     sweep: Sweep, runs: Sequence[Summary], settings: Mapping[str, Sequence[str]], low: bool
 ) -> Importance | None:
-    """Explained variance for a grid, of the jobs that are done; PED-ANOVA for a search, pruned trials included."""
+    """Explained variance of the done jobs for a grid; PED-ANOVA, including pruned trials, for a search."""
     search = sweep.values["search"]
     is_grid = search is None or search["sampler"] == "grid"
     statuses = ("done",) if is_grid else ("done", "pruned")

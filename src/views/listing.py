@@ -1,4 +1,4 @@
-"""``ls`` and ``best``: runs in a table."""
+"""Tables of runs: ``ls`` and ``best``."""
 
 import math
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from src.views.table import make_table, metric_columns
 
 
 def choose(records: Sequence[Record], text: str | None) -> list[Record]:
-    """The records a filter matches; all without one."""
+    """The records that match a filter; all records without a filter."""
     return list(records) if text is None else Filter(text).choose(records)
 
 
 def order(records: Sequence[Record], by: str | None) -> list[Record]:
-    """The best first by a metric, a setting or a field; the latest first by none. What lacks it comes last.
+    """Sort runs by a metric, a setting or a field, best first and runs without it last; by default latest first.
 
     Raises:
-        ConfigError: no run has it.
+        ConfigError: no run has the metric, setting or field.
     """
     if by is None:
         return list(reversed(records))
@@ -59,7 +59,7 @@ def as_table(records: Sequence[Record], width: int) -> Table:
 
 
 def as_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """A row each, with every metric and every setting that differs; numbers in full."""
+    """A row for each run, with all metrics and all settings that differ, in full precision."""
     runs, varied = [summary(record) for record in records], differing(records)
     names = metric_names(runs)
     return [
@@ -74,7 +74,7 @@ def as_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def length(seconds: float | None) -> str:
-    """A time in its largest unit."""
+    """Format a duration in its largest unit."""
     if seconds is None or not math.isfinite(seconds):
         return ""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):

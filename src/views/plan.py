@@ -64,7 +64,7 @@ def jobs_to_skip(plan: Plan) -> dict[int, str]:
     """The jobs of a grid with the settings of a finished run, and the id of that run.
 
     Raises:
-        ConfigError: it is a search, or runs by a launcher that cannot leave jobs out.
+        ConfigError: the sweep is a search, or its launcher cannot skip jobs.
     """
     if plan.search:
         raise ConfigError("--skip-done: a search proposes its jobs as it goes; leave it out.")

@@ -1,4 +1,4 @@
-"""``report``: runs or a sweep as one HTML file that opens anywhere, without a network and without scripts."""
+"""HTML report of runs or a sweep: ``report``. A self-contained file without scripts."""
 
 import base64
 import io
@@ -18,7 +18,7 @@ from src.views.listing import length
 from src.views.scalars import Point, curves
 from src.views.table import figure
 
-# What a run leaves after its test: src.callbacks.results.
+# Results of the test, written by src.callbacks.results.
 RESULTS = "results.json"
 _TEMPLATE = Path(__file__).with_name("report.html")
 # Pairs of curves that share a chart, the first one dashed; every other curve has its own chart.
@@ -31,11 +31,11 @@ _IN_FULL = 12
 
 
 def make_report(records: Sequence[Record], sweep: Sweep | None = None) -> str:
-    """The report on runs, as HTML.
+    """Create the HTML report of runs.
 
     Args:
-        records: one run at least.
-        sweep: whose jobs they are; its leaderboard then comes first.
+        records: at least one run.
+        sweep: the sweep of the runs, if the report is to start with its leaderboard.
     """
     import jinja2
 
@@ -99,11 +99,11 @@ def _results(directory: Path) -> dict[str, Any] | None:
         confusion, classes = results["confusion"], results["classes"]
         most = max(max(row) for row in confusion) or 1
         bins = [one for one in results["calibration"]["bins"] if one["count"]]
-        for mistake in results["mistakes"]:  # a picture, and nothing that only says so
+        for mistake in results["mistakes"]:  # omits images that are not valid PNG
             mistake["image"] = mistake["image"] and base64.b64encode(base64.b64decode(mistake["image"])).decode()
         return {
             "classes": classes,
-            # The diagonal would drown the mistakes, so both are shaded by their own largest.
+            # Diagonal and mistakes are shaded relative to their own maximum, since the diagonal would dominate.
             "confusion": [
                 [(count, _shade(count, most, number == other)) for other, count in enumerate(row)]
                 for number, row in enumerate(confusion)
@@ -122,7 +122,7 @@ def _shade(count: int, most: int, correct: bool) -> str:
 
 
 def _charts(records: Sequence[Record]) -> list[tuple[str, str]]:
-    """Heading and picture (base64 of an SVG) of each chart, a colour a run."""
+    """Heading and SVG in base64 of each chart, with one color per run."""
     names = [_line(record, label, records) for record, label in zip(records, labels(records), strict=True)]
     measured = {name: curves(record.directory) for name, record in zip(names, records, strict=True)}
     tags = sorted({tag for one in measured.values() for tag in one} - set(_FINAL))
@@ -137,7 +137,7 @@ def _charts(records: Sequence[Record]) -> list[tuple[str, str]]:
 
 
 def _line(record: Record, label: str, records: Sequence[Record]) -> str:
-    """A run's name in the legend, with its id where the name alone would not tell."""
+    """Label of a run in the legend: its name, with the id if the name is not unique."""
     name = record.values["name"]
     names = [one.values["name"] for one in records]
     return label if name is None else name if names.count(name) == 1 else f"{name} {label}"

@@ -1,4 +1,4 @@
-"""Curves, read from a run's event files; rewound where a run was resumed."""
+"""Curves from a run's event files."""
 
 import csv
 import json
@@ -19,11 +19,11 @@ class Point(NamedTuple):
 
 
 def curves(directory: Path) -> dict[str, list[Point]]:
-    """Every scalar of a run by its tag, in the order of the steps; nothing where there are no event files.
+    """All scalars of a run by tag, in the order of the steps; empty if there are no event files.
 
-    As in TensorBoard, a session that starts at a step drops the points from that step on which earlier ones have left.
+    As in TensorBoard, a session that starts at a step drops the points of earlier sessions from that step on.
     """
-    # They take a third of a second to import.
+    # Importing these takes 0.3 s.
     from tensorboard.compat.proto.event_pb2 import SessionLog
 
     from src.loggers.event_files import in_order, read
@@ -41,7 +41,7 @@ def curves(directory: Path) -> dict[str, list[Point]]:
 
 
 class RunPoint(NamedTuple):
-    """One value of a curve of one run: the long format. Times are seconds since 1970."""
+    """A point of a curve of a run, in long format. Times are in seconds since 1970."""
 
     run: str
     tag: str
@@ -51,7 +51,7 @@ class RunPoint(NamedTuple):
 
 
 def points(records: Sequence[Record]) -> Iterator[RunPoint]:
-    """Every point of every curve of these runs."""
+    """All points of all curves of these runs."""
     for record, label in zip(records, labels(records), strict=True):
         for tag, curve in curves(record.directory).items():
             for point in curve:
@@ -59,7 +59,7 @@ def points(records: Sequence[Record]) -> Iterator[RunPoint]:
 
 
 def export(records: Sequence[Record], file: TextIO) -> int:
-    """Write them as CSV in the long format, and return how many there are."""
+    """Write all points as CSV in long format, and return their number."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(RunPoint._fields)
     count = 0
@@ -70,14 +70,14 @@ def export(records: Sequence[Record], file: TextIO) -> int:
 
 
 def export_json(records: Sequence[Record], file: TextIO) -> int:
-    """Write them as a JSON list of objects, and return how many there are."""
+    """Write all points as a JSON list of objects, and return their number."""
     found = [point._asdict() for point in points(records)]
     file.write(json.dumps(found, indent=2) + "\n")
     return len(found)
 
 
 def plot(values: list[float], width: int = 60, ascii_only: bool = False) -> str:
-    """A curve as a line of blocks, or of ASCII characters of rising height."""
+    """Plot a curve as a line of block characters, or of ASCII characters of increasing height."""
     blocks = "_.-=^" if ascii_only else "▁▂▃▄▅▆▇█"
     if len(values) > width:
         values = [values[round(number * (len(values) - 1) / (width - 1))] for number in range(width)]

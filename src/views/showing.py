@@ -1,4 +1,4 @@
-"""``show`` and ``diff``: one run in full, two side by side."""
+"""Details of a run, and differences between two runs: ``show`` and ``diff``."""
 
 import difflib
 import json
@@ -25,7 +25,7 @@ from src.views.table import STATUS_STYLE
 
 
 def show(record: Record, console: Console) -> None:
-    """Print a run: what it is, how it was set, what it reached, its curves, its files, where it was made."""
+    """Print a run: summary, settings, metrics, curves, files and environment."""
     run = summary(record)
     _print_section(
         console,
@@ -61,7 +61,7 @@ def show(record: Record, console: Console) -> None:
 
 
 def as_plain(record: Record) -> dict[str, Any]:
-    """The whole record, its files and the last value of each curve, for programs."""
+    """The record with the run's files and the last value of each curve, for JSON output."""
     last = {tag: points[-1].value for tag, points in curves(record.directory).items() if points}
     finite = {tag: value if math.isfinite(value) else None for tag, value in last.items()}
     files = [str(path.relative_to(record.directory)) for path in _files(record.directory)]
@@ -69,7 +69,7 @@ def as_plain(record: Record) -> dict[str, Any]:
 
 
 def as_rows(record: Record) -> list[tuple[str, Any]]:
-    """Name and value of every entry of the record, flat."""
+    """Dotted name and value of every entry of the record."""
     rows: list[tuple[str, Any]] = []
 
     def add(name: str, value: Any) -> None:
@@ -84,7 +84,7 @@ def as_rows(record: Record) -> list[tuple[str, Any]]:
 
 
 def _files(directory: Path) -> list[Path]:
-    """A run's files, but for the locks."""
+    """A run's files, except locks."""
     return sorted(
         path for path in directory.rglob("*") if path.is_file() and path.suffix != ".lock" and path.name != ".lock"
     )
@@ -112,7 +112,7 @@ def _print_curves(console: Console, directory: Path) -> None:
 
 
 def differences(one: Record, other: Record) -> dict[str, Any]:
-    """What differs between two runs: ``settings``, ``metrics``, ``environment`` (name to both values) and ``code``."""
+    """Differences between two runs: ``settings``, ``metrics``, ``environment`` (name to both values) and ``code``."""
     one_label, other_label = labels([one, other])
     return {
         "runs": [one_label, other_label],
@@ -142,7 +142,7 @@ def _patch(record: Record) -> list[str]:
 
 
 def print_differences(found: Mapping[str, Any], console: Console) -> None:
-    """Print what ``differences`` gave."""
+    """Print the result of ``differences``."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("", *found["runs"], ""):
         table.add_column(heading, overflow="fold")
@@ -164,7 +164,7 @@ def _cell(value: Any) -> str:
 
 
 def difference_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What ``differences`` gave, a row for each value; the patch is left out."""
+    """The result of ``differences`` with a row for each value, without the patch."""
     return [
         {"part": part, "name": name, **dict(zip(found["runs"], values, strict=True))}
         for part in ("settings", "metrics", "environment", "code")

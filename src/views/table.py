@@ -1,4 +1,4 @@
-"""Tables of runs for the terminal: settings in columns where they fit, else as words."""
+"""Tables of runs for the terminal, with the settings in columns if they fit, else in a single column."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ _GAP = 2
 
 
 def brief(word: str) -> str:
-    """A setting's value as it is shown: fractions to four digits."""
+    """Format the value of a setting, with fractions to four digits."""
     try:
         number = float(word)
     except ValueError:
@@ -22,12 +22,12 @@ def brief(word: str) -> str:
 
 
 def figure(value: float | None) -> str:
-    """To four decimals; empty where there is none."""
+    """Format a number to four decimals; empty for None."""
     return "" if value is None else f"{value:.4f}"
 
 
 def metric_columns(runs: Sequence[Summary]) -> dict[str, list[str]]:
-    """Heading to cells of the metrics that a table of runs shows: the best values and those of the test."""
+    """Heading to cells of the metrics in a table of runs: best values and test metrics."""
     tested = {run.test_metric for run in runs}
     names = [name for name in metric_names(runs) if name.startswith("best/") or name in tested]
     return {name: [figure(run.metrics.get(name)) for run in runs] for name in names}
@@ -36,13 +36,13 @@ def metric_columns(runs: Sequence[Summary]) -> dict[str, list[str]]:
 def make_table(
     title: str, columns: Mapping[str, Sequence[str]], settings: Mapping[str, Sequence[str]], width: int
 ) -> Table:
-    """A table whose settings have a column each if that fits into ``width`` characters, else one for all of them.
+    """Create a table with a column for each setting if it fits into ``width`` characters, else with one for all settings.
 
     Args:
-        title: above the table.
-        columns: heading to cells, top down; a column without a word is left out.
-        settings: the same of settings that differ, by their dotted names, the values as on the command line.
-        width: of the terminal.
+        title: title above the table.
+        columns: heading to cells, from top to bottom; empty columns are omitted.
+        settings: dotted name to cells, for settings that differ, with values as on the command line.
+        width: width of the terminal.
     """
     names = dict(zip(settings, short_names(settings), strict=True))
     filled = {heading: list(cells) for heading, cells in columns.items() if any(cells)}
@@ -56,7 +56,7 @@ def make_table(
         apart = filled | {"settings": [" ".join(row) for row in words]}
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
     for number, (heading, cells) in enumerate(apart.items()):
-        # The first column names the row, to be copied or searched for.
+        # The first column identifies the row, for copying and searching.
         is_word = number == len(apart) - 1 or (number and max(map(len, cells), default=0) > width // 4)
         table.add_column(Text(heading), overflow="fold", no_wrap=not is_word)
     for row in zip(*apart.values(), strict=True):
