@@ -22,11 +22,11 @@ class OptunaSweeperConf:
     Attributes:
         sampler: tpe, random, grid or cmaes.
         pruner: none, median or hyperband.
-        n_trials: how many jobs there are to be.
-        startup_trials: how many are drawn at random before the sampler and the pruner begin to judge.
-        seed: of the sampler; null for another search each time.
-        storage: an address that Optuna takes; null for a file in the sweep's directory.
-        params: the space, key to value in Hydra's sweep syntax; the command line's come on top.
+        n_trials: number of trials.
+        startup_trials: number of random trials before the sampler and the pruner use results.
+        seed: seed of the sampler; null for a different search each time.
+        storage: URL of an Optuna storage; null for a file in the sweep's directory.
+        params: search space, key to value in Hydra's sweep syntax; those of the command line are added.
     """
 
     _target_: str = "hydra_plugins.optuna_sweeper.OptunaSweeper"
@@ -43,11 +43,11 @@ ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=OptunaSw
 
 
 class OptunaSweeper(Sweeper):
-    """Asks Optuna for trials and has the launcher run them.
+    """Sweeper that asks Optuna for trials and runs them with the launcher.
 
     Args:
-        params: the space.
-        settings: the other settings of ``OptunaSweeperConf``, which the sweep's record holds already.
+        params: search space.
+        settings: the other settings of ``OptunaSweeperConf``, which are already in the sweep's record.
     """
 
     def __init__(self, params: DictConfig, **settings: Any) -> None:
@@ -57,14 +57,14 @@ class OptunaSweeper(Sweeper):
         self.context: HydraContext
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Make the launcher."""
+        """Create the launcher."""
         self.config, self.context = config, hydra_context
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run the search that the command line describes; one whose storage fails ends, and can be resumed."""
+        """Run the search of a command line. If its storage fails, the search ends and can be resumed."""
         from src.config.space import split_space
         from src.launching.share import jobs_at_once
         from src.records.sweep import Sweep

@@ -58,7 +58,7 @@ class ConfusionMatrix(AfterTest):
         for row, line in enumerate(counts.tolist()):
             for column, count in enumerate(line):
                 axes.text(column, row, str(count), ha="center", va="center", fontsize=8)
-        # Rotated class names would not overlap below the columns; indices are not rotated.
+        # Names longer than two characters are rotated, so that they do not overlap.
         leans = max(map(len, outcome.names)) > 2
         axes.set_xticks(
             range(len(outcome.names)),

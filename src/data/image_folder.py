@@ -65,7 +65,7 @@ class ImageFolder(pl.LightningDataModule):
     for each class. Without a folder, validation and test images are held out from the training images, stratified by class.
 
     Images are scaled to cover the size and center-cropped; in training, ``transforms`` are then applied. Unless ``mean`` and
-    ``std`` are set, all training images are read once before the first training, which also detects damaged files.
+    ``std`` are set, all images are read once before the first training, which also detects damaged files.
 
     Args:
         seed: seed of the held-out samples.

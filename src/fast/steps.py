@@ -207,7 +207,7 @@ class Steps:
         return cast(ChunkGraph, self._graph)(inputs, targets, rates)
 
     def _steps_to_capture(self, inputs: Tensor, targets: Tensor, rates: Sequence[Tensor]) -> Tensor:
-        """The steps of a chunk without host code, for the capture."""
+        """The GPU work of a chunk's steps, without step counts and the schedule, to be captured."""
         backprop, flat, size = cast(Backprop, self._backprop), cast(FlatAdam, self._flat), self._context.batch_size
         outs = []
         for x, y, rate in zip(inputs.split(size), targets.split(size), rates, strict=True):

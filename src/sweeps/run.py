@@ -63,7 +63,7 @@ def begin_sweep(directory: Path, line: CommandLine, plan: Plan, skipped: Mapping
 
 
 def run_jobs(sweep: Sweep, line: CommandLine, plan: Plan) -> int:
-    """Run the unfinished jobs, and return the exit status.
+    """Run the unfinished jobs; return 0, or another exit status if a signal or an error of the launcher ended the sweep.
 
     Args:
         sweep: its record.

@@ -211,7 +211,7 @@ class ScheduleSteps(pl.callbacks.Checkpoint):
     runs after the metrics of the epoch are logged; it must precede the callbacks that save.
     """
 
-    _BEFORE_CHECKPOINTS = "epoch, before checkpoints"  # an interval of which Lightning's own loop does not know
+    _BEFORE_CHECKPOINTS = "epoch, before checkpoints"  # an interval that Lightning's loop ignores
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Set the intervals."""

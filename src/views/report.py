@@ -99,7 +99,7 @@ def _results(directory: Path) -> dict[str, Any] | None:
         confusion, classes = results["confusion"], results["classes"]
         most = max(max(row) for row in confusion) or 1
         bins = [one for one in results["calibration"]["bins"] if one["count"]]
-        for mistake in results["mistakes"]:  # omits images that are not valid PNG
+        for mistake in results["mistakes"]:  # re-encoded, since it is inserted into HTML
             mistake["image"] = mistake["image"] and base64.b64encode(base64.b64decode(mistake["image"])).decode()
         return {
             "classes": classes,
