@@ -35,7 +35,7 @@ def check(config: Mapping[str, Any], typed: Mapping[str, str] | None = None) -> 
 
     Args:
         config: nested plain dicts, lists and values, including every group.
-        typed: values as typed on the command line, by dotted key, for error messages: YAML parses 12e4567 as infinity.
+        typed: values as typed on the command line, by dotted key; 12e4567, for example, is parsed as infinity.
 
     Returns:
         The settings, converted to their declared types (an integer to a float if the setting is a float). Defaults are filled

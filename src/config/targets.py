@@ -2,8 +2,8 @@
 
 A target is a class or a function of this project, of torch, torchvision, torchmetrics or lightning, or of a package listed
 in pyproject.toml under ``[tool.tracking] trusted``. The name is checked before anything is imported. The imported object is
-checked before it is called: it must be defined in the module of that name, and have the base class that its config group
-requires. The libraries' functions that load code or start processes do not meet this requirement.
+checked before it is called: it must be defined in the package or module of its name, and be of the kind that its config group
+requires. The libraries' functions that load code or start processes are of no such kind.
 """
 
 import importlib
