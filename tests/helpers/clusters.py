@@ -11,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from src.paths import ROOT
+from tests.helpers.boards import wait_for
 
 Prefix = list[str]
 PASSWORD = "pw-of-a-database"
@@ -30,13 +31,6 @@ def need(*programs: str, package: str) -> None:
             pytest.skip(f"there is no {program} here: it comes with Debian's {package}")
     if os.geteuid():
         pytest.skip(f"{programs[0]} is started here by root alone")
-
-
-def wait_until(check: Callable[[], bool], seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < until
-        time.sleep(0.2)
 
 
 def ports(count: int) -> list[int]:
@@ -119,9 +113,9 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
                     [daemon, *commands[daemon]], env=self.environment, stdout=out, stderr=out, text=True
                 )
             if daemon == "munged":
-                wait_until(lambda: (self.folder / "munge.socket").exists())
+                wait_for(lambda: (self.folder / "munge.socket").exists())
         self.say("scontrol", "update", "NodeName=ALL", "State=RESUME")  # a node that was killed
-        wait_until(lambda: self.say("sinfo", "--noheader", "--format=%T") in ("idle", "mixed", "allocated"))
+        wait_for(lambda: self.say("sinfo", "--noheader", "--format=%T") in ("idle", "mixed", "allocated"))
 
     def say(self, *words: str) -> str:
         """What a command of SLURM's prints."""
@@ -228,7 +222,7 @@ class RayCluster:
                         command, env={**self.environment, **variables}, stdout=out, stderr=out, text=True, cwd=ROOT
                     )
                 )
-            wait_until(lambda: self.alive() == len(self._nodes))
+            wait_for(lambda: self.alive() == len(self._nodes))
 
     def alive(self) -> int:
         """Nodes that answer."""
@@ -291,7 +285,7 @@ def postgres(two_machines: tuple[Prefix, Prefix]) -> Iterator[str]:
         text=True,
     )
     try:
-        wait_until(lambda: (folder / ".s.PGSQL.5432").exists())
+        wait_for(lambda: (folder / ".s.PGSQL.5432").exists())
         yield f"postgresql+psycopg://postgres:{PASSWORD}@10.77.0.1/postgres"
     finally:
         server.send_signal(signal.SIGTERM)

@@ -10,6 +10,7 @@ from typing import Any
 
 from src.paths import ROOT
 from tests.conftest import SMALL, Finished
+from tests.helpers.boards import wait_for
 from tests.helpers.clusters import (
     PASSWORD,
     Prefix,
@@ -19,7 +20,6 @@ from tests.helpers.clusters import (
     ray_cluster,
     slurm,
     two_machines,
-    wait_until,
 )
 
 __all__ = ["postgres", "ray_cluster", "slurm", "two_machines"]
@@ -60,10 +60,10 @@ def test_a_queued_sweep_survives_its_node(slurm: Slurm, outputs: Path):
         stderr=subprocess.STDOUT,
         text=True,
     ) as sweep:
-        wait_until(lambda: len(list(outputs.glob("sweeps/*/*/checkpoints/last.ckpt"))) == 2)
+        wait_for(lambda: len(list(outputs.glob("sweeps/*/*/checkpoints/last.ckpt"))) == 2)
         slurm.kill_node()
         slurm.start("slurmd")
-        wait_until(lambda: "PENDING" in slurm.states() and "RUNNING" not in slurm.states())
+        wait_for(lambda: "PENDING" in slurm.states() and "RUNNING" not in slurm.states())
         slurm.start_pending_jobs()
         said, _ = sweep.communicate(timeout=200)
     assert sweep.returncode == 0, said
@@ -83,12 +83,12 @@ def test_a_job_that_is_about_to_reach_its_limit_is_requeued_and_resumed(slurm: S
     def record() -> dict[str, Any]:
         return json.loads(next(outputs.glob("runs/*/run.json")).read_text())
 
-    wait_until(lambda: bool(list(outputs.glob("runs/*/run.json"))) and record()["status"] == "interrupted", 60)
-    wait_until(lambda: slurm.states() == ["PENDING"])
+    wait_for(lambda: bool(list(outputs.glob("runs/*/run.json"))) and record()["status"] == "interrupted", 60)
+    wait_for(lambda: slurm.states() == ["PENDING"])
     slurm.start_pending_jobs()
-    wait_until(lambda: record()["status"] in ("running", "done") and record()["resumed"], 60)
+    wait_for(lambda: record()["status"] in ("running", "done") and record()["resumed"], 60)
     os.kill(record()["environment"]["pid"], signal.SIGTERM)
-    wait_until(lambda: record()["status"] == "interrupted", 60)
+    wait_for(lambda: record()["status"] == "interrupted", 60)
     assert len(record()["resumed"]) == 1
 
 
@@ -107,7 +107,7 @@ def test_a_sweep_on_two_nodes_of_ray_goes_past_one_that_dies(
         stderr=subprocess.STDOUT,
         text=True,
     ) as sweep:
-        wait_until(lambda: len(list(outputs.glob("sweeps/*/*/checkpoints/last.ckpt"))) > 1, 120)
+        wait_for(lambda: len(list(outputs.glob("sweeps/*/*/checkpoints/last.ckpt"))) > 1, 120)
         ray_cluster.kill_node()
         said, _ = sweep.communicate(timeout=250)
     assert sweep.returncode == 0, said
