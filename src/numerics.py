@@ -91,9 +91,8 @@ def keep_freed_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None and not any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
-        mallopt(
-            _M_MMAP_THRESHOLD, 32 * 2**20
-        )  # the maximum: larger blocks are mapped, and unmapped when they are freed
+        # Blocks above the mmap threshold, of which this is the maximum, are returned to the system when they are freed.
+        mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
         mallopt(_M_TRIM_THRESHOLD, 128 * 2**20)
 
 
