@@ -118,7 +118,7 @@ def test_a_training_does_not_need_a_reader(outputs: Path, words: list[str], redi
     assert {run["status"] for run in done.runs} == {"done"}
     assert len(said.splitlines()) == ("head" in redirection)
     for directory in done.directories:
-        epochs = re.findall(r"epoch +(\d)/2  train/loss", (directory / "train.log").read_text())
+        epochs = re.findall(r"epoch +(\d)/2  train loss", (directory / "train.log").read_text())
         assert epochs == ["1", "2"]
 
 
@@ -134,8 +134,10 @@ def test_a_run_resumed_within_an_epoch_shows_its_progress(outputs: Path):
     said = _in_a_terminal(outputs, _train(*words), until=r"[1-9]\d*/2500", then=b"\x03")
     assert "interrupted" in said
     said = _in_a_terminal(outputs, _train("resume=latest"))
-    assert re.search(r"epoch +1/1 .*[1-9]\d*/2500", said)
-    [seconds] = re.findall(r"epoch +1/1  train/loss .*  ([\d.]+) s", said)
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.replace("\r", "\n")).splitlines()
+    assert [line for line in lines if re.match(r"epoch 1/1 .*[1-9]\d*/2500 .* left  train loss ", line)]
+    assert max(len(line) for line in lines if line.startswith("epoch")) <= 80
+    [seconds] = re.findall(r"epoch +1/1  train loss .*  ([\d.]+) s", said)
     assert float(seconds) < time.clock_gettime(time.CLOCK_BOOTTIME) / 2
 
 
@@ -145,7 +147,7 @@ def _in_a_terminal(outputs: Path, command: Sequence[str], until: str | None = No
     if not pid:
         os.chdir(ROOT)
         os.execve(
-            command[0], list(command), {**os.environ, "OUTPUTS_DIR": str(outputs), "TERM": "xterm", "COLUMNS": "150"}
+            command[0], list(command), {**os.environ, "OUTPUTS_DIR": str(outputs), "TERM": "xterm", "COLUMNS": "80"}
         )
     shown, deadline = "", time.monotonic() + 200
     with suppress(OSError):  # what Linux raises at the end
