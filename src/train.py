@@ -26,6 +26,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from src.command import exit_with
 from src.config.command_line import FROZEN, SKIP_DONE, CommandLine, parse
@@ -36,6 +37,7 @@ from src.launching.cluster import RankInfo, requeue, requeued_job
 from src.launching.stop import end_on_stop, raise_on_stop, received
 from src.launching.store import RankStore
 from src.masking import conceal_words, mask
+from src.notifications import Notifications, configured
 from src.paths import runs_dir, shown, sweeps_dir
 from src.records.find import check_format, check_name, find_to_resume, of_slurm_job
 from src.records.git import difference, git
@@ -50,9 +52,13 @@ from src.terminal import survive_closed_output
 from src.training.resume import changed, split_resume
 from src.training.run import begin, check_machine, go_on, run_worker, say
 from src.views.card import print_card
+from src.views.events import run_event, sweep_event
 from src.views.leaderboard import leave_leaderboard
 from src.views.overview import print_overview
 from src.views.plan import jobs_to_skip, print_plan
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
 
 
 def main(argv: list[str] | None = None, report: int | None = None) -> int:
@@ -108,6 +114,7 @@ def _run(argv: list[str], store: RankStore | None) -> tuple[int, Path | None]:
             raise ConfigError("-m: under torchrun or srun the ranks train one run; start the sweep without them.")
         line = replace(line, overrides=[*line.overrides, *ranks.overrides(line.overrides)])
     word, changes = split_resume(line)
+    notifications = Notifications() if line.asks else configured()
     if store and store.ranks.rank:  # only rank 0 prints, and looks up the run to resume
         if line.asks:
             return 0, None
@@ -115,22 +122,22 @@ def _run(argv: list[str], store: RankStore | None) -> tuple[int, Path | None]:
     if word is None and not line.asks and (job := requeued_job()) and (record := of_slurm_job(job, line.overrides)):
         word, changes = str(record.directory), []
     if word is not None and line.multirun:
-        return _resume_sweep(find_sweep(word), changes)
+        return _resume_sweep(find_sweep(word), changes, notifications)
     if word is not None:
         if store:
             store.connect()  # from here on the other ranks wait for the result
-        return _resume(find_to_resume(word), changes, store)
+        return _resume(find_to_resume(word), changes, store, notifications)
     if line.asks:
         return _answer(line), None
     plan = make_plan(line)
     for config in plan.configs:
         check_name(config["name"])
     if line.multirun:
-        return _begin_sweep(line, plan)
+        return _begin_sweep(line, plan, notifications)
     _announce(plan.summary, runs_dir())
     with _asking_git():
         check_machine(plan.configs, ranks)
-    return _single(plan, store)
+    return _single(plan, store, notifications)
 
 
 def _answer(line: CommandLine) -> int:
@@ -169,17 +176,20 @@ def _asking_git() -> Iterator[None]:
         yield
 
 
-def _single(plan: Plan, store: RankStore | None) -> tuple[int, Path]:
+def _single(plan: Plan, store: RankStore | None, notifications: Notifications) -> tuple[int, Path]:
     if store:
         store.register()
     directory = claim(runs_dir(), "r")
     [composed] = plan.composed
     composed.save(directory)
-    run = partial(begin, directory, composed.config, **composed.source, code=git(), store=store)
-    return _train_and_report(directory, run)
+    callbacks = _notifying(notifications, directory, composed.config)
+    run = partial(begin, directory, composed.config, **composed.source, code=git(), callbacks=callbacks, store=store)
+    return _train_and_report(directory, run, notifications)
 
 
-def _resume(record: Record, changes: list[str], store: RankStore | None) -> tuple[int, Path]:
+def _resume(
+    record: Record, changes: list[str], store: RankStore | None, notifications: Notifications
+) -> tuple[int, Path]:
     config, directory, id = changed(record, changes), record.directory, record.values["id"]
     if config is None:
         epochs = record.values["config"]["trainer"]["max_epochs"]
@@ -189,12 +199,20 @@ def _resume(record: Record, changes: list[str], store: RankStore | None) -> tupl
     check_machine([{**config, "init_from": None}], store.ranks if store else None)  # its checkpoint has the weights
     if store:
         store.register()
-    return _train_and_report(
-        directory, partial(go_on, directory, config, changes, callbacks_of_trial(directory, config), store)
-    )
+    callbacks = [*callbacks_of_trial(directory, config), *_notifying(notifications, directory, config)]
+    return _train_and_report(directory, partial(go_on, directory, config, changes, callbacks, store), notifications)
 
 
-def _train_and_report(directory: Path, run: Callable[[], Record]) -> tuple[int, Path]:
+def _notifying(notifications: Notifications, directory: Path, config: dict[str, Any]) -> "list[pl.Callback]":
+    """The callback that notifies of events while a run trains, if the user wants any of them."""
+    if not (notifications.wants("nan") or notifications.wants("plateau")):
+        return []
+    from src.training.watching import NotifyOfMetrics
+
+    return [NotifyOfMetrics(notifications, directory, config["monitor"], config["mode"])]
+
+
+def _train_and_report(directory: Path, run: Callable[[], Record], notifications: Notifications) -> tuple[int, Path]:
     """Train and print how the run ended, if it started at all; return the exit status and the run's directory."""
     status, stop = 1, None
     try:
@@ -204,13 +222,14 @@ def _train_and_report(directory: Path, run: Callable[[], Record]) -> tuple[int, 
     if (directory / RECORD).exists():
         record = Record.load(directory)
         print_card(record)
+        notifications.send(run_event(record))
         status = int(not record.is_finished)
     if stop and stop.signum == signal.SIGUSR1 and (problem := requeue()):
         say(f"the job could not be put back into SLURM's queue: {problem}")
     return stop.exit_status if stop else status, directory
 
 
-def _begin_sweep(line: CommandLine, plan: Plan) -> tuple[int, Path | None]:
+def _begin_sweep(line: CommandLine, plan: Plan, notifications: Notifications) -> tuple[int, Path | None]:
     if FROZEN in line.own_flags:
         check_can_freeze(git())
     skipped = jobs_to_skip(plan) if SKIP_DONE in line.own_flags else {}
@@ -224,10 +243,10 @@ def _begin_sweep(line: CommandLine, plan: Plan) -> tuple[int, Path | None]:
     sweep = begin_sweep(claim(sweeps_dir(), "s"), line, plan, skipped)
     if is_frozen(sweep):
         return run_frozen(sweep, []), sweep.directory
-    return _sweep(sweep, line, plan)
+    return _sweep(sweep, line, plan, notifications)
 
 
-def _resume_sweep(sweep: Sweep, changes: list[str]) -> tuple[int, Path]:
+def _resume_sweep(sweep: Sweep, changes: list[str], notifications: Notifications) -> tuple[int, Path]:
     line = changed_sweep(sweep, changes)
     if sweep.is_finished:
         print(f"{sweep.values['id']} is finished, all {sweep.values['trials']} jobs: there is nothing to resume.")
@@ -246,15 +265,17 @@ def _resume_sweep(sweep: Sweep, changes: list[str]) -> tuple[int, Path]:
     _announce(f"what is left of {sweep.values['trials']} jobs", sweep.directory)
     check_machine(plan.configs, None)
     check_unchanged(sweep, plan)
-    return _sweep(sweep, line, plan)
+    return _sweep(sweep, line, plan, notifications)
 
 
-def _sweep(sweep: Sweep, line: CommandLine, plan: Plan) -> tuple[int, Path]:
+def _sweep(sweep: Sweep, line: CommandLine, plan: Plan, notifications: Notifications) -> tuple[int, Path]:
     with owned(sweep.directory):
         status = run_jobs(sweep, line, plan)
         print_overview(sweep)
         leave_leaderboard(sweep)
-    return status or int(not sweep.is_finished), sweep.directory
+    status = status or int(not sweep.is_finished)
+    notifications.send(sweep_event(sweep, status))
+    return status, sweep.directory
 
 
 if __name__ == "__main__":

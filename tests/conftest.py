@@ -19,6 +19,8 @@ import pytest
 
 # Before torch is imported: beside another busy process two OpenMP threads can be fifty times slower than one.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Nobody is notified of the runs of tests, whatever is configured on this machine.
+os.environ["TRACKING_NOTIFICATIONS"] = "off"
 
 import src.train
 from src.config.command_line import parse

@@ -91,7 +91,7 @@ class RunRecorder(pl.Callback):
             return {"metric": None, "value": None, "epoch": None, "checkpoint": None}
         path = Path(callback.best_model_path)
         score = callback.best_model_score if callback.monitor else None
-        value = None if score is None else float(score)
+        value = float(score) if score is not None and math.isfinite(score) else None
         epoch = torch.load(path, map_location="meta", weights_only=True)["epoch"]
         checkpoint = str(path.relative_to(self.directory))
         return {"metric": callback.monitor, "value": value, "epoch": epoch, "checkpoint": checkpoint}
