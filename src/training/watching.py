@@ -13,7 +13,7 @@ from src.records.record import Record
 class NotifyOfMetrics(pl.Callback):
     """Sends a notification once a metric is NaN or infinite, and once the monitored metric has not improved for some epochs.
 
-    Each at most once in a session. A resumed run counts its epochs anew.
+    Each at most once in a session. A resumed run starts to count its epochs again.
 
     Args:
         notifications: what the user has configured.
