@@ -18,6 +18,8 @@ OWN_FLAGS = {
     SKIP_DONE: "leave out the jobs of a grid whose settings a finished run has had",
     FROZEN: "run all jobs, also those of a resumed sweep, with the code as it is now",
 }
+# Hydra's flags that would bypass the checks.
+REFUSED = ("config_path", "config_dir", "config_name", "experimental_rerun")
 # Maximum number of folds; a larger one is assumed to be a typing error.
 _MOST_FOLDS = 10_000
 
@@ -42,6 +44,14 @@ class CommandLine:
     own_flags: tuple[str, ...] = ()
 
 
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of ``python -m src.train``: Hydra's flags, and those of this project."""
+    parser = get_args_parser()
+    for flag, text in OWN_FLAGS.items():
+        parser.add_argument(flag, action="store_true", help=text)
+    return parser
+
+
 def parse(argv: list[str]) -> CommandLine:
     """Parse ``argv``. Flags and overrides may be mixed in any order, which Hydra itself does not allow.
 
@@ -59,9 +69,7 @@ def parse(argv: list[str]) -> CommandLine:
         raise ConfigError(
             "Hydra cannot read command lines in Python's optimized mode: leave out -O and unset PYTHONOPTIMIZE."
         )
-    parser = get_args_parser()
-    for flag, text in OWN_FLAGS.items():
-        parser.add_argument(flag, action="store_true", help=text)
+    parser = build_parser()
     usage = io.StringIO()
     try:
         with contextlib.redirect_stderr(usage):
@@ -71,7 +79,7 @@ def parse(argv: list[str]) -> CommandLine:
             raise
         problem = usage.getvalue().strip().splitlines()[-1].partition("error: ")[2]
         raise ConfigError(f"{problem}; --help lists what can be set.") from None
-    for flag in ("config_path", "config_dir", "config_name", "experimental_rerun"):
+    for flag in REFUSED:
         if getattr(args, flag, None) is not None:
             raise ConfigError(
                 f"--{flag.replace('_', '-')} is not supported: put the file into conf/experiment/ instead."

@@ -1,9 +1,9 @@
-"""Text of a configuration's settings: values, descriptions and bounds."""
+"""A configuration's settings: values, descriptions and bounds; as text for --help."""
 
 import textwrap
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 from src.bounds import WORD
 from src.config.schemas import of_group, schema_of
@@ -13,6 +13,29 @@ from src.records.settings import as_word
 _WIDTH, _COLUMN = 100, 36
 _SIGNS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 _TYPES = {"boolean": "true | false", "string": "text", "object": "group"}
+
+
+class Setting(NamedTuple):
+    """A setting as the reference lists it.
+
+    Attributes:
+        key: dotted key, such as ``optimizer.lr``.
+        value: configured value, or the default if it is not configured; ``???`` if there is none.
+        is_configured: whether the configuration contains it; otherwise the command line needs a ``+`` before the key.
+        allowed: its types with their bounds, or its allowed values; empty if any plain value is allowed.
+        description: one line, or empty.
+    """
+
+    key: str
+    value: Any
+    is_configured: bool
+    allowed: str
+    description: str
+
+    @property
+    def override(self) -> str:
+        """The override that sets the value."""
+        return f"{'' if self.is_configured else '+'}{self.key}={as_word(self.value)}"
 
 
 def describe_settings(config: Mapping[str, Any]) -> str:
@@ -25,35 +48,46 @@ def describe_settings(config: Mapping[str, Any]) -> str:
         ConfigError: ``config`` names an object that does not exist.
     """
     run = {key: value for key, value in config.items() if key not in GROUPS}
-    lines = [*_settings(of_group("config")["run"], run, "")]
+    lines = [*_lines(settings(of_group("config")["run"], run, ""))]
     nodes = [(group, group, config.get(group)) for group in ONE]
     nodes += [(group, f"{group}.{name}", node) for group in MANY for name, node in (config.get(group) or {}).items()]
     for group, prefix, node in nodes:
         if isinstance(node, Mapping) and "_target_" in node:
             lines += ["", f"{prefix}: {node['_target_']}"]
-            lines += _settings(schema_of(node["_target_"], group), node, f"{prefix}.")
-    lines += ["", "trainer", *_settings(of_group("trainer")["trainer"], config.get("trainer") or {}, "trainer.")]
-    return "\n".join([*lines, ""])
+            lines += _lines(settings(schema_of(node["_target_"], group), node, f"{prefix}."))
+    trainer = settings(of_group("trainer")["trainer"], config.get("trainer") or {}, "trainer.")
+    return "\n".join([*lines, "", "trainer", *_lines(trainer), ""])
 
 
-def _settings(schema: Mapping[str, Any], values: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    """The lines of an object's settings, configured ones first."""
+def settings(schema: Mapping[str, Any], values: Mapping[str, Any], prefix: str) -> Iterator[Setting]:
+    """The settings of an object, configured ones first.
+
+    Args:
+        schema: the schema of the object.
+        values: its configured values.
+        prefix: precedes each key.
+    """
     properties = schema["properties"]
     for key in [key for key in dict.fromkeys([*values, *properties]) if key != "_target_"]:
         one = properties.get(key, {})
         value = values.get(key, one.get("default", "???"))
         inner = next((option for option in one.get("anyOf", [one]) if "properties" in option), None)
         if inner and isinstance(value, Mapping):
-            yield from _settings(inner, value, f"{prefix}{key}.")
-            continue
-        setting = f"  {'' if key in values else '+'}{prefix}{key}={as_word(value)}"
-        limits = " | ".join(_limits(one))
-        text = f"{one.get('description', '')}{f' ({limits})' if limits else ''}".strip()
+            yield from settings(inner, value, f"{prefix}{key}.")
+        else:
+            allowed = " | ".join(_limits(one))
+            yield Setting(f"{prefix}{key}", value, key in values, allowed, one.get("description", ""))
+
+
+def _lines(found: Iterator[Setting]) -> Iterator[str]:
+    for setting in found:
+        text = f"{setting.description}{f' ({setting.allowed})' if setting.allowed else ''}".strip()
         lines = textwrap.wrap(text, _WIDTH - _COLUMN) or [""]
-        if len(setting) >= _COLUMN:
-            yield setting
-            setting = ""
-        yield from (f"{left:{_COLUMN}}{line}".rstrip() for left, line in zip_longest([setting], lines, fillvalue=""))
+        left = f"  {setting.override}"
+        if len(left) >= _COLUMN:
+            yield left
+            left = ""
+        yield from (f"{one:{_COLUMN}}{line}".rstrip() for one, line in zip_longest([left], lines, fillvalue=""))
 
 
 def _limits(schema: Mapping[str, Any]) -> Iterator[str]:

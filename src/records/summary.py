@@ -20,26 +20,26 @@ _OF_THE_PROCESS = ("pid", "pid_started", "pid_namespace", "requirements_sha256",
 class Summary:
     """Summary of a run."""
 
-    id: str  # not unique: a copy of the run's directory has the same id
+    id: str  #: not unique, as a copy of the run's directory has the same id
     name: str | None
     tags: list[str]
     note: str | None
-    sweep: str | None  # id of the sweep that the run is a job of
+    sweep: str | None  #: id of the sweep that the run is a job of
     command: str
-    status: str  # running, done, pruned, failed or interrupted
-    ended: str  # the status, for a pruned trial with the epoch
+    status: str  #: running, done, pruned, failed or interrupted
+    ended: str  #: the status, for a pruned trial with the epoch
     error: str | None
     warnings: list[str]
-    started: str  # ISO 8601
-    duration: float | None  # seconds over all sessions; None while it is running
-    monitor: str | None  # the metric that selects the best checkpoint
-    lower_is_better: bool  # whether the lowest value of monitor is the best
-    best: float | None  # value of monitor of the best checkpoint
-    best_epoch: int | None  # from 0
-    metrics: dict[str, float | None]  # best/<monitor>, and the last value of each metric; None for NaN and Inf
-    speed: float | None  # training samples per second
-    threads: str  # CPU threads per process: "2", or "2 for 90% of the samples, 1 for 10%"
-    code: str | None  # the commit, and whether there were uncommitted changes; None outside a repository
+    started: str  #: ISO 8601
+    duration: float | None  #: seconds over all sessions; None while it is running
+    monitor: str | None  #: the metric that selects the best checkpoint
+    lower_is_better: bool  #: whether the lowest value of monitor is the best
+    best: float | None  #: value of monitor of the best checkpoint
+    best_epoch: int | None  #: from 0
+    metrics: dict[str, float | None]  #: best/<monitor>, and the last value of each metric; None for NaN and Inf
+    speed: float | None  #: training samples per second
+    threads: str  #: CPU threads per process, as in "2" or "2 for 90% of the samples, 1 for 10%"
+    code: str | None  #: the commit, and whether there were uncommitted changes; None outside a repository
 
     @property
     def title(self) -> str:
@@ -53,7 +53,7 @@ class Summary:
 
     @property
     def test_metric(self) -> str | None:
-        """The test metric to show: ``test/acc`` if it was logged, else the counterpart of ``monitor``, else the test loss."""
+        """The test metric to show, which is ``test/acc`` if it was logged, else the counterpart of ``monitor``, else the test loss."""
         counterpart = [self.monitor.replace("val", "test", 1)] if self.monitor else []
         return next(
             (name for name in ("test/acc", *counterpart, "test/loss", "test_loss") if name in self.metrics), None
@@ -73,7 +73,7 @@ class Summary:
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """Sort key of runs with the same monitor: best value first, runs without a best value last."""
+        """Sort key of runs with the same monitor; the best value comes first, runs without one last."""
         value = self.best or 0.0
         return self.best is None, value if self.lower_is_better else -value
 

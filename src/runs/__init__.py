@@ -36,7 +36,7 @@ class Run:
 
     @property
     def summary(self) -> Summary:
-        """Summary of the run: status, metrics, duration."""
+        """Status, metrics and duration of the run."""
         return summary(self.record)
 
     def curves(self) -> dict[str, list[tuple[int, float]]]:

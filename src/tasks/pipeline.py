@@ -9,7 +9,7 @@ from src.tasks.losses import Loss
 
 
 class Pipeline(nn.Module):
-    """Maps raw samples (n, *input_shape) to logits (n, outputs).
+    """Maps raw samples ``(n, *input_shape)`` to logits ``(n, outputs)``.
 
     Args:
         normalize: the normalisation of the data set.

@@ -20,7 +20,7 @@ def load_model(path: str | Path) -> "pl.LightningModule | Pipeline":
 
     Returns:
         The model on the CPU and in evaluation mode. For classification of data in memory it consists of preprocessing and
-        network and maps raw samples (n, *input_shape) to logits (n, outputs); otherwise it is the LightningModule.
+        network and maps raw samples ``(n, *input_shape)`` to logits ``(n, outputs)``; otherwise it is the LightningModule.
 
     Raises:
         UserError: there is no such file, or it is damaged or not a checkpoint of this project.
