@@ -25,7 +25,7 @@ install: $(READY) ## Install into .venv what is missing
 
 .PHONY: lock
 lock: $(READY) ## Choose the newest versions pyproject.toml allows
-	$(BIN)/uv pip compile --quiet --universal --upgrade --no-emit-index-url --no-annotate --no-header --extra sweeps --extra slurm --extra ray --extra export --extra explain --extra wandb --extra mlflow --extra dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --upgrade --no-emit-index-url --no-annotate --no-header --extra sweeps --extra slurm --extra ray --extra export --extra explain --extra wandb --extra mlflow --extra docs --extra dev pyproject.toml -o requirements.lock
 
 .PHONY: train
 train: $(READY) ## Train on MNIST: make train, or make train ARGS="optimizer=sgd seed=3"
@@ -43,13 +43,21 @@ test-slow: $(READY) ## Run the slow tests
 lint: $(READY) ## Check style, types, layers and schemas
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy src hydra_plugins/optuna_sweeper.py benchmarks
+	$(BIN)/mypy src hydra_plugins/optuna_sweeper.py benchmarks docs/generate.py
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m src.config.schemas --check
 
 .PHONY: schemas
 schemas: $(READY) ## Generate the JSON schemas of settings, after a constructor or conf/ has changed
 	$(BIN)/python -m src.config.schemas
+
+.PHONY: docs
+docs: $(READY) ## Build the documentation as a site, in docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
+
+.PHONY: docs-links
+docs-links: $(READY) ## Check the external links of the documentation; needs the network
+	$(BIN)/python -m sphinx -b linkcheck -W --keep-going -q docs docs/_build/linkcheck
 
 .PHONY: format
 format: $(READY) ## Format the code
@@ -70,5 +78,5 @@ soak: $(READY) ## Inject faults into runs for half an hour and compare the resul
 
 .PHONY: clean
 clean: ## Remove generated files; runs and data stay
-	rm -rf .venv .cache .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .cache .pytest_cache .hypothesis .mypy_cache .ruff_cache docs/_build docs/reference docs/project
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
