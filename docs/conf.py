@@ -30,6 +30,8 @@ autodoc_typehints_format = "short"
 copybutton_prompt_text = "$ "
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = "Experiment tracking"
 html_show_sphinx = False
 html_show_copyright = False

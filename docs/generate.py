@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from src.config.command_line import REFUSED, build_parser
 from src.config.compose import CHOICES, register_resolvers
@@ -31,9 +31,9 @@ PROJECT = {
     "SECURITY.md": "project/security.md",
     "benchmarks/results.md": "project/benchmarks.md",
 }
-_HYDRA = """# Launchers and sweepers of `-m`
+_HYDRA = """# Launchers and sweepers
 
-A launcher runs the jobs of a sweep, and a sweeper chooses them. Both are groups of Hydra: `hydra/launcher=NAME` and
+A launcher runs the jobs of a sweep (`-m`), and a sweeper chooses them. Both are groups of Hydra: `hydra/launcher=NAME` and
 `hydra/sweeper=NAME` choose one, and their settings are `hydra.launcher.KEY` and `hydra.sweeper.KEY`.
 
 ## `hydra/sweeper=optuna`
@@ -145,6 +145,11 @@ def _group(group: str, usual: DictConfig) -> Iterator[str]:
     for name in names:
         if _is_global(group, name):
             yield _source(group, name)
+            content = _plain(OmegaConf.load(CONF / group / f"{name}.yaml"))
+            for many in MANY:  # such as the callback of debug=profile, which no other file has
+                for one, values in content.get(many, {}).items():
+                    if "_target_" in values:
+                        yield from _node(many, name, one, values, {})
             continue
         yield from ["", _target(group, name), f"## `{group}={name}`", "", *_comment(group, name)]
         composed = _plain(compose("train", overrides=[f"{group}={name}"]))[group]
@@ -252,7 +257,7 @@ def _source(group: str, name: str) -> str:
     return "\n".join([*head, "```yaml", *content, "```", ""])
 
 
-def _plain(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
+def _plain(config: DictConfig | ListConfig, resolve: bool = False) -> dict[str, Any]:
     """Plain values, with interpolations as text unless they are resolved."""
     plain = OmegaConf.to_container(config, resolve=resolve)
     assert isinstance(plain, dict)

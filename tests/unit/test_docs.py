@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from src.paths import ROOT
+from docs.generate import DOCS, PROJECT, pages, relinked
+from src.config.compose import CHOICES
+from src.config.schemas import of_group
+from src.config.targets import MANY, ONE
+from src.paths import CONF, ROOT
 from tests.helpers.readme import FILES, TEXT
 
 
@@ -52,4 +56,66 @@ def test_every_page_is_linked():
     links = {
         Path(page.parent, link).resolve() for page in pages for link in re.findall(r"\]\(([^)#\s]+)", page.read_text())
     }
-    assert [page.name for page in (ROOT / "docs").glob("*.md") if page.resolve() not in links] == []
+    pages_of_docs = set((ROOT / "docs").glob("*.md")) - {ROOT / "docs" / "index.md"}
+    assert [page.name for page in pages_of_docs if page.resolve() not in links] == []
+
+
+def test_anchors_exist():
+    def anchors(page: Path) -> set[str]:
+        headings = re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
+        return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+    for page in [*ROOT.glob("*.md"), *DOCS.glob("*.md")]:
+        for link, anchor in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", page.read_text()):
+            assert anchor in anchors(page.parent / link if link else page), f"{page.name}: {link}#{anchor}"
+
+
+def test_every_image_is_shown_or_linked():
+    text = "\n".join(page.read_text() for page in [ROOT / "README.md", *DOCS.glob("*.md")])
+    images = [path.relative_to(DOCS) for pattern in ("*.png", "*.jpg") for path in DOCS.glob(pattern)]
+    assert [image.name for image in images if f"{image})" not in text] == []
+
+
+@pytest.fixture(scope="module")
+def generated() -> dict[str, str]:
+    return pages()
+
+
+@pytest.mark.parametrize("group", [*CHOICES, "hydra/launcher"])
+def test_the_reference_describes_every_choice(group: str, generated: dict[str, str]):
+    page = generated[f"reference/{group.partition('/')[0]}.md"]
+    headings = re.findall(r"^## `(.*)`$", page, re.MULTILINE)
+    assert {f"{group}={path.stem}" for path in (CONF / group).glob("*.yaml")} <= set(headings)
+
+
+@pytest.mark.parametrize("group", [*ONE, *MANY, "trainer"])
+def test_the_reference_describes_every_setting(group: str, generated: dict[str, str]):
+    text = "\n".join(generated.values())  # debug=profile has a callback of its own
+    for target, schema in of_group(group).items():
+        described = {key: one.get("description", "") for key, one in schema["properties"].items() if key != "_target_"}
+        for key, description in described.items():
+            assert re.search(rf"^\| `\+?{group}\.[\w.]*\b{key}\b.*` \|", text, re.MULTILINE), f"{target}: {key}"
+            assert description.partition("[")[0] in text.replace("\\", ""), f"{target}: {key}"
+
+
+def test_the_reference_describes_the_settings_of_the_run(generated: dict[str, str]):
+    for key in of_group("config")["run"]["properties"]:
+        assert f"| `{key}` |" in generated["reference/settings.md"]
+
+
+def test_the_reference_describes_every_command():
+    modules = [path for path in (ROOT / "src").rglob("*.py") if "exit_with(main())" in path.read_text()]
+    commands = {f"python -m {'.'.join(path.relative_to(ROOT).with_suffix('').parts)}" for path in modules}
+    described = re.findall(r":title: (.*)", (DOCS / "commands.md").read_text())
+    assert {command.removesuffix(".__main__") for command in commands} == set(described)
+
+
+def test_links_between_pages_of_the_root_and_of_docs_lead_to_the_pages_of_the_site():
+    page = DOCS / PROJECT["CONTRIBUTING.md"]
+    links = (
+        "[one](docs/data.md#splits), [two](SECURITY.md), [three](https://example.org), [four](#here), [five](examples/)"
+    )
+    site = "[one](../data.md#splits), [two](security.md), [three](https://example.org), [four](#here), five"
+    assert relinked(links, ROOT / "CONTRIBUTING.md", page) == site
+    results = DOCS / "results.md"
+    assert relinked("[all](../benchmarks/results.md)", results, results) == "[all](project/benchmarks.md)"
