@@ -17,7 +17,7 @@ exclude_patterns = ["_build"]
 nitpicky = True
 # Classes of other packages and of modules that are not described; docstrings name errors without their module.
 nitpick_ignore_regex = [
-    ("py:class", r"(pl|pd|Path|pathlib|collections|torch|Tensor|src\.(data|tasks))\b.*"),
+    ("py:class", r"(pl|pd|Path|pathlib|collections|torch|Tensor|src\.(data|tasks))\b.*|dict\[str"),
     ("py:exc", r"\w+Error|RunNotFound|KeyboardInterrupt"),
 ]
 
