@@ -177,6 +177,16 @@ def known_choices(part: str) -> list[str]:
     return sorted({*(choice.partition("=")[2] for choice in registered), *ours})
 
 
+def launcher_schemas() -> dict[str, dict[str, Any]]:
+    """The JSON schema of the settings of each launcher, by ``_target_`` for this project's own, else by its name in Hydra."""
+    launchers = {
+        target: (choice.partition("=")[2], of_type(settings) or {})
+        for target, (choice, settings) in _KNOWN.items()
+        if choice.startswith(f"{_LAUNCHER}=")
+    }
+    return {target if target == PROCESSES else name: schema for target, (name, schema) in launchers.items()}
+
+
 @cache
 def _pristine(choice: str) -> dict[str, Any]:
     return hydra_node(compose("train", overrides=[choice], return_hydra_config=True))

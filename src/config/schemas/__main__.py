@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import yaml
+from hydra.conf import HelpConf
 
+from src.config.hydra import PROCESSES, launcher_schemas
 from src.config.schemas import DEFAULTS, FOLDER, REFERENCE, generate, of_file
 from src.config.schemas.overlay import Run, trainer_schema
 from src.config.signatures import arguments
@@ -61,6 +63,8 @@ def _files() -> Iterator[tuple[str, dict[str, Any]]]:
         "trainer",
         {"$schema": _DIALECT, "$ref": "#/$defs/trainer", "$defs": {"reference": REFERENCE, "trainer": trainer}},
     )
+    yield "launcher", {"$schema": _DIALECT, **_launchers(), "$defs": {"reference": REFERENCE}}
+    yield "help", {"$schema": _DIALECT, **arguments(HelpConf)}
     run = of_file(arguments(Run))
     may_be_null = ("data", *TAKEN_BY)
     groups: dict[str, Any] = {group: {"$ref": f"{group}.json"} for group in GROUPS}
@@ -73,6 +77,16 @@ def _files() -> Iterator[tuple[str, dict[str, Any]]]:
 def _with_defaults(schema: dict[str, Any]) -> dict[str, Any]:
     schema = of_file(schema)
     return {**schema, "properties": {"defaults": DEFAULTS, **schema["properties"]}}
+
+
+def _launchers() -> dict[str, Any]:
+    """The schema of a file in conf/hydra/launcher: it states a target, or extends the launcher of a package."""
+    options = []
+    for name, schema in launcher_schemas().items():
+        key, value = ("_target_", name) if name == PROCESSES else ("defaults", [name])
+        file = of_file(schema)
+        options.append({**file, "properties": {key: {"const": value}, **file["properties"]}, "required": [key]})
+    return {"type": "object", "anyOf": options}
 
 
 def _targets() -> dict[str, list[str]]:

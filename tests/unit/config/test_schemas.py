@@ -25,7 +25,7 @@ REGISTRY: Registry[Any] = Registry().with_resources(
 )
 
 
-FILES = sorted(path for path in CONF.rglob("*.yaml") if "hydra" not in path.parts)
+FILES = sorted(CONF.rglob("*.yaml"))
 
 
 def named_schema(path: Path) -> str:
@@ -64,6 +64,9 @@ def test_every_file_in_conf_is_valid_by_the_schema_that_it_names(path: Path):
         ("experiment/article.yaml", {"optimizer": {"learning_rate": 0.1}}),
         ("experiment/article.yaml", {"sed": 1}),
         ("train.yaml", {"seed": -1}),
+        ("hydra/launcher/processes.yaml", {"n_jobs": 0}),
+        ("hydra/launcher/slurm.yaml", {"timeout_min": 0}),
+        ("hydra/launcher/ray_cluster.yaml", {"ray": {"init": {"adress": "auto"}}}),
     ],
 )
 def test_an_editor_finds_misspelt_keys_and_values_out_of_range(file: str, changes: dict[str, object]):
