@@ -7,40 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
 import pytest
-from jsonschema import Draft202012Validator
-from omegaconf import OmegaConf
-from referencing import Registry, Resource
 
 from src.bounds import Bounds, Count, Word
-from src.config.schemas import FOLDER, of_file, of_group
+from src.config.schemas import of_file, of_group
 from src.config.signatures import arguments, of_type
 from src.config.validate import converted, problems
 from src.paths import CONF
-
-SCHEMAS = {path.name: json.loads(path.read_text()) for path in FOLDER.glob("*.json")}
-
-
-REGISTRY: Registry[Any] = Registry().with_resources(
-    (name, Resource.from_contents(schema)) for name, schema in SCHEMAS.items()
-)
-
-
-FILES = sorted(CONF.rglob("*.yaml"))
-
-
-def named_schema(path: Path) -> str:
-    """The schema that a file names for editors."""
-    [line] = [line for line in path.read_text().splitlines() if "yaml-language-server" in line]
-    schema = (path.parent / line.partition("$schema=")[2]).resolve()
-    assert schema.parent == FOLDER
-    return schema.name
-
-
-def faults(path: Path, **changes: object) -> list[str]:
-    """What an editor would mark in a file, its settings changed."""
-    content = {**OmegaConf.to_container(OmegaConf.load(path), resolve=False), **changes}  # type: ignore[dict-item]
-    validator = Draft202012Validator(SCHEMAS[named_schema(path)], registry=REGISTRY)
-    return [error.message for error in validator.iter_errors(content)]
+from tests.helpers.schemas import FILES, SCHEMAS, faults, named_schema
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
@@ -64,6 +37,7 @@ def test_every_file_in_conf_is_valid_by_the_schema_that_it_names(path: Path):
         ("experiment/article.yaml", {"optimizer": {"learning_rate": 0.1}}),
         ("experiment/article.yaml", {"sed": 1}),
         ("train.yaml", {"seed": -1}),
+        ("callbacks/none.yaml", {"ema": 0.99}),
         ("hydra/launcher/processes.yaml", {"n_jobs": 0}),
         ("hydra/launcher/slurm.yaml", {"timeout_min": 0}),
         ("hydra/launcher/ray_cluster.yaml", {"ray": {"init": {"adress": "auto"}}}),
