@@ -34,7 +34,7 @@ COPY . .
 ENV HOME=/home/app OUTPUTS_DIR=/outputs PYTHONUNBUFFERED=1
 RUN python -m compileall -q examples hydra_plugins src \
     && python -c "from src.data.mnist import MNIST; MNIST().prepare_data()" \
-    && rm -rf "$HOME/.cache" && chmod 1777 "$HOME" \
+    && rm -rf "$HOME/.cache" "$HOME/.config" && chmod 1777 "$HOME" \
     && install --directory --mode 1777 "$OUTPUTS_DIR"
 VOLUME ["/outputs"]
 USER 1000
