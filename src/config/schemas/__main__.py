@@ -55,7 +55,8 @@ def _files() -> Iterator[tuple[str, dict[str, Any]]]:
         references = [{"$ref": f"#/$defs/{target}"} for target in schemas]
         other = {"type": "string", "not": {"enum": list(schemas)}}
         node = {"anyOf": [*references, {"required": ["_target_"], "properties": {"_target_": other}}]}
-        named = {"properties": {"defaults": DEFAULTS}, "additionalProperties": {"type": ["object", "null"], **node}}
+        one = {"anyOf": [{"type": ["object", "null"], **node}, {"$ref": "#/$defs/reference"}]}
+        named = {"properties": {"defaults": DEFAULTS}, "additionalProperties": one}
         root = {"type": "object", **(named if group in MANY else node)}
         yield group, {"$schema": _DIALECT, **root, "$defs": {"reference": REFERENCE, **schemas}}
     trainer = _with_defaults(trainer_schema())
