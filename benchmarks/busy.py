@@ -1,10 +1,12 @@
-"""Throughput, in samples per second, while another process keeps one core busy.
-
-    python -m benchmarks.busy                     five rounds, about four minutes on two cores
-    python -m benchmarks.busy --rounds 3 --json
+"""Measure throughput, in samples per second, while another process keeps one core busy.
 
 The contenders alternate: this project on all threads, on one thread and with ``trainer.threads=auto``, and the reference loop
 with torch's defaults.
+
+    # Five rounds, about four minutes on two cores
+    python -m benchmarks.busy
+    # Three rounds, as JSON
+    python -m benchmarks.busy --rounds 3 --json
 """
 
 import argparse
@@ -19,7 +21,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.arguments import add_epochs, add_json, add_rounds
 from benchmarks.turns import take_turn
+from src.parsers import make_parser
 
 IMAGES = 60_000
 OURS, REFERENCE = "benchmarks.ours:ours", "benchmarks.loops:reference"
@@ -72,13 +76,18 @@ def take_turns(rounds: int, epochs: int) -> list[dict[str, float]]:
     ]
 
 
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser("benchmarks.busy", __doc__)
+    add_rounds(parser, 5)
+    add_epochs(parser, 3)
+    add_json(parser, "the rounds")
+    return parser
+
+
 def main() -> None:
     """Run the rounds and print the medians."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.busy", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=3, help="measured epochs per turn, after one warm-up epoch")
-    parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
-    args = parser.parse_args()
+    args = build_parser().parse_args()
     rounds = take_turns(args.rounds, args.epochs)
     if args.json:
         print(json.dumps(rounds))

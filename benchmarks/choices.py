@@ -1,10 +1,12 @@
-"""Seconds per epoch compared with a reference loop, for different models, losses, optimizers and schedules.
-
-    python -m benchmarks.choices                  three rounds, about ten minutes
-    python -m benchmarks.choices --rounds 5 --json
+"""Compare seconds per epoch with a reference loop, for different models, losses, optimizers and schedules.
 
 The reference is a plain loop with the same modules, loss, optimizer and schedule over indexed, pre-scaled tensors. It flushes
 subnormals as this project does, computes no metrics and saves no checkpoints. The contenders alternate.
+
+    # Three rounds, about ten minutes
+    python -m benchmarks.choices
+    # Five rounds, as JSON
+    python -m benchmarks.choices --rounds 5 --json
 """
 
 import argparse
@@ -17,12 +19,14 @@ from rich.console import Console
 from rich.table import Table
 from torchvision import datasets
 
+from benchmarks.arguments import add_epochs, add_json, add_rounds, add_threads
 from benchmarks.loops import DATA, scaled
 from benchmarks.turns import take_turn
 from src.config.command_line import parse
 from src.config.compose import preflight
 from src.config.targets import build
 from src.data.mnist import MNIST
+from src.parsers import make_parser
 from src.tasks.classification import Classifier
 from src.training.build import make_task
 
@@ -74,14 +78,19 @@ def reference(epochs: int, choice: str) -> list[float]:
     return seconds
 
 
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser("benchmarks.choices", __doc__)
+    add_rounds(parser, 3)
+    add_epochs(parser, 2)
+    add_threads(parser, torch.get_num_threads())
+    add_json(parser, "the rounds")
+    return parser
+
+
 def main() -> None:
     """Run the rounds and print the medians."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.choices", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=2, help="measured epochs per turn, after one warm-up epoch")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
-    args = parser.parse_args()
+    args = build_parser().parse_args()
     MNIST(dir=str(DATA)).prepare_data()
     rounds = [
         {

@@ -1,10 +1,12 @@
-"""Seconds per epoch of this project with all features enabled, of a reference loop, and of a typical tutorial's loop.
-
-    python -m benchmarks.epoch                          five rounds, a few minutes on two cores
-    python -m benchmarks.epoch --rounds 9 --threads 1
+"""Compare seconds per epoch: this project with all features enabled, a reference loop, and a typical tutorial's loop.
 
 The contenders alternate, because the speed of a shared machine varies from minute to minute; ratios are computed within each
 round. The first epoch of every turn is a warm-up and is not measured.
+
+    # Five rounds, a few minutes on two cores
+    python -m benchmarks.epoch
+    # Nine rounds on one thread
+    python -m benchmarks.epoch --rounds 9 --threads 1
 """
 
 import argparse
@@ -20,8 +22,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.arguments import add_epochs, add_json, add_rounds, add_threads
 from benchmarks.turns import take_turn
 from src.data.mnist import MNIST
+from src.parsers import make_parser
 from src.paths import ROOT, user_path
 
 # The function of each contender, and its arguments after the number of epochs.
@@ -60,16 +64,22 @@ def take_turns(names: Sequence[str], rounds: int, epochs: int, threads: int) -> 
     return [{name: turn(name) for name in orders[number % 2]} for number in range(rounds)]
 
 
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser("benchmarks.epoch", __doc__)
+    add_rounds(parser, 5)
+    add_epochs(parser, 4)
+    add_threads(parser, torch.get_num_threads())
+    text = f"Measure only these contenders: {', '.join(CONTENDERS)} (default: all)."
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=text, choices=list(CONTENDERS))
+    add_json(parser, "the rounds")
+    parser.add_argument("--picture", type=user_path, metavar="FILE", help="Also plot the medians to this image file.")
+    return parser
+
+
 def main() -> None:
     """Run the rounds and print the medians."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.epoch", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=4, help="measured epochs per turn, after one warm-up epoch")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="run only these", choices=list(CONTENDERS))
-    parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
-    parser.add_argument("--picture", type=user_path, metavar="FILE", help="also plot the medians to this file")
-    args = parser.parse_args()
+    args = build_parser().parse_args()
     names = args.only or list(CONTENDERS)
     rounds = take_turns(names, args.rounds, args.epochs, args.threads)
     if args.json:

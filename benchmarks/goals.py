@@ -1,9 +1,12 @@
-"""Performance targets, and the values measured on this machine.
+"""Compare the performance on this machine with the targets.
 
-    make bench                                    three rounds, about three minutes on two cores
-    make bench ARGS="--rounds 7 --json"
+Ratios are computed within each round, and their median is compared with the target; seconds depend on the machine. ``make
+bench`` runs it.
 
-Ratios are computed within each round, and their median is compared with the target; seconds depend on the machine.
+    # Three rounds, about three minutes on two cores
+    python -m benchmarks.goals
+    # Seven rounds, as JSON
+    python -m benchmarks.goals --rounds 7 --json
 """
 
 import argparse
@@ -23,6 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import busy, epoch
+from benchmarks.arguments import add_epochs, add_json, add_rounds
+from src.parsers import make_parser
 from src.paths import ROOT
 
 _JOBS = 16
@@ -118,14 +123,19 @@ def measure(rounds: int, epochs: int, threads: int, sweeps: bool) -> list[Target
     return targets
 
 
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser("benchmarks.goals", __doc__)
+    add_rounds(parser, 3)
+    add_epochs(parser, 3)
+    parser.add_argument("--no-sweeps", action="store_true", help="Skip the two sweeps of sixteen jobs.")
+    add_json(parser, "all values")
+    return parser
+
+
 def main() -> None:
     """Measure, and print the table of targets."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.goals", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=3, help="measured epochs per turn, after one warm-up epoch")
-    parser.add_argument("--no-sweeps", action="store_true", help="skip the two sweeps of sixteen jobs")
-    parser.add_argument("--json", action="store_true", help="print all values instead of the table")
-    args = parser.parse_args()
+    args = build_parser().parse_args()
     threads = torch.get_num_threads()
     targets = measure(args.rounds, args.epochs, threads, not args.no_sweeps)
     if args.json:

@@ -1,10 +1,12 @@
-"""Time breakdown of an epoch.
-
-    python -m benchmarks.parts                    eight epochs of experiment=article
-    python -m benchmarks.parts --threads 1 model.dropout=0.2
+"""Break down the time of an epoch into its parts.
 
 Timers wrap functions of the project. A part nested in another starts with that part's name; the remainder of the epoch is
 Lightning's loop. A timer costs about a microsecond per call.
+
+    # Eight epochs of experiment=article
+    python -m benchmarks.parts
+    # On one thread, with dropout
+    python -m benchmarks.parts --threads 1 model.dropout=0.2
 """
 
 import argparse
@@ -22,6 +24,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.arguments import add_threads
 from src.callbacks.curves import Curves
 from src.callbacks.gradients import GradientNorm
 from src.callbacks.progress import Progress
@@ -32,6 +35,7 @@ from src.data.normalize import Normalize
 from src.fast.backprop import Backprop
 from src.fast.classification import ChunkedClassifier
 from src.fast.steps import Steps
+from src.parsers import make_parser
 from src.records.record import Record
 from src.training.fit import fit
 from src.training.recorder import RunRecorder
@@ -86,12 +90,18 @@ def timed(spent: dict[str, float], name: str, owner: type, method: str) -> Itera
         yield
 
 
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser("benchmarks.parts", __doc__)
+    add_threads(parser, torch.get_num_threads())
+    text = "Choices and settings as for python -m src.train."
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=text)
+    return parser
+
+
 def main() -> None:
     """Train, and print the time of each part."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.parts", description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("overrides", nargs="*")
-    args = parser.parse_args()
+    args = build_parser().parse_args()
     torch.set_num_threads(args.threads)
     [config] = preflight(parse(["experiment=article", "trainer=cpu", "trainer.max_epochs=8", *args.overrides]))
     spent: dict[str, float] = defaultdict(float)

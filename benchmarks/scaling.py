@@ -1,11 +1,13 @@
-"""Throughput, in samples per second, on one and on two processes for different batch sizes.
-
-    python -m benchmarks.scaling                  five rounds, about five minutes on two cores
-    python -m benchmarks.scaling --rounds 3 --json
+"""Measure throughput, in samples per second, on one and on two processes for different batch sizes.
 
 Each round is one multirun of experiment=article without callbacks, in which the two contenders of a batch size follow each
 other. One process uses all cores, two use half of them each. The overhead of two processes is the all-reduce of the gradients
 at each step, which is also measured separately: in shared memory, as in a run on one machine, and with gloo.
+
+    # Five rounds, about five minutes on two cores
+    python -m benchmarks.scaling
+    # Three rounds, as JSON
+    python -m benchmarks.scaling --rounds 3 --json
 """
 
 import argparse
@@ -20,6 +22,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.arguments import add_json, add_rounds
+from src.parsers import make_parser
 from src.paths import ROOT
 
 BATCHES = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
@@ -88,13 +92,19 @@ def one_round(epochs: int) -> dict[tuple[int, int], float]:
     }
 
 
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser("benchmarks.scaling", __doc__)
+    add_rounds(parser, 5)
+    text = "Train N epochs per run (default: 2)."
+    parser.add_argument("--epochs", type=int, default=2, metavar="N", help=text)
+    add_json(parser, "the rounds")
+    return parser
+
+
 def main() -> None:
     """Run the rounds and print the medians."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
-    args = parser.parse_args()
+    args = build_parser().parse_args()
     rounds = [one_round(args.epochs) for _ in range(args.rounds)]
     sums = {how: [add_up(how) for _ in range(args.rounds)] for how in ("shared", "gloo")}
     if args.json:

@@ -1,12 +1,13 @@
-"""Accuracy of runs of different sizes, and the inference time of their networks at batch sizes 1 and 256 on one thread.
-
-    python -m benchmarks.sizes SWEEP            the runs of a sweep, in the order of its jobs
-    python -m benchmarks.sizes RUN RUN          any runs, by id, name or directory
-    python -m benchmarks.sizes SWEEP --json
+"""Compare runs of different sizes: accuracy, and inference time at batch sizes 1 and 256 on one thread.
 
 The forward pass of the best checkpoint on preprocessed float32 samples is timed, without gradients; pruned weights are
 multiplied like any others. The networks alternate in each round, and the minimum over the rounds is reported, because other
 load on the machine can only increase it.
+
+    # The runs of the latest sweep, in the order of its jobs
+    python -m benchmarks.sizes latest
+    # Any runs, as JSON
+    python -m benchmarks.sizes RUN RUN --json
 """
 
 import argparse
@@ -19,8 +20,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from benchmarks.arguments import add_json, add_rounds
 from src.callbacks.pruning import sparsity
+from src.command import add_runs_or_sweep
 from src.errors import RunNotFound
+from src.parsers import make_parser
 from src.paths import sweeps_dir
 from src.records.find import find
 from src.records.record import Record
@@ -29,13 +33,18 @@ from src.training.weights import trained
 BATCHES = (1, 256)
 
 
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser("benchmarks.sizes", __doc__)
+    add_runs_or_sweep(parser, "names", "Runs, or sweeps for all of their runs.")
+    add_rounds(parser, 21)
+    add_json(parser, "the rows")
+    return parser
+
+
 def main() -> None:
     """Time the rounds and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sizes", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="+", metavar="RUN|SWEEP")
-    parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--json", action="store_true", help="print the rows instead of the table")
-    args = parser.parse_args()
+    args = build_parser().parse_args()
     torch.set_num_threads(1)
     records = [record for name in args.names for record in runs_of(name)]
     networks = [trained(record)[0].classifier.net for record in records]

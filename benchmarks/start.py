@@ -1,9 +1,11 @@
-"""Startup cost of the commands: seconds to the output or to the first optimizer step, and peak memory.
-
-    python -m benchmarks.start                    five rounds, about two minutes
-    python -m benchmarks.start --rounds 3 --json
+"""Measure the startup cost of the commands: seconds to the output or to the first optimizer step, and peak memory.
 
 Each round starts every command once in a new process; seconds are wall-clock time until it exits.
+
+    # Five rounds, about two minutes
+    python -m benchmarks.start
+    # Three rounds, as JSON
+    python -m benchmarks.start --rounds 3 --json
 """
 
 import argparse
@@ -19,6 +21,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.arguments import add_json, add_rounds
+from src.parsers import make_parser
 from src.paths import ROOT
 
 _MB = 1024**2
@@ -94,12 +98,17 @@ def take_turns(names: Sequence[str], rounds: int) -> list[dict[str, tuple[float,
         return [{name: once(COMMANDS[name], outputs) for name in names} for _ in range(rounds)]
 
 
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser("benchmarks.start", __doc__)
+    add_rounds(parser, 5)
+    add_json(parser, "the rounds")
+    return parser
+
+
 def main() -> None:
     """Run the rounds and print the medians."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.start", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
-    args = parser.parse_args()
+    args = build_parser().parse_args()
     rounds = take_turns(list(COMMANDS), args.rounds)
     if args.json:
         print(json.dumps(rounds))

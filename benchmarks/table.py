@@ -1,8 +1,12 @@
-"""Seconds that ``python -m src.runs ls`` takes with many records.
+"""Measure the seconds that ``python -m src.runs ls`` takes with many records.
 
-    python -m benchmarks.table          1,000 records, five times, compared with an empty Python program
+The records are copies of that of a short training, each with its own id and learning rate. An empty Python program is timed
+for comparison.
 
-The records are copies of that of a short training, each with its own id and learning rate.
+    # 1,000 records, five times
+    python -m benchmarks.table
+    # 100 records, three times
+    python -m benchmarks.table --records 100 --repeats 3
 """
 
 import argparse
@@ -15,14 +19,22 @@ import tempfile
 import time
 from pathlib import Path
 
+from src.parsers import make_parser
 from src.paths import ROOT
 
 
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser("benchmarks.table", __doc__)
+    text = "Make N records (default: 1000)."
+    parser.add_argument("--records", type=int, default=1000, metavar="N", help=text)
+    text = "Run the command N times (default: 5)."
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help=text)
+    return parser
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.table", description=__doc__)
-    parser.add_argument("--records", type=int, default=1000)
-    parser.add_argument("--repeats", type=int, default=5)
-    args = parser.parse_args()
+    args = build_parser().parse_args()
     with tempfile.TemporaryDirectory() as outputs:
         environment = {**os.environ, "OUTPUTS_DIR": outputs}
         short = ["trainer.max_epochs=1", "data.train_size=1000"]

@@ -3,7 +3,6 @@
 The site consists of these pages, written to ``docs/reference/`` and ``docs/project/``, and of the files in ``docs/``.
 """
 
-import argparse
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +13,6 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from src.config.command_line import REFUSED, build_parser
 from src.config.compose import CHOICES, register_resolvers
 from src.config.schemas import of_group, schema_of
 from src.config.settings_help import Setting, settings
@@ -73,15 +71,6 @@ def pages() -> dict[str, str]:
     for name, page in PROJECT.items():
         found[page] = relinked((ROOT / name).read_text(encoding="utf-8"), ROOT / name, DOCS / page)
     return found
-
-
-def train_parser() -> argparse.ArgumentParser:
-    """The parser of ``python -m src.train`` for documentation: with its help as text, and without refused flags."""
-    parser = build_parser()
-    parser.prog = "python -m src.train"
-    for action in parser._actions:
-        action.help = argparse.SUPPRESS if action.dest in REFUSED else str(action.help).splitlines()[0].rstrip(":")
-    return parser
 
 
 def relinked(text: str, source: Path, page: Path) -> str:

@@ -1,4 +1,4 @@
-"""Common parts of the entry points for finished runs: the run argument, ``key=value`` settings, exit statuses."""
+"""Common parts of the entry points: the arguments that several of them have, exit statuses."""
 
 import argparse
 import atexit
@@ -7,28 +7,141 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from src.errors import ConfigError, UserError, suggest
 from src.files import describe
 from src.launching.stop import end_on_stop
 from src.masking import mask
+from src.records import suggestions
 from src.terminal import accept_any_text
 
-# Allowed values of each setting, the default first; or the range of a number, which has no default.
-Choices = Mapping[str, Sequence[str] | range]
-CHECKPOINT: Choices = {"checkpoint": ("best", "last")}
+
+@dataclass(frozen=True)
+class Setting:
+    """A ``key=value`` argument.
+
+    Attributes:
+        values: allowed values, the default first; or the range of a number, which has no default.
+        help: description.
+    """
+
+    values: Sequence[str] | range
+    help: str
 
 
-def run_parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """The parser of ``python -m src.<name> RUN``, to which the other arguments are added."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m src.{name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+Settings = Mapping[str, Setting]
+CHECKPOINT: Settings = {"checkpoint": Setting(("best", "last"), "weights to load")}
+
+
+def _with_suggestions(action: argparse.Action, suggest: Callable[..., Iterable[str]]) -> None:
+    action.completer = suggest  # type: ignore[attr-defined]  # argcomplete's convention, see src.completion
+
+
+def add_run(parser: argparse.ArgumentParser, help: str = "", name: str = "run", nargs: str | None = None) -> None:
+    """Add the positional argument RUN, or several.
+
+    Args:
+        parser: the parser of the command.
+        help: sentences that precede the explanation of RUN.
+        name: attribute of the parsed arguments.
+        nargs: as for argparse.
+    """
+    action = parser.add_argument(name, nargs=nargs, metavar="RUN", help=f"{help} {_RUN}".strip())
+    _with_suggestions(action, suggestions.runs)
+
+
+_RUN = (
+    "Run: an id, a unique prefix of an id, a name, a directory, 'latest' (the latest finished run) or 'best' (the best "
+    "finished run)."
+)
+_SWEEP = "an id, a directory or 'latest'"
+
+
+def add_runs_or_sweep(parser: argparse.ArgumentParser, name: str, help: str) -> None:
+    """Add the positional argument RUN|SWEEP, one or more."""
+    text = f"{help} {_RUN} A sweep: {_SWEEP}."
+    action = parser.add_argument(name, nargs="+", metavar="RUN|SWEEP", help=text)
+    _with_suggestions(action, suggestions.runs_and_sweeps)
+
+
+def add_archived_run(parser: argparse.ArgumentParser) -> None:
+    """Add the positional argument RUN of a run in the trash."""
+    action = parser.add_argument(
+        "run", metavar="RUN", help="Run in the trash: an id, a unique prefix of an id, or a name."
     )
-    parser.add_argument("run", metavar="RUN", help="an id, a unique prefix of one, a name, a directory, latest or best")
-    return parser
+    _with_suggestions(action, suggestions.archived_runs)
+
+
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """Add the option --sweep."""
+    action = parser.add_argument(
+        "--sweep", metavar="SWEEP", help=f"Show only the jobs of a sweep: {_SWEEP} (default: all runs)."
+    )
+    _with_suggestions(action, suggestions.sweeps)
+
+
+_FILTER = (
+    "Filter that selects runs, such as \"optimizer.lr<0.01 and done\"; see 'python -m src.runs ls --help'{default}."
+)
+
+
+def add_filter(parser: argparse.ArgumentParser, default: str = "all runs") -> None:
+    """Add the positional argument FILTER; its words are joined by spaces."""
+    text = _FILTER.format(default=f" (default: {default})")
+    _with_suggestions(parser.add_argument("filter", nargs="*", metavar="FILTER", help=text), suggestions.filters)
+
+
+def add_filter_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option --filter, for commands whose positional arguments are runs."""
+    text = _FILTER.format(default=" (default: all runs)")
+    _with_suggestions(parser.add_argument("--filter", metavar="FILTER", help=text), suggestions.filters)
+
+
+def add_name(parser: argparse.ArgumentParser, flag: str, help: str) -> None:
+    """Add an option that takes the name of a metric, a setting or a field."""
+    _with_suggestions(parser.add_argument(flag, metavar="NAME", help=help), suggestions.names)
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """Add the options --json and --csv, which exclude each other; the attribute is ``form``."""
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_const", const="json", dest="form", help="Print the result as JSON.")
+    form.add_argument("--csv", action="store_const", const="csv", dest="form", help="Print the result as CSV.")
+
+
+def add_settings(parser: argparse.ArgumentParser, settings: Settings) -> None:
+    """Add the positional argument KEY=VALUE, any number of them, to be parsed by ``settings_in``."""
+    action = parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help=help_of(settings))
+    suggest_settings(action, settings)
+
+
+def suggest_settings(action: argparse.Action, settings: Settings) -> None:
+    """Let a positional argument be completed with settings."""
+    words = {f"{key}=": setting.help for key, setting in settings.items()}
+    values = {
+        f"{key}={value}": setting.help
+        for key, setting in settings.items()
+        if not isinstance(setting.values, range)
+        for value in setting.values
+    }
+
+    def suggest(prefix: str, **_: Any) -> dict[str, str]:
+        return values if "=" in prefix else words
+
+    _with_suggestions(action, suggest)
+
+
+def help_of(settings: Settings) -> str:
+    """Describe settings for --help: ``checkpoint=best|last: weights to load (default: best).``"""
+    texts = []
+    for key, setting in settings.items():
+        default = "" if isinstance(setting.values, range) else f" (default: {setting.values[0]})"
+        texts.append(f"{described({key: setting})}: {setting.help}{default}")
+    return f"Settings: {'; '.join(texts)}."
 
 
 def status_of(do: Callable[[], int | None]) -> int:
@@ -94,28 +207,30 @@ def storing(otherwise: str) -> Iterator[None]:
         raise UserError(f"{otherwise}: {describe(error)}") from error
 
 
-def settings_in(words: Sequence[str], choices: Choices) -> dict[str, Any]:
+def settings_in(words: Sequence[str], allowed: Settings) -> dict[str, Any]:
     """Parse ``key=value`` arguments; settings that are not passed have their default, or are absent if they have none.
 
     Raises:
         ConfigError: an argument is not a setting, or its value is not allowed.
     """
-    settings: dict[str, Any] = {key: values[0] for key, values in choices.items() if not isinstance(values, range)}
+    settings: dict[str, Any] = {
+        key: setting.values[0] for key, setting in allowed.items() if not isinstance(setting.values, range)
+    }
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            raise ConfigError(f"{word}: a setting is key=value, one of {described(choices)}.")
-        if key not in choices:
+            raise ConfigError(f"{word}: a setting is key=value, one of {described(allowed)}.")
+        if key not in allowed:
             raise ConfigError(
-                f"{word}: there is no such setting{suggest(key, choices)} (there are {', '.join(choices)})"
+                f"{word}: there is no such setting{suggest(key, allowed)} (there are {', '.join(allowed)})"
             )
-        allowed = choices[key]
-        if isinstance(allowed, range):
-            settings[key] = number_in(f"{key}=", value, allowed)
-        elif value in allowed:
+        values = allowed[key].values
+        if isinstance(values, range):
+            settings[key] = number_in(f"{key}=", value, values)
+        elif value in values:
             settings[key] = value
         else:
-            raise ConfigError(f"{word}: {key} must be {' or '.join(allowed)}{suggest(value, allowed)}")
+            raise ConfigError(f"{word}: {key} must be {' or '.join(values)}{suggest(value, values)}")
     return settings
 
 
@@ -130,10 +245,11 @@ def number_in(name: str, value: str, allowed: range) -> int:
     return int(value)
 
 
-def described(choices: Choices) -> str:
-    """The settings for --help: ``checkpoint=best|last, steps=N``."""
+def described(settings: Settings) -> str:
+    """The settings with their values: ``checkpoint=best|last, steps=N``."""
     return ", ".join(
-        f"{key}={'N' if isinstance(values, range) else '|'.join(values)}" for key, values in choices.items()
+        f"{key}={'N' if isinstance(setting.values, range) else '|'.join(setting.values)}"
+        for key, setting in settings.items()
     )
 
 

@@ -1,39 +1,68 @@
-"""Measure a run's weights again.
+"""Evaluate the weights of a run again, and add the result to its record.
 
-    python -m src.evaluate latest                       the latest finished run, its best weights, on the test set
-    python -m src.evaluate RUN checkpoint=last          the last weights instead
-    python -m src.evaluate RUN split=val                on the samples held out of the training set
-    python -m src.evaluate RUN --robustness             on corrupted and attacked images, too
-    python -m src.evaluate RUN --calibrate              fit a temperature on the held-out samples, and measure with it
-    python -m src.evaluate RUN --json                   for programs
+Nothing else of the run is changed. ``--robustness`` and ``--calibrate`` also add a figure to the run's TensorBoard, which
+replaces that of an earlier call.
 
-Nothing of the run is changed; the result is added to its record. --robustness and --calibrate also add a figure to its
-TensorBoard, where it replaces an earlier one.
+    # The best weights of the latest finished run, on the test set
+    python -m src.evaluate latest
+    # The last weights, on the samples held out of the training set
+    python -m src.evaluate RUN checkpoint=last split=val
+    # Also on corrupted and attacked images
+    python -m src.evaluate RUN --robustness
+    # Fit a temperature on the held-out samples, and measure with it
+    python -m src.evaluate RUN --calibrate
+    # The entry that is added to the record, as JSON
+    python -m src.evaluate RUN --json
 """
 
 import argparse
 import json
 
-from src.command import CHECKPOINT, described, exit_with, run_parser, settings_in, status_of, storing
+from src.command import (
+    CHECKPOINT,
+    Setting,
+    Settings,
+    add_run,
+    add_settings,
+    exit_with,
+    settings_in,
+    status_of,
+    storing,
+)
+from src.parsers import make_parser
 from src.records.find import find_to_rebuild
 
-_CHOICES = {**CHECKPOINT, "split": ("test", "val")}
+_SETTINGS: Settings = {**CHECKPOINT, "split": Setting(("test", "val"), "samples to measure on")}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line and return its exit status."""
-    parser = run_parser("evaluate", __doc__)
-    parser.add_argument("settings", nargs="*", metavar="key=value", help=described(_CHOICES))
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--robustness", action="store_true", help="noise, blur, rotation, shift, erasing, FGSM, PGD")
-    kind.add_argument("--calibrate", action="store_true", help="a temperature that makes the confidence believable")
-    parser.add_argument("--json", action="store_true", help="print the entry that is added to the record")
-    args = parser.parse_intermixed_args(argv)
+    args = build_parser().parse_intermixed_args(argv)
     return status_of(lambda: _run(args))
 
 
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser("src.evaluate", __doc__)
+    add_run(parser)
+    add_settings(parser, _SETTINGS)
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--robustness",
+        action="store_true",
+        help="Also measure on images with noise, blur, rotation, shift or erasing, and attacked by FGSM and PGD.",
+    )
+    kind.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="Fit a temperature for calibrated probabilities on the held-out samples, and measure on the test set.",
+    )
+    parser.add_argument("--json", action="store_true", help="Print the entry that is added to the record as JSON.")
+    return parser
+
+
 def _run(args: argparse.Namespace) -> None:
-    settings = settings_in(args.settings, CHECKPOINT if args.calibrate else _CHOICES)  # a calibration uses both splits
+    settings = settings_in(args.settings, CHECKPOINT if args.calibrate else _SETTINGS)  # a calibration uses both splits
     record = find_to_rebuild(args.run)
     from src.analysis import calibration, evaluation
 

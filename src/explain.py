@@ -1,44 +1,74 @@
-"""Draw which pixels a run's prediction for test images is attributed to.
+"""Draw which pixels of test images a run's predictions are attributed to.
 
-    python -m src.explain latest                           its most confident mistakes on the test set
-    python -m src.explain RUN 0 7 100-109                  images of the test set by number, counted from 0
-    python -m src.explain RUN --mistakes 5 steps=500       integrated gradients in 500 steps from a black image
-    python -m src.explain RUN method=saliency              the gradient at the image instead
-    python -m src.explain RUN checkpoint=last -o FOLDER    the last weights; the figures elsewhere
+Each figure is written to ``explanations/`` in the run's directory, and to TensorBoard's Images as
+``explain/<method>/<number>``, where it replaces that of an earlier call.
 
-Each figure is written to explanations/ in the run's directory, and to TensorBoard's Images as explain/<method>/<number>,
-where it replaces those of an earlier call.
+    # The 25 most confident mistakes of the latest finished run
+    python -m src.explain latest
+    # Images of the test set by number, counted from 0
+    python -m src.explain RUN 0 7 100-109
+    # Integrated gradients in 500 steps from a black image
+    python -m src.explain RUN --mistakes 5 steps=500
+    # The gradient at the image instead
+    python -m src.explain RUN method=saliency
+    # The last weights, with the figures in another folder
+    python -m src.explain RUN checkpoint=last -o figures
 """
 
 import argparse
 import re
 
-from src.command import CHECKPOINT, described, exit_with, needs, number_in, run_parser, settings_in, status_of, storing
+from src.command import (
+    CHECKPOINT,
+    Setting,
+    Settings,
+    add_run,
+    exit_with,
+    help_of,
+    needs,
+    number_in,
+    settings_in,
+    status_of,
+    storing,
+    suggest_settings,
+)
 from src.errors import ConfigError
+from src.parsers import make_parser
 from src.paths import shown, user_path
 from src.records.find import find_to_rebuild
 
 # Captum computes the points of the integral from a matrix of steps x steps.
-_CHOICES = {"method": ("integrated_gradients", "saliency"), **CHECKPOINT, "steps": range(1, 1001)}
+_SETTINGS: Settings = {
+    "method": Setting(("integrated_gradients", "saliency"), "attribution method"),
+    **CHECKPOINT,
+    "steps": Setting(range(1, 1001), "steps of the integral, 1 to 1000, for integrated_gradients"),
+}
 _MISTAKES = 25
 _MOST = 200  # all figures are held in memory, half a megabyte each
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line and return its exit status."""
-    parser = run_parser("explain", __doc__)
-    parser.add_argument("words", nargs="*", metavar="NUMBER|key=value", help=f"7 or 10-19; {described(_CHOICES)}")
-    parser.add_argument("--mistakes", metavar="N", help=f"the N most confident, where no number is given ({_MISTAKES})")
-    parser.add_argument(
-        "-o", dest="folder", type=user_path, metavar="FOLDER", help="explanations/ in the run's directory"
-    )
-    args = parser.parse_intermixed_args(argv)
+    args = build_parser().parse_intermixed_args(argv)
     return status_of(lambda: _run(args))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser("src.explain", __doc__)
+    add_run(parser)
+    text = f"Images of the test set by number, such as 7 or 10-19 (default: the most confident mistakes). {help_of(_SETTINGS)}"
+    suggest_settings(parser.add_argument("words", nargs="*", metavar="NUMBER|KEY=VALUE", help=text), _SETTINGS)
+    text = f"Draw the N most confident mistakes, 1 to {_MOST}, if no NUMBER is given (default: {_MISTAKES})."
+    parser.add_argument("--mistakes", metavar="N", help=text)
+    text = "Write the figures to this folder (default: explanations/ in the run's directory)."
+    parser.add_argument("-o", "--output", dest="folder", type=user_path, metavar="FOLDER", help=text)
+    return parser
 
 
 def _run(args: argparse.Namespace) -> None:
     numbers = _numbers_in([word for word in args.words if "=" not in word])
-    settings = settings_in([word for word in args.words if "=" in word], _CHOICES)
+    settings = settings_in([word for word in args.words if "=" in word], _SETTINGS)
     if numbers and args.mistakes is not None:
         raise ConfigError("--mistakes chooses the images itself: leave it or the numbers out.")
     count = _MISTAKES if args.mistakes is None else number_in("--mistakes ", args.mistakes, range(1, _MOST + 1))

@@ -1,32 +1,56 @@
-"""Write a finished run's model to a file that runs without this project.
+"""Export a run's model to a file that runs without this project.
 
-    python -m src.export latest --format onnx           model.onnx, for onnxruntime and many others
-    python -m src.export RUN --format pt2               model.pt2, for torch alone
-    python -m src.export RUN --format onnx --int8       model.int8.onnx, a quarter of the size
-    python -m src.export RUN --format onnx -o FILE checkpoint=last
+The model takes raw samples, such as uint8 images (n, 28, 28), and returns the probability of each class, (n, classes). The
+file is written only if it predicts the checkpoint's classes for the whole test set; an int8 file may differ, and the number
+of differences is printed.
 
-The file takes raw samples, such as uint8 images (n, 28, 28), and gives the probability of each class, (n, classes). It is
-written to the run's directory unless -o names a file, and only if it predicts the checkpoint's classes for the whole test
-set; an int8 file may differ, and the number of differences is printed.
+    # model.onnx in the run's directory, for ONNX Runtime
+    python -m src.export latest --format onnx
+    # model.pt2, for torch alone
+    python -m src.export RUN --format pt2
+    # model.int8.onnx, a quarter of the size
+    python -m src.export RUN --format onnx --int8
+    # The last weights, to another file
+    python -m src.export RUN --format onnx -o digits.onnx checkpoint=last
 """
 
 import argparse
 
-from src.command import CHECKPOINT, described, exit_with, needs, run_parser, settings_in, status_of, storing
+from src.command import (
+    CHECKPOINT,
+    add_run,
+    add_settings,
+    exit_with,
+    needs,
+    settings_in,
+    status_of,
+    storing,
+)
 from src.errors import ConfigError
+from src.parsers import make_parser
 from src.paths import shown, user_path
 from src.records.find import find_to_rebuild
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line and return its exit status."""
-    parser = run_parser("export", __doc__)
-    parser.add_argument("settings", nargs="*", metavar="key=value", help=described(CHECKPOINT))
-    parser.add_argument("--format", required=True, choices=("onnx", "pt2"))
-    parser.add_argument("--int8", action="store_true", help="weights and activations in eight bits; onnx only")
-    parser.add_argument("-o", dest="file", metavar="FILE", type=user_path, help="model.<format> in the run's directory")
-    args = parser.parse_intermixed_args(argv)
+    args = build_parser().parse_intermixed_args(argv)
     return status_of(lambda: _run(args))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser("src.export", __doc__)
+    add_run(parser)
+    add_settings(parser, CHECKPOINT)
+    text = "Format of the file: onnx (ONNX) or pt2 (torch.export). Required."
+    parser.add_argument("--format", required=True, choices=("onnx", "pt2"), help=text)
+    parser.add_argument(
+        "--int8", action="store_true", help="Quantize weights and activations to 8 bits; for onnx only."
+    )
+    text = "Write the model to this file (default: model.<format> in the run's directory)."
+    parser.add_argument("-o", "--output", dest="file", metavar="FILE", type=user_path, help=text)
+    return parser
 
 
 def _run(args: argparse.Namespace) -> None:

@@ -1,14 +1,18 @@
 """Predict the classes of image files with a run's model.
 
-    python -m src.predict latest three.png photo.jpg      the latest finished run, its best weights
-    python -m src.predict RUN scans/                      every image in a folder
-    python -m src.predict RUN scans/ checkpoint=last      the last weights instead
-    python -m src.predict RUN - < three.png               an image from standard input
-    find scans -name '*.png' | python -m src.predict RUN -    names of files from standard input, one a line
+The images may be of any size and colour, dark on light or light on dark; docs/predict.md describes the preprocessing. An
+image that cannot be read is reported and skipped; the exit status is then 1.
 
-The images may be of any size and colour, dark on light or light on dark; docs/predict.md says how each is preprocessed.
-With --json or --csv it prints for programs, --json with the probabilities of all classes. What cannot be read is reported
-and skipped; the exit status is then 1.
+    # The latest finished run, its best weights
+    python -m src.predict latest three.png photo.jpg
+    # Every image in a folder, with the last weights
+    python -m src.predict RUN scans/ checkpoint=last
+    # An image from standard input
+    python -m src.predict RUN - < three.png
+    # Names of files from standard input, one per line
+    find scans -name '*.png' | python -m src.predict RUN -
+    # The probabilities of all classes, as JSON
+    python -m src.predict RUN scans/ --json
 """
 
 import argparse
@@ -17,20 +21,26 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from src.command import CHECKPOINT, described, exit_with, run_parser, settings_in, status_of
+from src.command import CHECKPOINT, add_format, add_run, exit_with, help_of, settings_in, status_of
 from src.errors import ConfigError
+from src.parsers import make_parser
 from src.records.find import find_to_rebuild
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line and return its exit status: 0 for success, 1 for an error or a skipped image, 2 for a usage error."""
-    parser = run_parser("predict", __doc__)
-    parser.add_argument("words", nargs="*", metavar="IMAGE", help=f"files, folders or -; {described(CHECKPOINT)}")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_const", const="json", dest="form", help="for programs")
-    form.add_argument("--csv", action="store_const", const="csv", dest="form", help="for spreadsheets")
-    args = parser.parse_intermixed_args(argv)
+    args = build_parser().parse_intermixed_args(argv)
     return status_of(lambda: _run(args))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser("src.predict", __doc__)
+    add_run(parser)
+    text = f"Image files, folders, or - for standard input. {help_of(CHECKPOINT)}"
+    parser.add_argument("words", nargs="*", metavar="IMAGE|KEY=VALUE", help=text)
+    add_format(parser)
+    return parser
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from src.command import exit_with
 from src.config.command_line import FROZEN, SKIP_DONE, CommandLine, parse
+from src.config.command_line import build_parser as build_parser
 from src.config.compose import Plan, help_text, make_plan
 from src.errors import ConfigError, Interrupted, UserError
 from src.files import describe

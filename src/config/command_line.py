@@ -10,16 +10,30 @@ from typing import Any
 
 from src.config.hydra_internals import ConfigLoader, Override, get_args_parser, grid, parse_overrides, parse_space
 from src.errors import ConfigError
+from src.parsers import HelpFormatter
 
 PLAN, SKIP_DONE, FROZEN = "--plan", "--skip-done", "--frozen"
 # Flags that this project adds to Hydra's.
 OWN_FLAGS = {
-    PLAN: "list the jobs of a sweep and what is known of each, and start nothing",
-    SKIP_DONE: "leave out the jobs of a grid whose settings a finished run has had",
-    FROZEN: "run all jobs, also those of a resumed sweep, with the code as it is now",
+    PLAN: "With -m: list the jobs of the sweep, with the results of those that have run already, and exit.",
+    SKIP_DONE: "With -m: leave out the jobs of a grid whose settings a finished run has had.",
+    FROZEN: "With -m: run all jobs, also those of a resumed sweep, with the code as it is now.",
+}
+# Hydra's flags by attribute; those without a description are refused, or do nothing here.
+_HYDRA_FLAGS = {
+    "help": "Print all groups and settings, for the choices on the command line, and exit.",
+    "hydra_help": "Print Hydra's own help and exit.",
+    "version": "Print Hydra's version and exit.",
+    "overrides": "Choices such as optimizer=sgd and settings such as optimizer.lr=0.05; --help lists all.",
+    "cfg": "Print the configuration and exit: 'job' (this program's), 'hydra' (Hydra's) or 'all'.",
+    "resolve": "With --cfg job: resolve interpolations.",
+    "package": "With --cfg job: print only this part, such as optimizer.",
+    "multirun": "Run a sweep: a job for each combination of comma-separated values, or a search.",
+    "info": "Print what Hydra knows and exit: 'all', 'config', 'defaults', 'defaults-tree', 'plugins' or 'searchpath' "
+    "(default: all).",
 }
 # Hydra's flags that would bypass the checks.
-REFUSED = ("config_path", "config_dir", "config_name", "experimental_rerun")
+_REFUSED = ("config_path", "config_dir", "config_name", "experimental_rerun")
 # Maximum number of folds; a larger one is assumed to be a typing error.
 _MOST_FOLDS = 10_000
 
@@ -45,8 +59,14 @@ class CommandLine:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of ``python -m src.train``: Hydra's flags, and those of this project."""
+    """The parser of the command line: Hydra's, with this project's descriptions and flags."""
     parser = get_args_parser()
+    parser.prog, parser.description = "python -m src.train", "Train a model and record the run."
+    parser.usage, parser.formatter_class = "%(prog)s [FLAGS] [KEY=VALUE ...]", HelpFormatter
+    for action in parser._actions:
+        action.help = _HYDRA_FLAGS.get(action.dest, argparse.SUPPRESS)
+        if action.dest == "overrides":
+            action.metavar = "KEY=VALUE"
     for flag, text in OWN_FLAGS.items():
         parser.add_argument(flag, action="store_true", help=text)
     return parser
@@ -79,7 +99,7 @@ def parse(argv: list[str]) -> CommandLine:
             raise
         problem = usage.getvalue().strip().splitlines()[-1].partition("error: ")[2]
         raise ConfigError(f"{problem}; --help lists what can be set.") from None
-    for flag in REFUSED:
+    for flag in _REFUSED:
         if getattr(args, flag, None) is not None:
             raise ConfigError(
                 f"--{flag.replace('_', '-')} is not supported: put the file into conf/experiment/ instead."
@@ -90,14 +110,16 @@ def parse(argv: list[str]) -> CommandLine:
     for flag in ("resolve", "package"):
         if getattr(args, flag) and not args.cfg:
             raise ConfigError(f"--{flag} goes with --cfg job.")
-    if args.shell_completion and not args.overrides:
-        raise ConfigError("--shell-completion needs install=bash, or zsh or fish.")
+    if args.shell_completion:
+        raise ConfigError(
+            "--shell-completion does not work with python -m; docs/completion.md shows how to complete all commands."
+        )
     words = [word for action in parser._actions for word in _as_words(action, args)]
     own_flags = tuple(word for word in words if word in OWN_FLAGS)
     if own_flags and not args.multirun:
         raise ConfigError(f"{own_flags[0]} goes with -m: it is for sweeps.")
     flags = [word for word in words if word not in OWN_FLAGS]
-    asks = "hydra" if any([args.hydra_help, args.info, args.shell_completion]) else None
+    asks = "hydra" if any([args.hydra_help, args.info]) else None
     asks = "help" if args.help else "configuration" if args.cfg else "plan" if args.plan else asks
     return CommandLine(flags, _with_folds(args.overrides, args.multirun), args.multirun, asks, own_flags)
 

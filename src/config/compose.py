@@ -21,11 +21,11 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from src.config.check import check, takes
-from src.config.command_line import CommandLine, fixed_words, points, typed_values
+from src.config.command_line import CommandLine, build_parser, fixed_words, points, typed_values
 from src.config.hydra import EXTRAS, OPTUNA, check_hydra, hydra_node, known_choices
 from src.config.hydra_internals import choices_and_values, current_loader, parse_overrides, with_values
 from src.config.schemas import METRICS, MONITOR, of_group, schema_of
-from src.config.settings_help import describe_settings
+from src.config.settings_help import WIDTH, describe_flags, describe_settings
 from src.config.space import Dimension, split_space
 from src.config.targets import GROUPS, MANY, ONE, TAKEN_BY
 from src.errors import ConfigError, RunNotFound, renamed, suggest, suggest_key
@@ -314,10 +314,11 @@ def help_text(line: CommandLine) -> str:
     with _hydra(line):
         config = compose(CONFIG_NAME, overrides=fixed_words(line), return_hydra_config=True)
         names = {group: ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml"))) for group in CHOICES}
-        lines = [textwrap.fill(f"{group}: {names[group]}", 100, subsequent_indent="  ") for group in names]
+        lines = [textwrap.fill(f"{group}: {names[group]}", WIDTH, subsequent_indent="  ") for group in names]
         settings = describe_settings(OmegaConf.to_container(_without_hydra(config), resolve=True))  # type: ignore[arg-type]
         template = Template(config.hydra.help.template)
-        return template.substitute(APP_CONFIG_GROUPS="\n".join([*sorted(lines), ""]), CONFIG=settings)
+        groups, flags = "\n".join([*sorted(lines), ""]), describe_flags(build_parser())
+        return template.substitute(FLAGS=flags, APP_CONFIG_GROUPS=groups, CONFIG=settings)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """A configuration's settings: values, descriptions and bounds; as text for --help."""
 
+import argparse
 import textwrap
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
@@ -10,7 +11,7 @@ from src.config.schemas import of_group, schema_of
 from src.config.targets import GROUPS, MANY, ONE
 from src.records.settings import as_word
 
-_WIDTH, _COLUMN = 100, 36
+WIDTH, _COLUMN = 80, 32
 _SIGNS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 _TYPES = {"boolean": "true | false", "string": "text", "object": "group"}
 
@@ -36,6 +37,26 @@ class Setting(NamedTuple):
     def override(self) -> str:
         """The override that sets the value."""
         return f"{'' if self.is_configured else '+'}{self.key}={as_word(self.value)}"
+
+
+def describe_flags(parser: argparse.ArgumentParser) -> str:
+    """Describe the flags of a parser."""
+    lines: list[str] = []
+    for action in parser._actions:
+        if action.option_strings and action.help != argparse.SUPPRESS:
+            flags = ", ".join(sorted(action.option_strings, key=len))
+            value = f" {'|'.join(action.choices or [action.dest.upper()])}" if action.nargs is None else ""
+            lines += _columns(f"  {flags}{value}", action.help or "")
+    return "\n".join([*lines, ""])
+
+
+def _columns(left: str, text: str) -> Iterator[str]:
+    """A row of two columns: a word and its wrapped description."""
+    lines = textwrap.wrap(text, WIDTH - _COLUMN) or [""]
+    if len(left) >= _COLUMN:
+        yield left
+        left = ""
+    yield from (f"{word:{_COLUMN}}{line}".rstrip() for word, line in zip_longest([left], lines, fillvalue=""))
 
 
 def describe_settings(config: Mapping[str, Any]) -> str:
@@ -82,12 +103,7 @@ def settings(schema: Mapping[str, Any], values: Mapping[str, Any], prefix: str) 
 def _lines(found: Iterator[Setting]) -> Iterator[str]:
     for setting in found:
         text = f"{setting.description}{f' ({setting.allowed})' if setting.allowed else ''}".strip()
-        lines = textwrap.wrap(text, _WIDTH - _COLUMN) or [""]
-        left = f"  {setting.override}"
-        if len(left) >= _COLUMN:
-            yield left
-            left = ""
-        yield from (f"{one:{_COLUMN}}{line}".rstrip() for one, line in zip_longest([left], lines, fillvalue=""))
+        yield from _columns(f"  {setting.override}", text)
 
 
 def _limits(schema: Mapping[str, Any]) -> Iterator[str]:

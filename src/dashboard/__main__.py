@@ -1,13 +1,17 @@
-"""TensorBoard over the runs.
+"""Show runs in TensorBoard, under readable names.
 
-    python -m src.dashboard                                all of them, under names that can be read
-    python -m src.dashboard "optimizer=='adam' and done"   those that a filter chooses, as in python -m src.runs ls
-    python -m src.dashboard --sweep latest                 the jobs of a sweep
-    python -m src.dashboard --x samples                    curves over the samples seen, comparable between batch sizes
-    python -m src.dashboard --mean-over-seeds              a row of HParams for each configuration
+TensorBoard listens on this machine only and runs until it is stopped. New runs appear by themselves; none is changed.
 
-It is served to this machine alone, on the next free port from 6006, until it is stopped. New runs appear by themselves;
-none is changed.
+    # All runs
+    python -m src.dashboard
+    # The runs that match a filter
+    python -m src.dashboard "optimizer=='adam' and done"
+    # The jobs of the latest sweep
+    python -m src.dashboard --sweep latest
+    # Curves over the number of samples, comparable across batch sizes
+    python -m src.dashboard --x samples
+    # One row of HParams for each configuration
+    python -m src.dashboard --mean-over-seeds
 """
 
 import argparse
@@ -18,9 +22,10 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.command import exit_with, status_of
+from src.command import add_filter, add_sweep, exit_with, status_of
 from src.errors import Interrupted, UserError
 from src.launching.stop import raise_on_stop
+from src.parsers import make_parser
 from src.terminal import survive_closed_output
 
 _HOST = "127.0.0.1"
@@ -30,7 +35,7 @@ _REFRESH_S = 5.0
 def main(argv: list[str] | None = None) -> int:
     """Serve until stopped by a signal; the exit status is 130 after Ctrl-C, 143 after SIGTERM, 2 for invalid arguments."""
     survive_closed_output()
-    args = _parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     raise_on_stop()
     try:
         return status_of(lambda: _serve(args))
@@ -39,21 +44,20 @@ def main(argv: list[str] | None = None) -> int:
         return stop.exit_status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m src.dashboard", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("filter", nargs="*", metavar="FILTER")
-    parser.add_argument("--sweep", metavar="SWEEP", help="an id, a directory or latest")
-    parser.add_argument("--x", choices=("steps", "samples"), default="steps", help="what curves are drawn over (steps)")
-    parser.add_argument(
-        "--mean-over-seeds",
-        action="store_true",
-        help="one row of HParams for the seeds and folds of each configuration",
-    )
-    parser.add_argument("--port", type=_port, metavar="PORT", help="this one; without, the next free one from 6006")
-    parser.add_argument("--no-browser", action="store_true", help="open none")
-    parser.add_argument("--slow-loader", action="store_true", help="TensorBoard's own loader in place of its fast one")
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser("src.dashboard", __doc__)
+    add_filter(parser)
+    add_sweep(parser)
+    text = "Unit of the horizontal axis of curves: optimizer steps or training samples (default: steps)."
+    parser.add_argument("--x", choices=("steps", "samples"), default="steps", help=text)
+    text = "Show one row of HParams for the seeds and folds of each configuration."
+    parser.add_argument("--mean-over-seeds", action="store_true", help=text)
+    text = "Listen on this port (default: the first free one from 6006)."
+    parser.add_argument("--port", type=_port, metavar="PORT", help=text)
+    parser.add_argument("--no-browser", action="store_true", help="Do not open a browser.")
+    text = "Use TensorBoard's Python loader instead of the fast one."
+    parser.add_argument("--slow-loader", action="store_true", help=text)
     return parser
 
 

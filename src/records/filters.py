@@ -12,9 +12,21 @@ from src.records.settings import settings_of
 from src.records.summary import summary
 
 Values = Mapping[str, Any]  # values of a run by name
-_STATUSES = (*STATUSES, "pruned")
-# Fields of the summary; age and duration are in seconds.
-FIELDS = ("id", "name", "tags", "note", "status", "sweep", "started", "age", "duration", "best", "error")
+STATUS_WORDS = (*STATUSES, "pruned")  # each is a filter
+# Fields of the summary, with their descriptions.
+FIELDS = {
+    "id": "id of the run",
+    "name": "name given by name=",
+    "tags": "list of tags",
+    "note": "text of the note",
+    "status": "done, pruned, failed, interrupted or running",
+    "sweep": "id of the sweep that the run is a job of",
+    "started": "start time in UTC, as ISO 8601",
+    "age": "seconds since the start",
+    "duration": "seconds that the training took",
+    "best": "best value of the monitored metric",
+    "error": "message of the error that ended the run",
+}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"""('[^']*'|"[^"]*")|(?<![\w.])(\d+(?:\.\d+)?)([smhdw])\b""")
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
@@ -108,7 +120,7 @@ class Filter:
             raise self._not_understood(node)
         if name in _CONSTANTS:
             return lambda _: bool(_CONSTANTS[name])
-        if name in _STATUSES:
+        if name in STATUS_WORDS:
             return lambda run: bool(run["status"] == name)
         self._names.add(name)
         return lambda run: run[name] is not _ABSENT and bool(run[name])

@@ -1,25 +1,4 @@
-"""The runs that have been made.
-
-    python -m src.runs ls                              the latest runs, and what differs between them
-    python -m src.runs ls "optimizer.lr<0.01 and status=='done'" --sort best/val/acc
-    python -m src.runs ls --sweep SWEEP                a sweep's jobs, the best first, and what mattered
-    python -m src.runs show RUN                        everything about a run, with its curves
-    python -m src.runs diff [A B]                      what differs: settings, metrics, environment, code
-    python -m src.runs best [FILTER] [--metric NAME]   the best finished run, on the data of the latest
-    python -m src.runs tag RUN WORD... [--remove]      tag it; a run tagged "pinned" is never cleared away
-    python -m src.runs note RUN TEXT                   write something down about it
-    python -m src.runs rm RUN...                       to the trash; restore RUN takes it out again
-    python -m src.runs gc [FILTER] [--yes]             disk space of the trash and the chosen runs; --yes frees it
-    python -m src.runs export [RUN...] -o curves.csv   every point of every curve
-    python -m src.runs report RUN...|SWEEP             one HTML file to pass on
-    python -m src.runs reproduce RUN [--run]           how to make it again; --run does it, and compares
-
-RUN is an id, a unique beginning of one, a name (the latest run that has it; rm takes no name that several have), a
-directory, latest or best; SWEEP an id, a directory or latest. A FILTER
-compares settings, metrics and the fields id, name, tags, note, status, sweep, started, age, duration, best and error.
-A metric's name, such as val/acc, stands for its last value; best/val/acc for the best one, where it is monitored. Every
-command prints for programs with --json or --csv.
-"""
+"""List, compare, tag, remove, export, report and reproduce recorded runs; ``--help`` describes the subcommands."""
 
 import argparse
 import contextlib
@@ -46,6 +25,7 @@ from src.records.record import Record
 from src.records.settings import data_of
 from src.records.summary import find_best, plain_record
 from src.records.sweep import SWEEP, Sweep, find_sweep
+from src.runs.arguments import build_parser as build_parser
 from src.training.reproduce import Recipe, compare, describe
 from src.views import listing, scalars, showing
 from src.views.leaderboard import make_leaderboard
@@ -56,70 +36,8 @@ Rows = Sequence[Mapping[str, Any]]
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line and return its exit status: 0 for success, 1 for failed or not reproduced, 2 for a usage error."""
-    args = _parser().parse_args(argv)
-    return status_of(lambda: args.do(args))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m src.runs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    def add(name: str, do: Callable[[argparse.Namespace], int | None], help: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help)
-        form = command.add_mutually_exclusive_group()
-        form.add_argument("--json", action="store_const", const="json", dest="form", help="for programs")
-        form.add_argument("--csv", action="store_const", const="csv", dest="form", help="for spreadsheets")
-        command.set_defaults(do=do)
-        return command
-
-    ls = add("ls", _ls, "the latest runs, or a sweep's jobs")
-    ls.add_argument("filter", nargs="*", metavar="FILTER")
-    ls.add_argument("--sort", metavar="NAME", help="a metric, a setting or a field; the best first")
-    ls.add_argument("-n", type=_count, default=20, metavar="COUNT", help="how many (20)")
-    ls.add_argument("--sweep", metavar="SWEEP")
-    show = add("show", _show, "everything about a run")
-    diff = add("diff", _diff, "what differs between two runs")
-    diff.add_argument("runs", nargs="*", metavar="RUN", help="two; without, the latest and the one before")
-    best = add("best", _best, "the best finished run")
-    best.add_argument("filter", nargs="*", metavar="FILTER")
-    best.add_argument(
-        "--metric", metavar="NAME", help="the metric to compare, by its best value (what the latest run monitors)"
-    )
-    tag = add("tag", _tag, "tag a run")
-    tag.add_argument("run", metavar="RUN")
-    tag.add_argument("words", nargs="+", metavar="WORD")
-    tag.add_argument("--remove", action="store_true", help="take the tags away")
-    note = add("note", _note, "write something down about a run")
-    note.add_argument("run", metavar="RUN")
-    note.add_argument("text", nargs="+", metavar="TEXT", help="an empty one takes the note away")
-    rm = add("rm", _rm, "put runs into the trash")
-    rm.add_argument("runs", nargs="+", metavar="RUN")
-    restore = add("restore", _restore, "take a run out of the trash")
-    gc = add("gc", _gc, "empty the trash, and delete runs that a filter chooses")
-    gc.add_argument("filter", nargs="*", metavar="FILTER")
-    gc.add_argument("--yes", action="store_true", help="delete; without it the deletions are only listed")
-    export = add("export", _export, "every point of every curve")
-    export.add_argument("runs", nargs="*", metavar="RUN", help="all, unless some are named")
-    export.add_argument("--filter", dest="filter", metavar="FILTER")
-    export.add_argument("-o", dest="file", metavar="FILE", help="the terminal, unless one is named")
-    report = add("report", _report, "one HTML file about runs or a sweep")
-    report.add_argument("runs", nargs="+", metavar="RUN|SWEEP")
-    report.add_argument("-o", dest="file", metavar="FILE", help="report.html in the directory of the run or sweep")
-    reproduce = add("reproduce", _reproduce, "how to make a run again, or do it and compare")
-    reproduce.add_argument(
-        "--run", action="store_true", dest="again", help="do it, in a git worktree where code differs"
-    )
-    for command in (show, restore, reproduce):
-        command.add_argument("run", metavar="RUN")
-    return parser
-
-
-def _count(word: str) -> int:
-    if not word.isdigit() or not 0 < int(word) <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{word!r} is not a number from 1 to 1,000,000")
-    return int(word)
+    args = build_parser().parse_args(argv)
+    return status_of(lambda: _COMMANDS[args.command](args))
 
 
 def _read() -> list[Record]:
@@ -392,6 +310,22 @@ def _reproduce(args: argparse.Namespace) -> int:
 
 def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.6f}"
+
+
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
+    "ls": _ls,
+    "show": _show,
+    "diff": _diff,
+    "best": _best,
+    "tag": _tag,
+    "note": _note,
+    "rm": _rm,
+    "restore": _restore,
+    "gc": _gc,
+    "export": _export,
+    "report": _report,
+    "reproduce": _reproduce,
+}
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""Faults injected into real runs: what is left, and does the run go on as if nothing had happened?
+"""Inject faults into real runs, and check that they resume as if nothing had happened.
 
-    python -m tests.helpers.soak                     everything, about half an hour on two cores (make soak)
-    python -m tests.helpers.soak --short             a few of each, as make test does
+Every run is a process forked from this one, which has imported torch and computes nothing, so that a fault can strike
+anywhere in a run of a second. Moments are drawn evenly over the measured length of a whole run, from a seed that is printed.
+
+    # Everything, about half an hour on two cores, as make soak does
+    python -m tests.helpers.soak
+    # A few of each fault
+    python -m tests.helpers.soak --short
+    # Only the faults of the disk, at the moments of an earlier call
     python -m tests.helpers.soak --seed 7 --only disk
-
-Every run is a process forked from this one, which has imported torch and computes nothing: that spares it the imports, so
-that a fault can strike anywhere in a run of a second. Moments are drawn evenly over the measured length of a whole run,
-from a seed that is printed.
 """
 
 import os
@@ -42,6 +44,7 @@ from src.errors import Interrupted
 from src.fast.classification import ChunkedClassifier
 from src.launching.stop import raise_on_stop
 from src.loggers.tensorboard import TensorBoard
+from src.parsers import make_parser
 from src.paths import ROOT
 from src.records.environment import _cpu
 from src.records.record import Record
@@ -689,13 +692,21 @@ output.
 """
 
 
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser("tests.helpers.soak", __doc__)
+    parser.add_argument("--short", action="store_true", help="Inject each fault a few times only.")
+    text = "Draw the moments from this seed (default: the current time)."
+    parser.add_argument("--seed", type=int, default=int(time.time()), metavar="N", help=text)
+    text = "Inject only the faults whose names begin with this prefix (default: all)."
+    parser.add_argument("--only", metavar="PREFIX", help=text)
+    text = "Also write the table to this file, in Markdown."
+    parser.add_argument("--table", type=Path, metavar="FILE", help=text)
+    return parser
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.helpers.soak", description=__doc__.splitlines()[0])
-    parser.add_argument("--short", action="store_true", help="a few of each")
-    parser.add_argument("--seed", type=int, default=int(time.time()), help="decides every moment")
-    parser.add_argument("--only", help="faults whose name begins so")
-    parser.add_argument("--table", type=Path, help="write the table to this file too")
-    args = parser.parse_args()
+    args = build_parser().parse_args()
     print(f"seed {args.seed}", flush=True)
     began, tallies = time.monotonic(), []
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:

@@ -154,7 +154,7 @@ sys.exit(f"imported {{heavy}}" if heavy else status)
     assert not (tmp_path / "outputs").exists()
 
 
-def test_help_lists_every_choice_and_every_setting_with_its_bounds_in_a_hundred_columns(command: Command):
+def test_help_lists_every_choice_and_every_setting_with_its_bounds_in_eighty_columns(command: Command):
     done = command("train", "--help", "optimizer=sgd", "optimizer.lr=0.5")
     assert done.status == 0, done.stderr
     for group in (*GROUPS, "experiment"):
@@ -167,4 +167,4 @@ def test_help_lists_every_choice_and_every_setting_with_its_bounds_in_a_hundred_
     } | {"logger.tensorboard"}
     assert re.search(r"^  optimizer.lr=0.5 +learning rate \(> 0\)$", done.stdout, re.MULTILINE)
     assert re.search(r"^  \+optimizer.dampening=0 +dampening of the momentum \(0 to 1\)$", done.stdout, re.MULTILINE)
-    assert max(map(len, done.stdout.splitlines())) <= 100
+    assert max(map(len, done.stdout.splitlines())) <= 80

@@ -1,4 +1,12 @@
-"""Generate the JSON schemas of what conf/ names: ``python -m src.config.schemas``, or ``--check`` that they are up to date."""
+"""Generate the JSON schemas of what conf/ names, which editors and the checks of a command line use.
+
+Run it after a change to a constructor or to a file in conf/; ``make schemas`` does.
+
+    # Write the files that are out of date
+    python -m src.config.schemas
+    # Only report them, with exit status 1
+    python -m src.config.schemas --check
+"""
 
 import argparse
 import json
@@ -15,6 +23,7 @@ from src.config.schemas.overlay import Run, trainer_schema
 from src.config.signatures import arguments
 from src.config.targets import GROUPS, MANY, ONE, TAKEN_BY
 from src.files import write
+from src.parsers import make_parser
 from src.paths import CONF, shown
 
 _WIDTH = 120
@@ -23,9 +32,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line and return its exit status: 0 for success or up to date, 1 for out of date."""
-    parser = argparse.ArgumentParser(prog="python -m src.config.schemas", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only report files that are out of date")
-    only_check = parser.parse_args(argv).check
+    only_check = build_parser().parse_args(argv).check
     outdated = []
     for name, schema in _files():
         path, text = FOLDER / f"{name}.json", _text(schema) + "\n"
@@ -36,6 +43,13 @@ def main(argv: list[str] | None = None) -> int:
     if outdated:
         print(f"{', '.join(outdated)}: {'out of date: run make schemas' if only_check else 'generated'}.")
     return int(bool(outdated) and only_check)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = make_parser("src.config.schemas", __doc__)
+    parser.add_argument("--check", action="store_true", help="Only report the files that are out of date.")
+    return parser
 
 
 def _text(value: Any, indent: str = "") -> str:

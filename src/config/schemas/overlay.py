@@ -57,6 +57,7 @@ PARAMETERS: dict[str, Any] = {
     "save_last": Annotated[bool | Literal["link"], "write last.ckpt, too"],
     "save_on_exception": Annotated[bool, "save when the training fails"],
     "save_weights_only": Annotated[bool, "save neither the optimizer nor the position in the training"],
+    "train_time_interval": Annotated[None, "time between two checkpoints; only null can be configured"],
     "auto_insert_metric_name": Annotated[bool, "write the metric's name before its value in filename"],
     "every_n_train_steps": Annotated[int, "steps between two checkpoints"],
     "strict": Annotated[bool, "fail if monitor is not logged"],

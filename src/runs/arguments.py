@@ -1,0 +1,237 @@
+"""The command line of ``python -m src.runs``: its subcommands, their arguments, descriptions and examples."""
+
+import argparse
+import textwrap
+
+from src.command import (
+    add_archived_run,
+    add_filter,
+    add_filter_option,
+    add_format,
+    add_name,
+    add_run,
+    add_runs_or_sweep,
+    add_sweep,
+)
+from src.parsers import add_command, make_parser
+from src.records.filters import FIELDS
+
+_DOC = """List, compare, tag, remove, export, report and reproduce recorded runs.
+
+Every subcommand prints its result as JSON with ``--json`` and as CSV with ``--csv``, and describes its arguments with
+``--help``.
+
+    # The latest runs, and the settings in which they differ
+    python -m src.runs ls
+    # The metrics, settings, files and curves of the latest finished run
+    python -m src.runs show latest
+    # What differs between the two latest runs
+    python -m src.runs diff
+    # The fields, operators and durations of filters
+    python -m src.runs ls --help
+"""
+
+_LS = """List the latest runs, or the jobs of a sweep.
+
+The table contains the metrics, and the settings in which the runs differ. With ``--sweep`` alone it is a leaderboard: the
+jobs of a sweep, the best first, and the importance of each setting.
+
+    # The latest 20 runs
+    python -m src.runs ls
+    # Finished runs with a small learning rate, the most accurate first
+    python -m src.runs ls "optimizer.lr<0.01 and done" --sort best/val/acc
+    # Runs of the last two days that failed or were interrupted
+    python -m src.runs ls "age<2d and status in [failed, interrupted]"
+    # Runs with a tag, of any of three optimizers
+    python -m src.runs ls "'baseline' in tags and optimizer in [sgd, adam, adamw]"
+    # The leaderboard of the latest sweep
+    python -m src.runs ls --sweep latest
+"""
+
+_SHOW = """Show the settings, metrics, environment, files and curves of a run.
+
+    # The latest finished run
+    python -m src.runs show latest
+    # The whole record, as JSON
+    python -m src.runs show best --json
+"""
+
+_DIFF = """Show what differs between two runs: settings, metrics, environment and code.
+
+    # The latest run and the one before
+    python -m src.runs diff
+    # The latest finished run and the best one, as JSON
+    python -m src.runs diff latest best --json
+"""
+
+_BEST = """Show the best finished run, among those on the data set of the latest one.
+
+A filter selects among other runs, for example those on another data set.
+
+    # By the metric that the latest finished run monitors
+    python -m src.runs best
+    # The best run trained with SGD, by its test accuracy
+    python -m src.runs best "optimizer==sgd" --metric test/acc
+"""
+
+_TAG = """Add tags to a run, or remove them; also while it trains.
+
+A run with the tag ``pinned`` is never removed by ``rm`` or ``gc``.
+
+    # Add two tags
+    python -m src.runs tag latest baseline pinned
+    # Remove a tag
+    python -m src.runs tag latest pinned --remove
+"""
+
+_NOTE = """Write a note about a run, which replaces an earlier one.
+
+    # Write a note
+    python -m src.runs note latest "the learning rate was too high"
+    # Remove the note
+    python -m src.runs note latest ""
+"""
+
+_RM = """Move runs to the trash, from which ``restore`` takes them out again.
+
+A name or an id that several runs share is refused, as are running and pinned runs. ``gc`` frees the disk space of the trash.
+
+    # Two runs, each by a unique prefix of its id
+    python -m src.runs rm r20261123-2140 r20261124
+    # A run by its name
+    python -m src.runs rm baseline
+"""
+
+_RESTORE = """Move a run from the trash back to its directory.
+
+    # By its id
+    python -m src.runs restore r20261123-214000-ab12
+    # By its name; print the directory as JSON
+    python -m src.runs restore baseline --json
+"""
+
+_GC = """List what can be deleted to free disk space, and delete it with ``--yes``.
+
+That is the content of the trash, what interrupted removals left, and the runs that match the filter. Pinned and running runs
+and the best run of each sweep are kept.
+
+    # List what is in the trash
+    python -m src.runs gc
+    # Delete it
+    python -m src.runs gc --yes
+    # Delete also the runs that failed more than a week ago
+    python -m src.runs gc "failed and age>7d" --yes
+"""
+
+_EXPORT = """Export every point of every curve in long format, as CSV or JSON.
+
+    # The curves of the latest finished run, to a file
+    python -m src.runs export latest -o curves.csv
+    # Those of all finished runs, as JSON
+    python -m src.runs export --filter done --json -o curves.json
+"""
+
+_REPORT = """Write a report of runs or a sweep to a single HTML file.
+
+It contains the curves, the settings and, for image classification, the confusion matrix and the worst mistakes.
+
+    # report.html in the run's directory
+    python -m src.runs report latest
+    # Several runs, to another file
+    python -m src.runs report latest best -o comparison.html
+"""
+
+_REPRODUCE = """Print the steps that reproduce a run, or run them and compare the metrics.
+
+The exit status of ``--run`` is 0 if all metrics are equal to the last digit, and 1 otherwise.
+
+    # Print the steps
+    python -m src.runs reproduce latest
+    # Train again, in a git worktree if the code has changed, and compare
+    python -m src.runs reproduce latest --run
+"""
+
+
+def _filters() -> str:
+    """The explanation of filters for --help."""
+    text = """
+        A filter compares settings, metrics and fields with values by <, <=, >, >=, ==, != and in, and combines comparisons
+        with and, or, not and parentheses. A status alone (done, pruned, failed, interrupted, running) is a filter, too.
+
+        Settings have their names on the command line: optimizer.lr, seed; a group alone is its choice: optimizer==adam. A
+        metric such as val/acc is the value of the last epoch, best/val/acc that of the best checkpoint, for the monitored
+        metric. Numbers are written 0.01 or 1e-2, text with or without quotes, lists as [1, 2], durations as 90s, 30m, 2h, 7d
+        or 2w. A comparison with a value that a run does not have is false.
+    """
+    paragraphs = [textwrap.fill(" ".join(paragraph.split()), 76) for paragraph in textwrap.dedent(text).split("\n\n")]
+    fields = "\n".join(f"{name:<10}{description}" for name, description in FIELDS.items())
+    return "\n\n".join([*paragraphs, f"Fields:\n{textwrap.indent(fields, '  ')}"])
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line; ``command`` is the name of the subcommand."""
+    parser = make_parser("src.runs", _DOC)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    ls = add_command(commands, "ls", _LS)
+    add_filter(ls)
+    add_sweep(ls)
+    text = "Sort by a metric, a setting or a field, the best value first (default: latest first)."
+    add_name(ls, "--sort", text)
+    text = "List at most this many runs, 1 to 1,000,000 (default: 20)."
+    ls.add_argument("-n", "--limit", dest="n", type=_count, default=20, metavar="COUNT", help=text)
+    ls.add_argument_group("filters", _filters())
+
+    add_run(add_command(commands, "show", _SHOW))
+
+    diff = add_command(commands, "diff", _DIFF)
+    add_run(diff, "Two runs (default: the latest and the one before).", name="runs", nargs="*")
+
+    best = add_command(commands, "best", _BEST)
+    add_filter(best, "runs on the data set of the latest finished run")
+    text = "Metric to compare, by its best value (default: the metric that the latest finished run monitors)."
+    add_name(best, "--metric", text)
+
+    tag = add_command(commands, "tag", _TAG)
+    add_run(tag)
+    text = "Tag: letters, digits, '.', '_' and '-', at most 64 characters."
+    tag.add_argument("words", nargs="+", metavar="TAG", help=text)
+    tag.add_argument("--remove", action="store_true", help="Remove the tags instead of adding them.")
+
+    note = add_command(commands, "note", _NOTE)
+    add_run(note)
+    text = "Text of the note, at most 10,000 characters; an empty one removes the note."
+    note.add_argument("text", nargs="+", metavar="TEXT", help=text)
+
+    add_run(add_command(commands, "rm", _RM), name="runs", nargs="+")
+    add_archived_run(add_command(commands, "restore", _RESTORE))
+
+    gc = add_command(commands, "gc", _GC)
+    add_filter(gc, "no runs, only the trash")
+    gc.add_argument("--yes", action="store_true", help="Delete permanently, instead of listing what would be deleted.")
+
+    export = add_command(commands, "export", _EXPORT)
+    add_run(export, "Runs to export (default: all).", name="runs", nargs="*")
+    add_filter_option(export)
+    text = "Write to this file (default: standard output)."
+    export.add_argument("-o", "--output", dest="file", metavar="FILE", help=text)
+
+    report = add_command(commands, "report", _REPORT)
+    add_runs_or_sweep(report, "runs", "Runs, or one sweep.")
+    text = "Write the report to this file (default: report.html in the directory of the first run or of the sweep)."
+    report.add_argument("-o", "--output", dest="file", metavar="FILE", help=text)
+
+    reproduce = add_command(commands, "reproduce", _REPRODUCE)
+    add_run(reproduce)
+    text = "Train the run again and compare the metrics."
+    reproduce.add_argument("--run", action="store_true", dest="again", help=text)
+
+    for command in commands.choices.values():
+        add_format(command)
+    return parser
+
+
+def _count(word: str) -> int:
+    if not word.isdigit() or not 0 < int(word) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number from 1 to 1,000,000")
+    return int(word)
