@@ -1,5 +1,6 @@
 """Experiment tracking on PyTorch Lightning, Hydra and TensorBoard. The packages, from top to bottom:
 
+    completion    entry point: completion of the commands in a shell
     api           entry point: training from Python
     train, evaluate, predict, export, explain    entry points
     runs/         entry point: list, compare, tag, remove, report and reproduce recorded runs

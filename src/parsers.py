@@ -15,7 +15,8 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=22, width=_WIDTH)
 
     def format_help(self) -> str:
-        return re.sub(r" +\n", "\n", super().format_help())  # blank lines of indented paragraphs
+        """The text, without spaces at the end of a line."""
+        return re.sub(r" +\n", "\n", super().format_help())
 
 
 def make_parser(module: str, doc: str | None) -> argparse.ArgumentParser:

@@ -321,6 +321,18 @@ def help_text(line: CommandLine) -> str:
         return template.substitute(FLAGS=flags, APP_CONFIG_GROUPS=groups, CONFIG=settings)
 
 
+def unresolved(words: list[str]) -> dict[str, Any]:
+    """The configuration of these overrides before interpolations are resolved and values are checked.
+
+    Raises:
+        ConfigError: it cannot be composed.
+    """
+    line = CommandLine([], words, multirun=False, asks=None)
+    with _hydra(line):
+        config = compose(CONFIG_NAME, overrides=fixed_words(line), return_hydra_config=True)
+        return OmegaConf.to_container(_without_hydra(config), resolve=False)  # type: ignore[return-value]
+
+
 @contextlib.contextmanager
 def _hydra(line: CommandLine) -> Iterator[None]:
     """Context in which configurations can be composed; converts Hydra's errors to ``ConfigError``."""

@@ -2,9 +2,10 @@
 
 import argparse
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import Any
 
 from src.bounds import WORD
 from src.config.schemas import of_group, schema_of
@@ -16,22 +17,31 @@ _SIGNS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveM
 _TYPES = {"boolean": "true | false", "string": "text", "object": "group"}
 
 
-class Setting(NamedTuple):
-    """A setting as the reference lists it.
+@dataclass(frozen=True)
+class Setting:
+    """A setting of a configuration.
 
     Attributes:
         key: dotted key, such as ``optimizer.lr``.
         value: configured value, or the default if it is not configured; ``???`` if there is none.
         is_configured: whether the configuration contains it; otherwise the command line needs a ``+`` before the key.
-        allowed: its types with their bounds, or its allowed values; empty if any plain value is allowed.
-        description: one line, or empty.
+        schema: the JSON schema of its values.
     """
 
     key: str
     value: Any
     is_configured: bool
-    allowed: str
-    description: str
+    schema: Mapping[str, Any]
+
+    @property
+    def description(self) -> str:
+        """One line, or empty."""
+        return self.schema.get("description", "")
+
+    @property
+    def allowed(self) -> str:
+        """The types with their bounds, or the allowed values; empty if any plain value is allowed."""
+        return " | ".join(_limits(self.schema))
 
     @property
     def override(self) -> str:
@@ -68,16 +78,32 @@ def describe_settings(config: Mapping[str, Any]) -> str:
     Raises:
         ConfigError: ``config`` names an object that does not exist.
     """
+    lines: list[str] = []
+    for title, found in parts(config, schema_of):
+        lines += ["", title] if title else []
+        for setting in found:
+            text = f"{setting.description}{f' ({setting.allowed})' if setting.allowed else ''}".strip()
+            lines += _columns(f"  {setting.override}", text)
+    return "\n".join([*lines, ""])
+
+
+def parts(
+    config: Mapping[str, Any], schema_of: Callable[[object, str], Mapping[str, Any] | None]
+) -> Iterator[tuple[str, Iterator[Setting]]]:
+    """The parts of a configuration, with their titles and settings; the first, without a title, is the run itself.
+
+    Args:
+        config: the configuration as plain values.
+        schema_of: returns the schema of a target in a group; objects without a schema are left out.
+    """
     run = {key: value for key, value in config.items() if key not in GROUPS}
-    lines = [*_lines(settings(of_group("config")["run"], run, ""))]
+    yield "", settings(of_group("config")["run"], run, "")
     nodes = [(group, group, config.get(group)) for group in ONE]
     nodes += [(group, f"{group}.{name}", node) for group in MANY for name, node in (config.get(group) or {}).items()]
     for group, prefix, node in nodes:
-        if isinstance(node, Mapping) and "_target_" in node:
-            lines += ["", f"{prefix}: {node['_target_']}"]
-            lines += _lines(settings(schema_of(node["_target_"], group), node, f"{prefix}."))
-    trainer = settings(of_group("trainer")["trainer"], config.get("trainer") or {}, "trainer.")
-    return "\n".join([*lines, "", "trainer", *_lines(trainer), ""])
+        if isinstance(node, Mapping) and "_target_" in node and (schema := schema_of(node["_target_"], group)):
+            yield f"{prefix}: {node['_target_']}", settings(schema, node, f"{prefix}.")
+    yield "trainer", settings(of_group("trainer")["trainer"], config.get("trainer") or {}, "trainer.")
 
 
 def settings(schema: Mapping[str, Any], values: Mapping[str, Any], prefix: str) -> Iterator[Setting]:
@@ -96,14 +122,20 @@ def settings(schema: Mapping[str, Any], values: Mapping[str, Any], prefix: str) 
         if inner and isinstance(value, Mapping):
             yield from settings(inner, value, f"{prefix}{key}.")
         else:
-            allowed = " | ".join(_limits(one))
-            yield Setting(f"{prefix}{key}", value, key in values, allowed, one.get("description", ""))
+            yield Setting(f"{prefix}{key}", value, key in values, one)
 
 
-def _lines(found: Iterator[Setting]) -> Iterator[str]:
-    for setting in found:
-        text = f"{setting.description}{f' ({setting.allowed})' if setting.allowed else ''}".strip()
-        yield from _columns(f"  {setting.override}", text)
+def allowed_values(schema: Mapping[str, Any]) -> Iterator[Any]:
+    """The values that a schema enumerates, including those of a list's items."""
+    for one in schema.get("anyOf", [schema]):
+        if "enum" in one:
+            yield from one["enum"]
+        elif one.get("type") == "boolean":
+            yield from (True, False)
+        elif one.get("type") == "null":
+            yield None
+        elif one.get("type") == "array":
+            yield from allowed_values(one.get("items", {}))
 
 
 def _limits(schema: Mapping[str, Any]) -> Iterator[str]:

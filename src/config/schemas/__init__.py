@@ -78,6 +78,11 @@ def schema_of(target: object, group: str) -> dict[str, Any]:
     return committed or _kept(target, group) or read(target, group)
 
 
+def known_schema(target: object, group: str) -> dict[str, Any] | None:
+    """The schema of an object's settings, if it is committed or in the cache; imports nothing and raises no errors."""
+    return of_group(group).get(str(target)) or _kept(str(target), group)
+
+
 def renewed(target: str, group: str, schema: Mapping[str, Any]) -> dict[str, Any] | None:
     """The regenerated schema of a target if its sources have changed since ``schema`` was generated, else None."""
     return None if _is_current(schema) else _kept(target, group) or read(target, group)
