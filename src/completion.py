@@ -68,7 +68,7 @@ _src_complete() {
         _ARGCOMPLETE_SUPPRESS_SPACE=1 $python -m src.completion 8>&1 9>/dev/null 1>/dev/null 2>&1 </dev/null)}")
     local -a nospace
     [[ ${found[1]-} != *[=.:/]:* ]] || nospace=(-S '')
-    [[ -z ${found[1]-} ]] || _describe -V argument found $nospace
+    [[ -z ${found[1]-} ]] || _describe -V argument found "${nospace[@]}"
 }
 compdef _src_complete python python3
 """,
