@@ -65,8 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.usage, parser.formatter_class = "%(prog)s [FLAGS] [KEY=VALUE ...]", HelpFormatter
     for action in parser._actions:
         action.help = _HYDRA_FLAGS.get(action.dest, argparse.SUPPRESS)
-        if action.dest == "overrides":
-            action.metavar = "KEY=VALUE"
+        action.metavar = {"overrides": "KEY=VALUE", "info": "WHAT"}.get(action.dest)
     for flag, text in OWN_FLAGS.items():
         parser.add_argument(flag, action="store_true", help=text)
     return parser
