@@ -6,6 +6,7 @@
     runs/         entry point: list, compare, tag, remove, report and reproduce recorded runs
     dashboard/    entry point: TensorBoard for selected runs
     command       what the entry points for finished runs share
+    importers/    runs of MLflow and TensorBoard as records
     analysis/     evaluation, robustness, calibration, predictions, attribution, export of finished runs
     views/        tables, cards, leaderboards, reports of records
     sweeps/       the jobs of a sweep, searches with Optuna, trial pruning

@@ -159,6 +159,18 @@ def masked(value: Any) -> Any:
     return mask(value) if isinstance(value, str) else value
 
 
+def mask_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Mask the secrets in settings of another program, whose values are not needed, by their names and by their context."""
+
+    def hidden(name: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return mask_settings(value)
+        is_setting = isinstance(value, str) and _SETTING.fullmatch(name.rpartition(".")[2])
+        return _MASK if is_setting and value.lower() not in _NOT_SECRET else masked(value)
+
+    return {name: hidden(name, value) for name, value in config.items()}
+
+
 def reveal(value: Any, key: str) -> Any:
     """Restore the secrets in a setting or a group of settings, for the object that needs them.
 

@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser("src.dashboard", __doc__)
     add_filter(parser)
     add_sweep(parser)
-    text = "Unit of the horizontal axis of curves: optimizer steps or training samples (default: steps)."
+    text = "Unit of the horizontal axis of curves: optimizer steps or training samples, which omits imported runs (default: steps)."
     parser.add_argument("--x", choices=("steps", "samples"), default="steps", help=text)
     text = "Show one row of HParams for the seeds and folds of each configuration."
     parser.add_argument("--mean-over-seeds", action="store_true", help=text)
@@ -77,13 +77,17 @@ def _serve(args: argparse.Namespace) -> None:
     text = " ".join(args.filter) or None
     sweep = find_sweep(args.sweep) if args.sweep else None
 
+    samples_axis = args.x == "samples"
+
     def chosen() -> Sequence[Record]:
-        return choose(sweep.records() if sweep else all_runs(), text)
+        found = choose(sweep.records() if sweep else all_runs(), text)
+        # The batch size of an imported run, by which steps are converted, is not known.
+        return [record for record in found if not (samples_axis and record.is_imported)]
 
     if sweep is None:
         for problem in read_all()[1]:
             print(problem, file=sys.stderr)
-    with View(chosen, samples_axis=args.x == "samples", mean_over_seeds=args.mean_over_seeds) as view:
+    with View(chosen, samples_axis=samples_axis, mean_over_seeds=args.mean_over_seeds) as view:
         if not len(view):
             raise UserError(
                 "no run matches that." if text or sweep else "there is no run yet; python -m src.train makes one."

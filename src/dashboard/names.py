@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from src.records import find
 from src.records.record import Record
-from src.records.settings import REPLICATES, short_names
+from src.records.settings import REPLICATES, settings_of, short_names
 from src.records.summary import differing
 
 # Maximum length of a name in bytes; names are folders, for which file systems allow 255.
@@ -18,7 +18,7 @@ def readable_names(records: Sequence[Record]) -> list[str]:
     """A unique name for each run: ``<sweep or name>/<settings>/seed <n> fold <n> <id> (<status>)``.
 
     Runs with the same configuration share all but the last part. The settings are those that differ among the runs of a sweep,
-    with the same name, or without a name; the status is omitted if it is ``done``, and the first part if there is only one.
+    with the same name, or without a name, or of an imported experiment; the status is omitted if it is ``done``, and the first part if there is only one.
     """
     families: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -42,13 +42,17 @@ def readable_names(records: Sequence[Record]) -> list[str]:
 
 
 def _family(record: Record) -> str:
+    if record.is_imported:
+        return _as_folder(record.values["imported"]["experiment"])
     name, sweep = record.values["name"], record.values["sweep"]
     return _as_folder(" ".join(filter(None, (name, sweep))))
 
 
 def _leaf(record: Record, number: str) -> str:
-    status, fold = record.status, (record.values["config"].get("data") or {}).get("fold")
-    words = [f"seed {record.values.get('seed', '?')}", *([] if fold is None else [f"fold {fold}"]), number]
+    status, fold = record.status, settings_of(record).get("data.fold")
+    seed = record.values.get("seed", "?")
+    number = f"{record.values['name']} {number}".rpartition("/")[2] if record.is_imported else number
+    words = [*([] if seed is None else [f"seed {seed}"]), *([] if fold is None else [f"fold {fold}"]), number]
     return _as_folder(" ".join(words) + ("" if status == "done" else f" ({status})"))
 
 

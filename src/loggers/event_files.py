@@ -15,8 +15,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter, _AsyncWriter
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-_PREFIX = "events.out.tfevents."
-EVENTS = f"{_PREFIX}*"
+PREFIX = "events.out.tfevents."
+EVENTS = f"{PREFIX}*"
 
 
 class OrderedEventFileWriter(EventFileWriter):
@@ -40,7 +40,7 @@ class OrderedEventFileWriter(EventFileWriter):
         directory = Path(logdir)
         directory.mkdir(parents=True, exist_ok=True)
         begun = max([time.time(), *(int(second) + 1 for second in _begun(directory).values())])
-        name = f"{_PREFIX}{int(begun):010d}.{socket.gethostname()}.{os.getpid()}{filename_suffix}"
+        name = f"{PREFIX}{int(begun):010d}.{socket.gethostname()}.{os.getpid()}{filename_suffix}"
         self._logdir = logdir
         self._async_writer = _AsyncWriter(
             RecordWriter(tf.io.gfile.GFile(str(directory / name), "wb")), max_queue_size, flush_secs
@@ -65,7 +65,7 @@ def in_order(directory: Path) -> dict[str, Path]:
     """
     begun = _begun(directory)
     return {
-        f"{_PREFIX}{begun[path]:017.6f}.{path.name.removeprefix(_PREFIX)}": path
+        f"{PREFIX}{begun[path]:017.6f}.{path.name.removeprefix(PREFIX)}": path
         for path in sorted(begun, key=lambda path: begun[path])
     }
 

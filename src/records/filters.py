@@ -26,6 +26,7 @@ FIELDS = {
     "duration": "seconds that the training took",
     "best": "best value of the monitored metric",
     "error": "message of the error that ended the run",
+    "imported": "mlflow or tensorboard, for an imported run",
 }
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"""('[^']*'|"[^"]*")|(?<![\w.])(\d+(?:\.\d+)?)([smhdw])\b""")

@@ -14,8 +14,8 @@ from src.records.record import FORMAT, RECORD, Record
 from src.records.summary import find_best
 
 _KEYWORDS = {"latest": "the latest finished run", "best": "the best finished run"}
-# Prefix of the id of a run or a sweep.
-_ID = re.compile(r"[rs]\d{8}-")
+# Prefix of the id of an imported run, a run or a sweep.
+_ID = re.compile(r"[irs]\d{8}-")
 _FEW = 20
 # Ids contain the time in UTC; those of earlier versions contain local time, which differs from it by at most this much.
 _APART = timedelta(hours=14)
@@ -95,13 +95,14 @@ def find(word: str, *, only: bool = False) -> Record:
 
 
 def find_to_rebuild(word: str) -> Record:
-    """Find a run as ``find`` does, to rebuild its model or to train it again.
+    """Find a run as ``find`` does, to rebuild its model or to train it again; ``latest`` and ``best`` ignore imported runs.
 
     Raises:
         RunNotFound: no run matches, or several do.
-        UserError: the run was made by another version of this project.
+        UserError: the run was made by another version of this project, or imported.
     """
-    record = find(word)
+    is_keyword = word in _KEYWORDS and not (Path(word) / RECORD).is_file()
+    record = choose(word, [run for run in all_runs() if not run.is_imported]) if is_keyword else find(word)
     check_format(record)
     return record
 
@@ -110,13 +111,27 @@ def check_format(record: Record) -> None:
     """Check that the modules in a run's configuration exist in this version of the project.
 
     Raises:
-        UserError: the run was made by another version.
+        UserError: the run was made by another version, or imported.
     """
+    check_origin(record)
     if record.format != FORMAT:
         id, version = record.values["id"], "an earlier" if record.format < FORMAT else "a later"
         raise UserError(
             f"{id} was made by {version} version of this project (format {record.format}, here {FORMAT}), in which modules have "
             f"other names, so it cannot be rebuilt: python -m src.runs reproduce {id} prints how to make it with its own code."
+        )
+
+
+def check_origin(record: Record) -> None:
+    """Check that a run was made by this project.
+
+    Raises:
+        UserError: the run was imported.
+    """
+    if record.is_imported:
+        raise UserError(
+            f"{record.values['id']} was imported from {record.values['imported']['kind']}: it has settings, metrics and curves, "
+            "but neither a checkpoint nor a command of this project."
         )
 
 
@@ -210,7 +225,7 @@ def find_to_resume(word: str) -> Record:
     """Find a run as ``find`` does, except that ``latest`` is the latest unfinished run.
 
     Interrupted runs take precedence over failed ones. Runs that would fail again, are read-only, or were made by another version
-    of this project are ignored.
+    of this project are ignored, and so are imported runs.
 
     Raises:
         RunNotFound: no run matches, or several do.
@@ -221,7 +236,9 @@ def find_to_resume(word: str) -> Record:
     unfinished = [
         run
         for run in all_runs()
-        if not run.is_finished and not run.is_busy and run.format == FORMAT and os.access(run.directory, os.W_OK)
+        if not (run.is_finished or run.is_busy or run.is_imported)
+        and run.format == FORMAT
+        and os.access(run.directory, os.W_OK)
     ]
     hopeful = [run for run in unfinished if not run.would_fail_again]
     if hopeful:

@@ -38,6 +38,15 @@ _ENTRIES: dict[str, tuple[type, ...]] = {
 }
 
 
+# Entries of ``imported``, in the record of a run of another program.
+_IMPORTED: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("from", "kind", "id", "experiment"), str),
+    "changed": (int, float),
+}
+# An imported run that was running is shown as interrupted after this time without a change.
+_RECENT_S = 600.0
+
+
 def claim(parent: Path, letter: str) -> Path:
     """Create a unique directory, such as ``parent/r20261123-214000-ab12``, with the time in UTC.
 
@@ -81,9 +90,15 @@ def _problem(values: Any) -> str | None:
     numbers = [*values["metrics"].values(), values["best"]["value"]]
     if not all(number is None or isinstance(number, int | float) for number in numbers):
         return "a metric is no number"
+    if "imported" in values and not _is_source(values["imported"]):
+        return f"its imported is {json.dumps(values['imported'])[:40]}"
     if datetime.fromisoformat(values["started"]).tzinfo is None:
         return "its start has no time zone"
     return None
+
+
+def _is_source(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(entry), kind) for entry, kind in _IMPORTED.items())
 
 
 class Record:
@@ -174,6 +189,8 @@ class Record:
         status = str(self.values["status"])
         if status != "running":
             return "pruned" if status == "done" and self.values.get("pruned_in_epoch") else status
+        if self.is_imported:
+            return status if time.time() - self.values["imported"]["changed"] < _RECENT_S else "interrupted"
         locked = is_locked(self.directory)
         at_work = is_alive(self.values["environment"]) if locked is None else locked
         return "interrupted" if at_work is False else status
@@ -194,6 +211,11 @@ class Record:
     def format(self) -> int:
         """Format of the record; only runs of the current format can be resumed or their models rebuilt."""
         return int(self.values.get("format", 1))
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the run was made by another program; it has settings, metrics and curves, but no checkpoint and no code."""
+        return "imported" in self.values
 
     @property
     def is_finished(self) -> bool:

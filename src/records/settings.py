@@ -25,6 +25,8 @@ DATA_PATHS = ("dir", "path", "test_path")
 def settings_of(record: Record) -> dict[str, Any]:
     """All settings by dotted name, and the choice of each group (``optimizer: adam``)."""
     run = record.values
+    if record.is_imported:
+        return {key: value for key, value in _by_class(run["config"]).items() if key not in ("monitor", "mode")}
     choices = {
         group: choice for group, choice in run.get("choices", {}).items() if choice not in (None, "custom")
     }  # for an object configured by its class, the name of the class
@@ -42,6 +44,15 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _by_class(config: Mapping[str, Any]) -> dict[str, Any]:
+    """All values of a configuration by dotted name, with the name of the class for each object."""
+    flat = {}
+    for key, value in flatten(config).items():
+        name = key.removesuffix("._target_")
+        flat[name] = value if name == key else str(value).rpartition(".")[2]
+    return flat
+
+
 def flat_settings(config: Mapping[str, Any], choices: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """All settings of a configuration by dotted name; ``choices`` are the options chosen for the groups."""
 
@@ -50,10 +61,7 @@ def flat_settings(config: Mapping[str, Any], choices: Mapping[str, Any] | None =
         last = key.rpartition(".")[2] if key.startswith("callbacks.") else ""
         return last == "mode" or (last == "monitor" and value in (None, config.get("monitor")))
 
-    flat = {}
-    for key, value in flatten(config).items():
-        name = key.removesuffix("._target_")
-        flat[name] = value if name == key else str(value).rpartition(".")[2]
+    flat = _by_class(config)
     if init_from := config.get("init_from"):
         flat = {key: value for key, value in flat.items() if not key.startswith("init_from.")}
         flat["init_from"] = (
@@ -66,7 +74,12 @@ def flat_settings(config: Mapping[str, Any], choices: Mapping[str, Any] | None =
 
 
 def data_of(record: Record) -> str:
-    """Identify the data set of a run's metrics, by its class and the settings that determine the samples."""
+    """Identify the data set of a run's metrics, by its class and the settings that determine the samples.
+
+    For an imported run, whose data is not known, by its experiment.
+    """
+    if record.is_imported:
+        return "{experiment} in {from}".format(**record.values["imported"])
     data = record.values["config"].get("data")
     if not isinstance(data, Mapping):
         return "unknown data"

@@ -39,6 +39,7 @@ class Summary:
     metrics: dict[str, float | None]  #: best/<monitor>, and the last value of each metric; None for NaN and Inf
     speed: float | None  #: training samples per second
     threads: str  #: CPU threads per process, as in "2" or "2 for 90% of the samples, 1 for 10%"
+    imported: str | None  #: program it was imported from, mlflow or tensorboard; None for a run of this project
     code: str | None  #: the commit, and whether there were uncommitted changes; None outside a repository
 
     @property
@@ -61,10 +62,11 @@ class Summary:
 
     @property
     def best_line(self) -> dict[str, str]:
-        """``best/<monitor>`` mapped to its value and epoch as text; empty if there is no best value."""
-        if self.best is None or self.best_epoch is None:
+        """``best/<monitor>`` mapped to its value and epoch, if known, as text; empty if there is no best value."""
+        if self.best is None:
             return {}
-        return {f"best/{self.monitor}": f"{self.best:.4f} in epoch {self.best_epoch + 1}"}
+        epoch = "" if self.best_epoch is None else f" in epoch {self.best_epoch + 1}"
+        return {f"best/{self.monitor}": f"{self.best:.4f}{epoch}"}
 
     @property
     def outcome(self) -> str:
@@ -96,6 +98,7 @@ def summary(record: Record) -> Summary:
         metrics=({} if best is None else {f"best/{monitor}": best}) | run["metrics"],
         speed=run.get("samples_per_s"),
         threads=_threads(run),
+        imported=run["imported"]["kind"] if record.is_imported else None,
         code=_code(run.get("git")),
     )
 

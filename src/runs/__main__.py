@@ -1,4 +1,4 @@
-"""List, compare, tag, remove, export, report and reproduce recorded runs; ``--help`` describes the subcommands."""
+"""List, compare, tag, remove, export, report, reproduce and import runs; ``--help`` describes the subcommands."""
 
 import argparse
 import contextlib
@@ -140,9 +140,7 @@ def _best(args: argparse.Namespace) -> None:
 
 
 def _tag(args: argparse.Namespace) -> None:
-    for word in args.words:
-        if len(word) > 64 or not re.match(WORD, word):
-            raise ConfigError(f"{word!r}: a tag has letters, digits, '.', '_' and '-', at most 64 of them.")
+    _check_tags(args.words)
     record = find(args.run)
 
     def retag(run: dict[str, Any]) -> dict[str, Any]:
@@ -150,6 +148,12 @@ def _tag(args: argparse.Namespace) -> None:
         return {"tags": kept if args.remove else [*kept, *dict.fromkeys(args.words)]}
 
     _edit(args.form, record, "tags", retag)
+
+
+def _check_tags(words: Sequence[str]) -> None:
+    for word in words:
+        if len(word) > 64 or not re.match(WORD, word):
+            raise ConfigError(f"{word!r}: a tag has letters, digits, '.', '_' and '-', at most 64 of them.")
 
 
 def _note(args: argparse.Namespace) -> None:
@@ -308,6 +312,15 @@ def _reproduce(args: argparse.Namespace) -> int:
     return 0 if equal else 1
 
 
+def _import(args: argparse.Namespace) -> int:
+    from src.runs import importing  # loads tensorboard, which takes 0.3 s
+
+    _check_tags(args.tag)
+    rows, skipped = importing.import_runs(args)
+    _print(args.form, rows, _say(importing.described(rows, skipped, dry=args.dry_run)))
+    return int(bool(skipped))
+
+
 def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.6f}"
 
@@ -325,6 +338,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "export": _export,
     "report": _report,
     "reproduce": _reproduce,
+    "import": _import,
 }
 
 

@@ -16,7 +16,7 @@ from src.command import (
 from src.parsers import add_command, make_parser
 from src.records.filters import FIELDS
 
-_DOC = """List, compare, tag, remove, export, report and reproduce recorded runs.
+_DOC = """List, compare, tag, remove, export, report, reproduce and import runs.
 
 Every subcommand prints its result as JSON with ``--json`` and as CSV with ``--csv``, and describes its arguments with
 ``--help``.
@@ -152,6 +152,19 @@ The exit status of ``--run`` is 0 if all metrics are equal to the last digit, an
 """
 
 
+_IMPORT = """Import runs of MLflow and TensorBoard as records.
+
+Sources are MLflow file stores (mlruns), SQLite databases of MLflow, and directories with event files, at any depth below a
+path; they are only read. Importing again adds runs that are new, and updates those that have changed. Imported runs have
+settings, metrics and curves, but no checkpoint; the filter ``imported`` selects them.
+
+    # List the runs of a file store and of a database
+    python -m src.runs import mlruns mlflow.db --dry-run
+    # The runs of Lightning's TensorBoardLogger, with a monitor and a tag
+    python -m src.runs import lightning_logs --monitor val_loss --tag old
+"""
+
+
 def _filters() -> str:
     """The explanation of filters for --help."""
     text = """
@@ -225,6 +238,17 @@ def build_parser() -> argparse.ArgumentParser:
     add_run(reproduce)
     text = "Train the run again and compare the metrics."
     reproduce.add_argument("--run", action="store_true", dest="again", help=text)
+
+    imports = add_command(commands, "import", _IMPORT)
+    imports.add_argument("paths", nargs="+", metavar="PATH", help="Directories, or SQLite databases of MLflow.")
+    imports.add_argument("--dry-run", action="store_true", help="List the runs, without importing them.")
+    text = "Add this tag to the runs; may be repeated."
+    imports.add_argument("--tag", action="append", default=[], metavar="TAG", help=text)
+    add_name(
+        imports, "--monitor", "Metric of the best value (default: the evident one, such as the only validation loss)."
+    )
+    text = "Whether its lowest or its highest value is the best (default: implied by its name)."
+    imports.add_argument("--mode", choices=("min", "max"), help=text)
 
     for command in commands.choices.values():
         add_format(command)

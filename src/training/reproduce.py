@@ -20,7 +20,7 @@ from src.masking import is_masked
 from src.numerics import OFF
 from src.paths import ROOT, from_root, outputs_dir, shown
 from src.records.environment import environment
-from src.records.find import all_runs
+from src.records.find import all_runs, check_origin
 from src.records.git import PATCH, git, worktree
 from src.records.record import RECORD, Record
 from src.records.settings import DATA_PATHS, as_word, differing_names, flat_settings
@@ -38,10 +38,11 @@ class Recipe:
         record: the run.
 
     Raises:
-        UserError: the record lacks the required entries.
+        UserError: the record lacks the required entries, or the run was imported.
     """
 
     def __init__(self, record: Record) -> None:
+        check_origin(record)
         run = record.values
         self.record, self.id = record, run["id"]
         threads, strict = run["environment"].get("threads", 1), run["environment"].get("mkl_cbwr", OFF)

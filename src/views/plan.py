@@ -45,7 +45,7 @@ def planned_jobs(configs: Sequence[Mapping[str, Any]], runs: Sequence[Record]) -
         configs: the checked configuration of each job.
         runs: earlier runs.
     """
-    done = [run for run in runs if run.status == "done"]
+    done = [run for run in runs if run.status == "done" and not run.is_imported]
     before = [(flat_settings(run.values["config"]), run) for run in done]
     known = {_key(settings): run for settings, run in before}
     first: dict[str, int] = {}

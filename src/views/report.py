@@ -16,6 +16,7 @@ from src.records.sweep import Sweep
 from src.views.leaderboard import make_leaderboard
 from src.views.listing import length
 from src.views.scalars import Point, curves
+from src.views.showing import origin
 from src.views.table import figure
 
 # Results of the test, written by src.callbacks.results.
@@ -81,6 +82,7 @@ def _in_full(record: Record, run: Summary) -> dict[str, Any]:
             "started": run.started,
             "took": length(run.duration),
             "code": run.code,
+            "imported": origin(record),
             "note": run.note,
             "error": run.error,
             "warnings": "; ".join(run.warnings),

@@ -45,6 +45,7 @@ def show(record: Record, console: Console) -> None:
             "command": run.command,
             "sweep": run.sweep,
             "code": run.code,
+            "imported": origin(record),
             "directory": shown(record.directory),
         },
     )
@@ -58,6 +59,13 @@ def show(record: Record, console: Console) -> None:
         for path in _files(record.directory)
     }
     _print_section(console, "files", files)
+
+
+def origin(record: Record) -> str | None:
+    """Where an imported run comes from; None for a run of this project."""
+    if not record.is_imported:
+        return None
+    return "from {kind}, run {id} of {experiment} in {from}".format(**record.values["imported"])
 
 
 def as_plain(record: Record) -> dict[str, Any]:
