@@ -39,6 +39,8 @@ _PLACES = (
     # Without quotes only a word with a digit, and without characters of an expression.
     re.compile(rf"""(?m)(^[+-]?\s*(?:export\s+)?(?i:{_NAME})\s*[:=]\s*)((?=\S*\d)[\w+/=~-]{{8,}})(?=\s*$)"""),
 )
+# One of these occurs in every match of the patterns above, case-folded; searching for them takes a fraction of the time.
+_HINTS = ("://", "key", "token", "secret", "passw", "passphrase", "pwd", "sig")
 _NOT_SECRET = ("", "null", "true", "false", "???")
 # Shorter values of variables not set here may be ordinary words.
 _SHORTEST = 8
@@ -55,7 +57,8 @@ def is_secret(variable: str) -> bool:
 
 def has_credentials(text: str) -> bool:
     """Whether a text contains a password or a token, in a URL or assigned to a name such as ``api_key``."""
-    return any(place.search(text) for place in _PLACES)
+    folded = text.casefold()
+    return any(hint in folded for hint in _HINTS) and any(place.search(text) for place in _PLACES)
 
 
 def reference(variable: str) -> str:

@@ -1,9 +1,12 @@
 """Lookup of runs: from a command line argument to a run's directory. Reads records, imports no torch."""
 
+import contextlib
+import heapq
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +22,8 @@ _ID = re.compile(r"[irs]\d{8}-")
 _FEW = 20
 # Ids contain the time in UTC; those of earlier versions contain local time, which differs from it by at most this much.
 _APART = timedelta(hours=14)
+# Maximum difference between the clocks of the machines that train and those that store the files, in seconds.
+_SKEW_S = 3600.0
 
 
 def check_name(name: str | None) -> None:
@@ -44,14 +49,78 @@ def read_all() -> tuple[list[Record], list[str]]:
         The records, and a message for each that cannot be read.
     """
     records, damaged = [], []
-    for path in [*runs_dir().glob(f"*/{RECORD}"), *sweeps_dir().glob(f"*/*/{RECORD}")]:
+    for directory, _ in _directories():
         try:
-            records.append(Record.load(path.parent))
+            records.append(Record.load(directory))
         except FileNotFoundError:  # being removed
             continue
         except (OSError, ValueError) as error:
             damaged.append(describe(error) if isinstance(error, OSError) else str(error))
-    return sorted(records, key=lambda record: (record.started, record.values["id"])), damaged
+    return _by_start(records), damaged
+
+
+@dataclass(frozen=True)
+class Latest:
+    """The latest runs, read without the records of all others.
+
+    Attributes:
+        records: the latest runs, oldest first.
+        damaged: a message for each record among those read that cannot be read.
+        ids: ids of all runs; of those not read, as their directories state them.
+    """
+
+    records: list[Record]
+    damaged: list[str]
+    ids: list[str]
+
+
+def read_latest(count: int) -> Latest:
+    """The ``count`` latest runs: records are read in the order of their last change, which is never before a run's start."""
+    found = sorted(_directories(), key=lambda one: -one[1])
+    records: list[Record] = []
+    starts: list[float] = []  # a heap, of the latest ones read so far
+    damaged, ids = [], []
+    for position, (directory, changed) in enumerate(found):
+        if len(starts) == count and changed + _SKEW_S < starts[0]:
+            ids += [_id_of(one) for one, _ in found[position:]]
+            break
+        try:
+            record = Record.load(directory)
+        except FileNotFoundError:  # being removed
+            continue
+        except (OSError, ValueError) as error:
+            damaged.append(describe(error) if isinstance(error, OSError) else str(error))
+            continue
+        records.append(record)
+        ids.append(record.values["id"])
+        heapq.heappush(starts, record.started.timestamp())
+        if len(starts) > count:
+            heapq.heappop(starts)
+    return Latest(_by_start(records)[-count:], damaged, ids)
+
+
+def _directories() -> Iterator[tuple[Path, float]]:
+    """The directories of all runs, and when the record in each was last changed, in seconds since 1970."""
+    for folder in (runs_dir(), *_folders(sweeps_dir())):
+        for directory in _folders(folder):
+            with contextlib.suppress(OSError):  # no record, or none that may be looked at
+                yield directory, os.stat(f"{directory}/{RECORD}").st_mtime
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return [folder / name for name in os.listdir(folder)]
+    except OSError:  # not a directory, or not readable
+        return []
+
+
+def _by_start(records: Iterable[Record]) -> list[Record]:
+    return sorted(records, key=lambda record: (record.started, record.values["id"]))
+
+
+def _id_of(directory: Path) -> str:
+    """The id of a run as its directory states it."""
+    return directory.name if directory.parent == runs_dir() else f"{directory.parent.name}-{directory.name}"
 
 
 def all_runs() -> list[Record]:

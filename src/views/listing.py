@@ -39,7 +39,8 @@ def order(records: Sequence[Record], by: str | None) -> list[Record]:
         value = values[id(record)][by]
         return value if numbers else as_word(value)
 
-    lacking = [record for record in records if record not in having]
+    known_ids = {id(record) for record in having}
+    lacking = [record for record in records if id(record) not in known_ids]
     return sorted(having, key=key, reverse=numbers and not low) + lacking
 
 

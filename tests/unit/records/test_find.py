@@ -1,8 +1,12 @@
 """Records, changed and found."""
 
+import os
 import threading
+from pathlib import Path
 
-from src.records.find import find_before
+import pytest
+
+from src.records.find import find_before, read_all, read_latest
 from src.records.record import Record
 from tests.conftest import MakeRun
 
@@ -54,3 +58,27 @@ def test_the_run_before_is_the_last_that_began_whatever_its_id_says(make_run: Ma
         record.directory = record.directory.rename(record.directory.with_name(name))
     found = [find_before(Record.load(record.directory)) for record in records]
     assert [record and record.directory.name for record in found] == [names[3], names[0], names[1], None]
+
+
+# ls
+
+
+def test_the_latest_runs_are_found_without_reading_the_others(
+    make_run: MakeRun, outputs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OUTPUTS_DIR", str(outputs))
+    starts = ["05T12:00", "02T00:00", "03T00:00", "04T00:00", "05T00:00", "06T00:00"]  # the first was changed last
+    records = [make_run(f"seed={n}", started=f"2026-01-{start}:00+00:00") for n, start in enumerate(starts)]
+    for record in records[1:]:
+        os.utime(record.directory / "run.json", (record.started.timestamp() + 60,) * 2)
+    damaged = records[1].directory / "run.json"
+    changed = damaged.stat().st_mtime
+    damaged.write_text("{")
+    os.utime(damaged, (changed,) * 2)
+    latest = read_latest(2)
+    assert [record.values["id"] for record in latest.records] == [records[n].values["id"] for n in (0, 5)]
+    assert sorted(latest.ids) == sorted(record.values["id"] for record in records)
+    assert latest.damaged == []  # it is not read
+    every = read_latest(20)
+    assert (every.records[-1].values, every.damaged) == (read_all()[0][-1].values, read_all()[1])
+    assert len(every.records) == len(every.ids) == 5
