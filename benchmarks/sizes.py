@@ -22,7 +22,7 @@ from torch import nn
 
 from benchmarks.arguments import add_json, add_rounds
 from src.callbacks.pruning import sparsity
-from src.command import add_runs_or_sweep
+from src.command import add_run_or_sweep
 from src.errors import RunNotFound
 from src.parsers import make_parser
 from src.paths import sweeps_dir
@@ -36,7 +36,7 @@ BATCHES = (1, 256)
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = make_parser("benchmarks.sizes", __doc__)
-    add_runs_or_sweep(parser, "names", "Runs, or sweeps for all of their runs.")
+    add_run_or_sweep(parser, "Runs, or sweeps for all of their runs.", name="names", nargs="+")
     add_rounds(parser, 21)
     add_json(parser, "the rows")
     return parser

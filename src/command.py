@@ -55,23 +55,23 @@ def add_run(parser: argparse.ArgumentParser, help: str = "", name: str = "run", 
 
 
 _RUN = (
-    "Run: an id, a unique prefix of an id, a name, a directory, 'latest' (the latest finished run) or 'best' (the best "
-    "finished run)."
+    "Run: an id, a unique part of an id such as a81a, a name, a directory, 'latest' (the latest finished run) or 'best' "
+    "(the best finished run)."
 )
-_SWEEP = "an id, a directory or 'latest'"
+_SWEEP = "an id, a unique part of an id, a directory or 'latest'"
 
 
-def add_runs_or_sweep(parser: argparse.ArgumentParser, name: str, help: str) -> None:
-    """Add the positional argument RUN|SWEEP, one or more."""
+def add_run_or_sweep(parser: argparse.ArgumentParser, help: str, name: str = "run", nargs: str | None = None) -> None:
+    """Add the positional argument RUN|SWEEP, or several; the arguments are those of ``add_run``."""
     text = f"{help} {_RUN} A sweep: {_SWEEP}."
-    action = parser.add_argument(name, nargs="+", metavar="RUN|SWEEP", help=text)
+    action = parser.add_argument(name, nargs=nargs, metavar="RUN|SWEEP", help=text)
     _with_suggestions(action, suggestions.runs_and_sweeps)
 
 
 def add_archived_run(parser: argparse.ArgumentParser) -> None:
     """Add the positional argument RUN of a run in the trash."""
     action = parser.add_argument(
-        "run", metavar="RUN", help="Run in the trash: an id, a unique prefix of an id, or a name."
+        "run", metavar="RUN", help="Run in the trash: an id, a unique part of an id, or a name."
     )
     _with_suggestions(action, suggestions.archived_runs)
 

@@ -52,6 +52,15 @@ def values_of(record: Record) -> dict[str, Any]:
     return settings_of(record) | finite | {field: getattr(run, field) for field in FIELDS}
 
 
+def value_of(record: Record, name: str) -> Any:
+    """One of the values of ``values_of``; None if the run does not have it."""
+    run = summary(record)
+    if name in FIELDS:
+        return getattr(run, name)
+    value = run.metrics.get(name)
+    return settings_of(record).get(name) if value is None else value
+
+
 class Filter:
     """A filter expression that selects runs.
 
@@ -79,7 +88,7 @@ class Filter:
                 f"the filter {text!r} cannot be read: compare names with values and join them, as in "
                 "\"optimizer.lr<0.01 and status=='done'\"."
             ) from None
-        self._names: set[str] = set()  # at least one run must have each
+        self.names: dict[str, None] = {}  # in the order of the expression; at least one run must have each
         self._matches = self._condition(tree, 0)
 
     def choose(self, records: Iterable[Record]) -> list[Record]:
@@ -90,7 +99,7 @@ class Filter:
         """
         values = [(record, values_of(record)) for record in records]
         known = {name for _, one in values for name in one} | set(FIELDS)
-        for name in sorted(self._names - known if values else ()):
+        for name in sorted(self.names.keys() - known if values else ()):
             raise ConfigError(
                 f"the filter {self.text!r}: no run has a setting, a metric or a field {name!r}{suggest(name, known)}"
             )
@@ -123,7 +132,7 @@ class Filter:
             return lambda _: bool(_CONSTANTS[name])
         if name in STATUS_WORDS:
             return lambda run: bool(run["status"] == name)
-        self._names.add(name)
+        self.names[name] = None
         return lambda run: run[name] is not _ABSENT and bool(run[name])
 
     def _operand(self, node: ast.expr, depth: int, *, may_be_word: bool) -> Callable[[Values], Any]:
@@ -133,7 +142,7 @@ class Filter:
             return lambda _: _CONSTANTS[name]
         if name is not None:
             if not may_be_word:
-                self._names.add(name)
+                self.names[name] = None
             return lambda run: run.get(name, name)
         if isinstance(node, ast.List | ast.Tuple) and depth < _DEPTH:
             parts = [self._operand(part, depth + 1, may_be_word=True) for part in node.elts]

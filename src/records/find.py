@@ -5,7 +5,7 @@ import heapq
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -141,7 +141,7 @@ def at_home(path: Path) -> Path:
 
 
 def find(word: str, *, only: bool = False) -> Record:
-    """Find a run by its id, a unique prefix of its id, its name, its directory, ``latest`` or ``best``.
+    """Find a run by its id, its name, a unique part of its id, its directory, ``latest`` or ``best``.
 
     ``latest`` is the latest finished run; ``best`` the one with the best value of the metric that the latest monitors,
     among the finished runs on its data set; a name selects the latest run with that name.
@@ -238,15 +238,16 @@ def choose(word: str, runs: Sequence[Record], *, only: bool = False, place: str 
         return next((run for run in found if not run.is_copy), found[0])
     if all(run.values["name"] == word for run in found):
         return found[-1]
-    raise RunNotFound(f"{word} begins {len(found)} ids: {_few(labels(found), 5)}; type more.")
+    raise RunNotFound(f"{word} is part of {len(found)} ids: {_few(labels(found), _FEW)}; type more.")
 
 
 def _going_by(word: str, runs: Sequence[Record]) -> list[Record]:
-    """The runs with this id; else with this name; else with this prefix of the id."""
+    """The runs with this id; else with this name; else with this prefix of the id; else with this part of it."""
     return (
         [run for run in runs if run.values["id"] == word]
         or [run for run in runs if run.values["name"] == word]
         or [run for run in runs if run.values["id"].startswith(word)]
+        or [run for run in runs if word in run.values["id"]]
     )
 
 
@@ -257,6 +258,31 @@ def labels(runs: Sequence[Record]) -> list[str]:
         id if count[id] == 1 else f"{id} ({directory.parent.name}/{directory.name})"
         for id, directory in ((run.values["id"], run.directory) for run in runs)
     ]
+
+
+def short_ids(ids: Sequence[str], every: Collection[str], names: Collection[str]) -> list[str]:
+    """The shortest end of each id that selects its run: ``a81a`` of ``r20261124-000959-a81a``, if no other id contains it.
+
+    Args:
+        ids: the ids to shorten.
+        every: the ids of all runs.
+        names: the names of runs, which take precedence over parts of ids.
+    """
+    occurring: dict[int, Counter[str]] = {}
+
+    def is_unique(end: str) -> bool:
+        length = len(end)
+        if length not in occurring:
+            occurring[length] = Counter(
+                part for id in every for part in {id[at : at + length] for at in range(len(id) - length + 1)}
+            )
+        return occurring[length][end] == 1 and end not in names
+
+    def ends(id: str) -> Iterator[str]:
+        parts = id.split("-")
+        yield from ("-".join(parts[-count:]) for count in range(1, len(parts)))
+
+    return [next((end for end in ends(id) if is_unique(end)), id) for id in ids]
 
 
 def _few(words: Sequence[str], count: int) -> str:

@@ -79,6 +79,8 @@ def _problem(values: Any) -> str | None:
             return f"it lacks {entry}"
         if not isinstance(values[entry], kinds):
             return f"its {entry} is {json.dumps(values[entry])[:40]}"
+    if "progress" in values and not _is_progress(values["progress"]):
+        return f"its progress is {json.dumps(values['progress'])[:40]}"
     if not isinstance(values.get("format", FORMAT), int):
         return f"its format is {json.dumps(values['format'])[:40]}"
     if "/" in values["id"]:
@@ -99,6 +101,15 @@ def _problem(values: Any) -> str | None:
 
 def _is_source(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(value.get(entry), kind) for entry, kind in _IMPORTED.items())
+
+
+def _is_progress(value: Any) -> bool:
+    """Whether a value is what ``RunRecorder`` writes once an epoch."""
+    if not isinstance(value, dict):
+        return False
+    kinds = {"epochs_completed": int, "max_epochs": int | None, "seconds_per_epoch": int | float | None, "at": str}
+    is_complete = all(name in value and isinstance(value[name], kind) for name, kind in kinds.items())
+    return is_complete and datetime.fromisoformat(value["at"]).tzinfo is not None
 
 
 class Record:

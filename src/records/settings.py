@@ -18,6 +18,10 @@ _NOT_DATA = (
 )
 # Settings in which replicates of a training differ.
 REPLICATES = ("seed", "data.fold")
+# Groups whose options set values in other groups.
+_SPANNING = ("experiment", "debug", "sweep")
+# Settings with defaults that depend on the task; mode also depends on the monitor.
+_OF_THE_TASK = ("monitor", "mode")
 # Settings that are paths, relative to the project's root.
 DATA_PATHS = ("dir", "path", "test_path")
 
@@ -125,6 +129,47 @@ def differing_names(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     varied = {name for name in names if len(values[name]) > 1}
     partial = {name for name in names if values[name] != {"null"} and not all(name in one for one in settings)}
     return [name for name in names if name in varied or (name in partial and not _belongs(name, varied | partial))]
+
+
+def shown_names(records: Sequence[Record]) -> list[str]:
+    """The names of the settings to show in a table of these runs: those that differ, without values implied by a choice.
+
+    A value is implied if it was not typed for any of the runs, and all runs with the same choices have the same: the learning
+    rates of Adam and of SGD differ, but follow from ``optimizer``. For a single run the typed settings.
+    """
+    found = [settings_of(record) for record in records]
+    typed = {key for record in records for key in record.typed}
+    groups = {group for record in records for group in record.values.get("choices", {})}
+    if len(found) == 1:
+        return [name for name in found[0] if _is_typed(name, typed, groups)]
+    varied = differing_names(found)
+
+    def is_implied(name: str) -> bool:
+        if _is_typed(name, typed, groups):
+            return False
+        implying = [one for one in varied if one != name and _implies(one, name)]
+        values: dict[tuple[str, ...], set[str]] = {}
+        for one in found:
+            if name in one:
+                key = tuple(as_word(one.get(other)) for other in implying)
+                values.setdefault(key, set()).add(as_word(one[name]))
+        return bool(implying) and all(len(words) == 1 for words in values.values())
+
+    return [name for name in varied if not is_implied(name)]
+
+
+def _is_typed(name: str, typed: Collection[str], groups: Collection[str]) -> bool:
+    """Whether a setting, or a part of the configuration that contains it, was typed; the choice of a group does not count."""
+    parts = name.split(".")
+    above = {".".join(parts[:count]) for count in range(1, len(parts))} - set(groups)
+    return name in typed or bool(above & set(typed))
+
+
+def _implies(choice: str, name: str) -> bool:
+    """Whether a setting may follow from a choice: of its own group, or of one that spans groups."""
+    return (
+        name.startswith(f"{choice}.") or choice in _SPANNING or (name in _OF_THE_TASK and choice in ("task", "monitor"))
+    )
 
 
 def _belongs(name: str, groups: Collection[str]) -> bool:

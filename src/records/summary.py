@@ -37,6 +37,9 @@ class Summary:
     best: float | None  #: value of monitor of the best checkpoint
     best_epoch: int | None  #: from 0
     metrics: dict[str, float | None]  #: best/<monitor>, and the last value of each metric; None for NaN and Inf
+    epoch: int | None  #: number of the epoch in progress, or of the last one, from 1; None if not recorded
+    epochs: int | None  #: number of epochs of the training; None if it is not limited
+    remaining: float | None  #: estimated seconds until the end of the training; None unless it is running
     speed: float | None  #: training samples per second
     threads: str  #: CPU threads per process, as in "2" or "2 for 90% of the samples, 1 for 10%"
     imported: str | None  #: program it was imported from, mlflow or tensorboard; None for a run of this project
@@ -96,11 +99,38 @@ def summary(record: Record) -> Summary:
         best=best,
         best_epoch=run["best"]["epoch"],
         metrics=({} if best is None else {f"best/{monitor}": best}) | run["metrics"],
+        **_progress(record, status),
         speed=run.get("samples_per_s"),
         threads=_threads(run),
         imported=run["imported"]["kind"] if record.is_imported else None,
         code=_code(run.get("git")),
     )
+
+
+def _progress(record: Record, status: str) -> dict[str, Any]:
+    """The epoch of a run, and the time it needs for the remaining ones at the mean speed of its session."""
+    run = record.values
+    progress: Mapping[str, Any] | None = run.get("progress")
+    trainer = run["config"].get("trainer") or {}
+    if progress is None:  # the first epoch is not over, or the run was made by an earlier version
+        epochs = trainer.get("max_epochs")
+        is_first = status == "running" and not run.get("resumed")
+        return {
+            "epoch": 1 if is_first else None,
+            "epochs": epochs if isinstance(epochs, int) and epochs > 0 else None,
+            "remaining": None,
+        }
+    completed, epochs, seconds = progress["epochs_completed"], progress["max_epochs"], progress["seconds_per_epoch"]
+    epoch = min(completed + 1, epochs) if epochs else completed + 1
+    remaining = None
+    if status == "running" and epochs and seconds:
+        now, at = datetime.now(UTC), datetime.fromisoformat(progress["at"])
+        session = [record.started, *(datetime.fromisoformat(one["at"]) for one in run.get("resumed", []))][-1]
+        if at >= session:  # a resumed run may run on another machine
+            remaining = max(0.0, (epochs - completed) * seconds - (now - at).total_seconds())
+            if limit := trainer.get("max_minutes"):
+                remaining = min(remaining, max(0.0, limit * 60 - (now - session).total_seconds()))
+    return {"epoch": epoch, "epochs": epochs, "remaining": remaining}
 
 
 def _threads(run: Mapping[str, Any]) -> str:
@@ -155,7 +185,7 @@ def is_low(metric: str, records: Sequence[Record] = ()) -> bool:
     return (modes[-1] if modes else mode_of(metric)) == "min"
 
 
-def find_best(records: Sequence[Record], metric: str | None = None) -> Record:
+def find_best(records: Sequence[Record], metric: str | None = None, *, among: str = "") -> Record:
     """The finished run with the best value of a metric, among the runs on the same data set as the latest with this metric.
 
     Runs are ranked by ``best/<metric>`` if they monitored it, else by the last value.
@@ -163,10 +193,13 @@ def find_best(records: Sequence[Record], metric: str | None = None) -> Record:
     Args:
         records: the runs, oldest first.
         metric: by default the metric monitored by the latest finished run that monitors one.
+        among: how the runs were chosen, for the error message, such as `` that matches 'seed==1'``.
 
     Raises:
         RunNotFound: no finished run has the metric.
     """
+    if not any(record.is_finished for record in records):
+        raise RunNotFound(f"there is no finished run{among}{'' if among else ' yet; python -m src.train makes one'}.")
     if metric is None:
         monitors = [record.values["best"]["metric"] for record in records if record.is_finished]
         metric = next((name for name in reversed(monitors) if name), "val/acc")
@@ -174,7 +207,7 @@ def find_best(records: Sequence[Record], metric: str | None = None) -> Record:
     scores = {record: found.get(f"best/{metric}", found.get(metric)) for record, found in metrics.items()}
     rated = [record for record, score in scores.items() if record.is_finished and score is not None]
     if not rated:
-        known = {name for found in metrics.values() for name in found}
+        known = {name for record, found in metrics.items() if record.is_finished for name in found}
         hint = suggest(metric, known) or f": name one that was logged ({', '.join(sorted(known)) or 'there is none'})."
-        raise RunNotFound(f"no finished run has a {metric!r}{hint}")
+        raise RunNotFound(f"no finished run{among} has a {metric!r}{hint}")
     return (min if is_low(metric, records) else max)(comparable(rated), key=lambda record: scores[record] or 0.0)

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from src.errors import RunNotFound
 from src.files import write
 from src.masking import conceal, masked, reveal
 from src.paths import sweeps_dir
-from src.records.find import at_home
+from src.records.find import at_home, find
 from src.records.git import store_patch
 from src.records.record import RECORD, Record
 
@@ -146,7 +146,7 @@ class Sweep:
 
 
 def find_sweep(word: str) -> Sweep:
-    """Find a sweep by its id, a unique prefix of its id, its directory, or ``latest``.
+    """Find a sweep by its id, a unique part of its id, its directory, or ``latest``.
 
     Raises:
         RunNotFound: no sweep matches, or several do.
@@ -156,7 +156,11 @@ def find_sweep(word: str) -> Sweep:
     names = {path.parent.name for path in sweeps_dir().glob(f"*/{SWEEP}")}
     if not names:
         raise RunNotFound(f"{word}: there is no sweep yet; python -m src.train -m makes one.")
-    found = [word] if word in names else [name for name in names if name.startswith(word)]
+    found = (
+        [name for name in names if name == word]
+        or [name for name in names if name.startswith(word)]
+        or [name for name in names if word in name]
+    )
     if word != "latest" and len(found) == 1:
         return _load(sweeps_dir() / found[0])
     sweeps = []
@@ -168,6 +172,45 @@ def find_sweep(word: str) -> Sweep:
         return sweeps[-1]
     latest = ", ".join(sweep.directory.name for sweep in sweeps[-3:])
     raise RunNotFound(f"{word}: {len(found) or 'no'} sweeps go by that; the latest are {latest}.")
+
+
+def find_run_or_sweep(word: str) -> Record | Sweep:
+    """Find a run as ``find`` does, or a sweep; a part of an id that selects both, as of a single job, selects the run.
+
+    Raises:
+        RunNotFound: no run and no sweep matches, or several do.
+    """
+    if (Path(word) / SWEEP).is_file() or (word and (sweeps_dir() / word / SWEEP).is_file()):
+        return find_sweep(word)
+    try:
+        return find(word)
+    except RunNotFound:
+        with contextlib.suppress(RunNotFound):
+            return find_sweep(word)
+        raise
+
+
+def find_several(words: Sequence[str]) -> list[Record]:
+    """The runs that arguments select: each is a run, a sweep, which stands for its jobs, or several separated by commas.
+
+    Raises:
+        RunNotFound: an argument matches no run and no sweep, or several; or a sweep has no jobs yet.
+    """
+    records: list[Record] = []
+    for word in words:
+        parts = word.split(",") if "," in word and not Path(word).exists() else [word]
+        for part in parts:
+            found = find_run_or_sweep(part)
+            jobs = found.records() if isinstance(found, Sweep) else [found]
+            if not jobs:
+                raise RunNotFound(f"{part}: the sweep has no jobs yet.")
+            records += jobs
+    return records
+
+
+def once(records: Iterable[Record]) -> list[Record]:
+    """Remove duplicates. A copy of a run's directory has the same id, but counts as a separate run."""
+    return list({record.directory.resolve(): record for record in records}.values())
 
 
 def _load(directory: Path) -> Sweep:

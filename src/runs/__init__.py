@@ -77,13 +77,13 @@ def to_frame(filter: str | None = None) -> "pd.DataFrame":
         import pandas as pd
     except ImportError:
         raise UserError("to_frame() needs the package pandas: uv pip install pandas.") from None
-    from src.views.listing import as_rows, choose, order
+    from src.views.listing import Asked, as_rows, choose, order
 
     records: Sequence[Record] = order(choose(all_runs(), filter), None)
     varied = differing(records).keys()
     rows: list[dict[str, Any]] = [
         {**row, **{name: value for name, value in settings_of(record).items() if name in varied}}
-        for row, record in zip(as_rows(records), records, strict=True)
+        for row, record in zip(as_rows(records, Asked()), records, strict=True)
     ]
     frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["id"])
     return frame.set_index("id")

@@ -1,35 +1,33 @@
 """List, compare, tag, remove, export, report, reproduce and import runs; ``--help`` describes the subcommands."""
 
 import argparse
-import contextlib
 import csv
 import io
 import json
-import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from rich import filesize
 from rich.console import Console
 
-from src.bounds import WORD
 from src.command import exit_with, status_of
 from src.errors import ConfigError, RunNotFound, UserError
 from src.files import replacing
 from src.paths import shown, user_path
 from src.records import trash
-from src.records.find import find, find_to_rebuild, read_all
+from src.records.find import all_runs, find, find_to_rebuild, read_all, read_latest, short_ids
 from src.records.record import Record
 from src.records.settings import data_of
 from src.records.summary import find_best, plain_record
-from src.records.sweep import SWEEP, Sweep, find_sweep
+from src.records.sweep import Sweep, find_run_or_sweep, find_several, find_sweep, once
+from src.runs import edit
 from src.runs.arguments import build_parser as build_parser
 from src.training.reproduce import Recipe, compare, describe
 from src.views import listing, scalars, showing
 from src.views.leaderboard import make_leaderboard
 from src.views.report import make_report
+from src.views.table import print_table
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -43,9 +41,13 @@ def main(argv: list[str] | None = None) -> int:
 def _read() -> list[Record]:
     """All readable records; prints a message for each that cannot be read."""
     records, damaged = read_all()
+    _warn(damaged)
+    return records
+
+
+def _warn(damaged: Sequence[str]) -> None:
     for sentence in damaged:
         print(f"warning: {sentence}", file=sys.stderr)
-    return records
 
 
 def _print(form: str | None, rows: Rows, say: Callable[[Console], None], plain: Any = None) -> None:
@@ -63,9 +65,11 @@ def _print(form: str | None, rows: Rows, say: Callable[[Console], None], plain: 
         say(Console(highlight=False))
 
 
-def _print_runs(form: str | None, records: Sequence[Record]) -> None:
-    rows = [plain_record(record) for record in records] if form == "json" else listing.as_rows(records)
-    _print(form, rows, lambda console: console.print(listing.as_table(records, console.width)))
+def _print_runs(form: str | None, records: Sequence[Record], asked: listing.Asked, every: Collection[str]) -> None:
+    """Print the table of runs; ``every`` holds the ids of all runs."""
+    rows = listing.as_rows(records, asked) if form == "csv" or (form and asked.columns is not None) else []
+    plain = [plain_record(record) for record in records] if asked.columns is None else None
+    _print(form, rows, lambda console: print_table(console, listing.table(records, asked, every)), plain)
 
 
 def _say(text: str) -> Callable[[Console], None]:
@@ -73,35 +77,49 @@ def _say(text: str) -> Callable[[Console], None]:
 
 
 def _ls(args: argparse.Namespace) -> None:
-    if args.sweep and not (args.filter or args.sort):
-        _print_leaderboard(args)
+    filter = " ".join(args.filter) or None
+    if args.sweep and not (filter or args.sort or args.reverse or args.columns):
+        _print_leaderboard(args.form, find_sweep(args.sweep))
         return
-    jobs = find_sweep(args.sweep).records() if args.sweep else _read()
-    chosen = listing.order(listing.choose(jobs, " ".join(args.filter) or None), args.sort)
+    asked = listing.asked_for(args.sort, filter, args.columns)
+    if args.sweep or filter or args.sort or args.reverse:
+        jobs = find_sweep(args.sweep).records() if args.sweep else _read()
+        every = [record.values["id"] for record in (all_runs() if args.sweep else jobs)]
+        chosen = listing.order(listing.choose(jobs, filter), args.sort, reverse=args.reverse)
+        count = len(chosen)
+    else:
+        latest = read_latest(args.n)
+        _warn(latest.damaged)
+        every, chosen, count = latest.ids, listing.order(latest.records, None), len(latest.ids)
     if not chosen and not args.form:
-        print("no run matches that." if jobs else "there is no run yet; python -m src.train makes one.")
+        print("no run matches that." if every else "there is no run yet; python -m src.train makes one.")
         return
-    _print_runs(args.form, chosen[: args.n])
-    if len(chosen) > args.n and not args.form:
-        print(f"and {len(chosen) - args.n} more: -n {len(chosen)} shows them")
+    _print_runs(args.form, chosen[: args.n], asked, every)
+    if count > args.n and not args.form:
+        print(f"and {count - args.n} more: -n {count} shows them", file=sys.stderr)
 
 
-def _print_leaderboard(args: argparse.Namespace) -> None:
-    board = make_leaderboard(find_sweep(args.sweep))
+def _print_leaderboard(form: str | None, sweep: Sweep) -> None:
+    if not sweep.records():
+        raise RunNotFound(f"{sweep.values['id']} has no jobs yet.")
+    board = make_leaderboard(sweep)
     rows = [dict(zip(board.headings, board.cells(row), strict=True)) for row in board.rows]
 
     def say(console: Console) -> None:
-        console.print(board.as_table(console.width))
+        print_table(console, board.as_table(), f"sweep {board.sweep}")
         if board.importance:
             console.print(f"importance for {board.metric}, {board.importance}", markup=False, soft_wrap=True)
         if board.winner:
             console.print(f"the best again:\n  {board.winner}", markup=False, soft_wrap=True)
 
-    _print(args.form, rows, say, plain=board.as_plain())
+    _print(form, rows, say, plain=board.as_plain())
 
 
 def _show(args: argparse.Namespace) -> None:
-    record = find(args.run)
+    record = find_run_or_sweep(args.run)
+    if isinstance(record, Sweep):
+        _print_leaderboard(args.form, record)
+        return
     if args.form == "json":
         print(json.dumps(showing.as_plain(record), indent=2))
     elif args.form:
@@ -111,23 +129,24 @@ def _show(args: argparse.Namespace) -> None:
 
 
 def _diff(args: argparse.Namespace) -> None:
-    if len(args.runs) not in (0, 2):
-        raise ConfigError(f"diff takes two runs, or none for the latest and the one before, not {len(args.runs)}.")
-    if args.runs:
-        one, other = map(find, args.runs)
-    elif len(runs := _read()) >= 2:
-        one, other = runs[-2:]
-    else:
-        raise RunNotFound(f"diff compares two runs, and there are {len(runs)}.")
-    found = showing.differences(one, other)
+    latest = read_latest(2)
+    records = find_several(args.runs) if args.runs else latest.records
+    if len(records) < 2 and args.runs:
+        raise ConfigError(f"diff compares two runs or more, and {' '.join(args.runs)} is one.")
+    if len(records) < 2:
+        raise RunNotFound(f"diff compares two runs, and there are {len(records)}.")
+    found = showing.differences(records)
     rows = showing.difference_rows(found)
-    _print(args.form, rows, lambda console: showing.print_differences(found, console), plain=found)
+    short = short_ids(found["runs"], latest.ids, [])
+    _print(args.form, rows, lambda console: showing.print_differences(found, console, short), plain=found)
 
 
 def _best(args: argparse.Namespace) -> None:
-    chosen = listing.choose(_read(), " ".join(args.filter) or None)
-    record = find_best(chosen, args.metric)
-    _print_runs(args.form, [record])
+    filter, runs = " ".join(args.filter) or None, _read()
+    chosen = listing.choose(runs, filter)
+    record = find_best(chosen, args.metric, among=f" that matches {filter!r}" if filter else "")
+    asked = listing.asked_for(args.metric, filter, None)
+    _print_runs(args.form, [record], asked, [run.values["id"] for run in runs])
     if args.form:
         return
     print(f"  {record.values['command']}")
@@ -140,44 +159,23 @@ def _best(args: argparse.Namespace) -> None:
 
 
 def _tag(args: argparse.Namespace) -> None:
-    _check_tags(args.words)
-    record = find(args.run)
-
-    def retag(run: dict[str, Any]) -> dict[str, Any]:
-        kept = [tag for tag in run["tags"] if tag not in args.words]
-        return {"tags": kept if args.remove else [*kept, *dict.fromkeys(args.words)]}
-
-    _edit(args.form, record, "tags", retag)
-
-
-def _check_tags(words: Sequence[str]) -> None:
-    for word in words:
-        if len(word) > 64 or not re.match(WORD, word):
-            raise ConfigError(f"{word!r}: a tag has letters, digits, '.', '_' and '-', at most 64 of them.")
+    _print_edited(args.form, edit.tag(args))
 
 
 def _note(args: argparse.Namespace) -> None:
-    record = find(args.run)
-    # Python decodes arguments that are not UTF-8 to surrogates, which neither files nor events can encode.
-    text = " ".join(args.text).encode(errors="surrogateescape").decode(errors="replace").strip()
-    if len(text) > 10_000:
-        raise ConfigError(f"a note has at most 10,000 characters, not {len(text):,}.")
-    _edit(args.form, record, "note", lambda _: {"note": text or None})
+    _print_edited(args.form, edit.note(args))
 
 
-def _edit(form: str | None, record: Record, entry: str, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Change an entry of a record, and print its new value."""
-    try:
-        record.change(edit)
-    except OSError as error:
-        raise UserError(f"{record.directory} cannot be written ({error.strerror}).") from None
-    id, value = record.values["id"], record.values[entry]
-    text = " ".join(value) if isinstance(value, list) else value
-    _print(form, [{"id": id, entry: value}], _say(f"{id}: {text or f'no {entry}'}"))
+def _rename(args: argparse.Namespace) -> None:
+    _print_edited(args.form, edit.rename(args))
+
+
+def _print_edited(form: str | None, rows: Rows) -> None:
+    _print(form, rows, _say("\n".join(map(edit.as_line, rows))))
 
 
 def _rm(args: argparse.Namespace) -> int:
-    records = _once(find(word, only=True) for word in args.runs)  # all are found before the first is removed
+    records = once(find(word, only=True) for word in args.runs)  # all are found before the first is removed
     rows, status = [], 0
     for record in records:
         id = record.values["id"]
@@ -193,11 +191,6 @@ def _rm(args: argparse.Namespace) -> int:
     if args.form:
         _print(args.form, rows, _say(""))
     return status
-
-
-def _once(records: Iterable[Record]) -> list[Record]:
-    """Remove duplicates. A copy of a run's directory has the same id, but counts as a separate run."""
-    return list({record.directory.resolve(): record for record in records}.values())
 
 
 def _restore(args: argparse.Namespace) -> None:
@@ -242,7 +235,7 @@ def _free(items: Sequence[trash.Item]) -> list[trash.Item]:
 
 
 def _export(args: argparse.Namespace) -> None:
-    records = _once(map(find, args.runs)) or _read()
+    records = once(find_several(args.runs)) or _read()
     chosen = listing.choose(records, args.filter)
     export = scalars.export_json if args.form == "json" else scalars.export
     if args.file is None:
@@ -259,10 +252,9 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    sweep = _sweep(args.runs[0]) if len(args.runs) == 1 else None
-    records = sweep.records() if sweep else _once(map(find, args.runs))
-    if not records:
-        raise RunNotFound(f"{args.runs[0]} has no jobs yet.")
+    found = find_run_or_sweep(args.runs[0]) if len(args.runs) == 1 and "," not in args.runs[0] else None
+    sweep = found if isinstance(found, Sweep) else None
+    records = once(find_several(args.runs))
     file = user_path(args.file) if args.file else (sweep or records[0]).directory / "report.html"
     html = make_report(records, sweep)
     try:
@@ -271,18 +263,6 @@ def _report(args: argparse.Namespace) -> None:
     except OSError as error:
         raise UserError(f"{file} cannot be written ({error.strerror}): choose another file by -o.") from None
     _print(args.form, [{"file": str(file.resolve()), "runs": len(records)}], _say(f"{shown(file.resolve())}"))
-
-
-def _sweep(word: str) -> Sweep | None:
-    """The sweep that matches ``word``, or None if it selects a run, as ``latest`` does."""
-    if (Path(word) / SWEEP).is_file():
-        return find_sweep(word)
-    with contextlib.suppress(RunNotFound):
-        find(word)
-        return None
-    with contextlib.suppress(RunNotFound):
-        return find_sweep(word)
-    return None
 
 
 def _reproduce(args: argparse.Namespace) -> int:
@@ -315,7 +295,7 @@ def _reproduce(args: argparse.Namespace) -> int:
 def _import(args: argparse.Namespace) -> int:
     from src.runs import importing  # loads tensorboard, which takes 0.3 s
 
-    _check_tags(args.tag)
+    edit.check_tags(args.tag)
     rows, skipped = importing.import_runs(args)
     _print(args.form, rows, _say(importing.described(rows, skipped, dry=args.dry_run)))
     return int(bool(skipped))
@@ -332,6 +312,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "best": _best,
     "tag": _tag,
     "note": _note,
+    "rename": _rename,
     "rm": _rm,
     "restore": _restore,
     "gc": _gc,

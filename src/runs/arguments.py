@@ -10,7 +10,7 @@ from src.command import (
     add_format,
     add_name,
     add_run,
-    add_runs_or_sweep,
+    add_run_or_sweep,
     add_sweep,
 )
 from src.parsers import add_command, make_parser
@@ -33,8 +33,8 @@ Every subcommand prints its result as JSON with ``--json`` and as CSV with ``--c
 
 _LS = """List the latest runs, or the jobs of a sweep.
 
-The table contains the metrics, and the settings in which the runs differ. With ``--sweep`` alone it is a leaderboard: the
-jobs of a sweep, the best first, and the importance of each setting.
+The table has one line per run, with its metrics and the settings in which the runs differ; in a pipe, columns are separated
+by tabs. With ``--sweep`` alone it is a leaderboard: the jobs of a sweep, the best first, and the importance of each setting.
 
     # The latest 20 runs
     python -m src.runs ls
@@ -44,11 +44,13 @@ jobs of a sweep, the best first, and the importance of each setting.
     python -m src.runs ls "age<2d and status in [failed, interrupted]"
     # Runs with a tag, of any of three optimizers
     python -m src.runs ls "'baseline' in tags and optimizer in [sgd, adam, adamw]"
+    # Only the id and these columns
+    python -m src.runs ls --columns status,val/loss,optimizer.lr
     # The leaderboard of the latest sweep
     python -m src.runs ls --sweep latest
 """
 
-_SHOW = """Show the settings, metrics, environment, files and curves of a run.
+_SHOW = """Show the settings, metrics, environment, files and curves of a run, or the leaderboard of a sweep.
 
     # The latest finished run
     python -m src.runs show latest
@@ -56,12 +58,14 @@ _SHOW = """Show the settings, metrics, environment, files and curves of a run.
     python -m src.runs show best --json
 """
 
-_DIFF = """Show what differs between two runs: settings, metrics, environment and code.
+_DIFF = """Show what differs between runs: settings, metrics, environment and code, of two runs line by line.
 
     # The latest run and the one before
     python -m src.runs diff
     # The latest finished run and the best one, as JSON
     python -m src.runs diff latest best --json
+    # All jobs of a sweep, and a run
+    python -m src.runs diff s20261123-214000-ab12 best
 """
 
 _BEST = """Show the best finished run, among those on the data set of the latest one.
@@ -74,17 +78,19 @@ A filter selects among other runs, for example those on another data set.
     python -m src.runs best "optimizer==sgd" --metric test/acc
 """
 
-_TAG = """Add tags to a run, or remove them; also while it trains.
+_TAG = """Add tags to runs, or remove them; also while they train.
 
 A run with the tag ``pinned`` is never removed by ``rm`` or ``gc``.
 
     # Add two tags
     python -m src.runs tag latest baseline pinned
+    # Tag several runs, each selected by a part of its id
+    python -m src.runs tag a81a,c147 baseline
     # Remove a tag
     python -m src.runs tag latest pinned --remove
 """
 
-_NOTE = """Write a note about a run, which replaces an earlier one.
+_NOTE = """Write a note about runs, which replaces earlier ones.
 
     # Write a note
     python -m src.runs note latest "the learning rate was too high"
@@ -92,12 +98,20 @@ _NOTE = """Write a note about a run, which replaces an earlier one.
     python -m src.runs note latest ""
 """
 
+_RENAME = """Change the name of a run. Its id and its directory stay.
+
+    # Give the latest finished run a name
+    python -m src.runs rename latest wide-network
+    # Remove its name
+    python -m src.runs rename wide-network ""
+"""
+
 _RM = """Move runs to the trash, from which ``restore`` takes them out again.
 
 A name or an id that several runs share is refused, as are running and pinned runs. ``gc`` frees the disk space of the trash.
 
-    # Two runs, each by a unique prefix of its id
-    python -m src.runs rm r20261123-2140 r20261124
+    # Two runs, each by a unique part of its id
+    python -m src.runs rm a81a c147
     # A run by its name
     python -m src.runs rm baseline
 """
@@ -151,6 +165,8 @@ The exit status of ``--run`` is 0 if all metrics are equal to the last digit, an
     python -m src.runs reproduce latest --run
 """
 
+_SEVERAL = "A sweep stands for its jobs; several are separated by commas."
+
 
 _IMPORT = """Import runs of MLflow and TensorBoard as records.
 
@@ -189,16 +205,20 @@ def build_parser() -> argparse.ArgumentParser:
     ls = add_command(commands, "ls", _LS)
     add_filter(ls)
     add_sweep(ls)
-    text = "Sort by a metric, a setting or a field, the best value first (default: latest first)."
+    text = "Sort by a metric, the best value first, or by a setting or a field, the lowest value first (default: latest first)."
     add_name(ls, "--sort", text)
+    ls.add_argument("--reverse", action="store_true", help="Reverse the order.")
+    text = "Metrics, settings and fields to show instead of the usual columns, separated by commas."
+    ls.add_argument("--columns", metavar="NAME,...", help=text)
     text = "List at most this many runs, 1 to 1,000,000 (default: 20)."
     ls.add_argument("-n", "--limit", dest="n", type=_count, default=20, metavar="COUNT", help=text)
     ls.add_argument_group("filters", _filters())
 
-    add_run(add_command(commands, "show", _SHOW))
+    add_run_or_sweep(add_command(commands, "show", _SHOW), "Run or sweep.")
 
     diff = add_command(commands, "diff", _DIFF)
-    add_run(diff, "Two runs (default: the latest and the one before).", name="runs", nargs="*")
+    text = f"Runs to compare, at least two (default: the latest and the one before). {_SEVERAL}"
+    add_run_or_sweep(diff, text, name="runs", nargs="*")
 
     best = add_command(commands, "best", _BEST)
     add_filter(best, "runs on the data set of the latest finished run")
@@ -206,15 +226,20 @@ def build_parser() -> argparse.ArgumentParser:
     add_name(best, "--metric", text)
 
     tag = add_command(commands, "tag", _TAG)
-    add_run(tag)
+    add_run_or_sweep(tag, f"Runs to tag. {_SEVERAL}")
     text = "Tag: letters, digits, '.', '_' and '-', at most 64 characters."
     tag.add_argument("words", nargs="+", metavar="TAG", help=text)
     tag.add_argument("--remove", action="store_true", help="Remove the tags instead of adding them.")
 
     note = add_command(commands, "note", _NOTE)
-    add_run(note)
+    add_run_or_sweep(note, f"Runs to write about. {_SEVERAL}")
     text = "Text of the note, at most 10,000 characters; an empty one removes the note."
     note.add_argument("text", nargs="+", metavar="TEXT", help=text)
+
+    rename = add_command(commands, "rename", _RENAME)
+    add_run(rename)
+    text = "Name: letters, digits, '.', '_' and '-', at most 64 characters; an empty one removes the name."
+    rename.add_argument("name", metavar="NAME", help=text)
 
     add_run(add_command(commands, "rm", _RM), name="runs", nargs="+")
     add_archived_run(add_command(commands, "restore", _RESTORE))
@@ -224,13 +249,13 @@ def build_parser() -> argparse.ArgumentParser:
     gc.add_argument("--yes", action="store_true", help="Delete permanently, instead of listing what would be deleted.")
 
     export = add_command(commands, "export", _EXPORT)
-    add_run(export, "Runs to export (default: all).", name="runs", nargs="*")
+    add_run_or_sweep(export, f"Runs to export (default: all). {_SEVERAL}", name="runs", nargs="*")
     add_filter_option(export)
     text = "Write to this file (default: standard output)."
     export.add_argument("-o", "--output", dest="file", metavar="FILE", help=text)
 
     report = add_command(commands, "report", _REPORT)
-    add_runs_or_sweep(report, "runs", "Runs, or one sweep.")
+    add_run_or_sweep(report, "Runs, or one sweep.", name="runs", nargs="+")
     text = "Write the report to this file (default: report.html in the directory of the first run or of the sweep)."
     report.add_argument("-o", "--output", dest="file", metavar="FILE", help=text)
 

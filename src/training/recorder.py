@@ -4,6 +4,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ class RunRecorder(pl.Callback):
         self._stop_early = False
         self._seconds, self._since = 0.0, 0.0
         self._samples: Counter[str] = Counter()  # by the number of threads
+        # The epochs completed at the first start of an epoch in this session, and the time then.
+        self._first_start: tuple[int, float] | None = None
 
     def record(self, trainer: pl.Trainer, **values: Any) -> dict[str, Any]:
         """Write the logged metrics and further entries of the record; return all written entries, on every rank.
@@ -70,7 +73,21 @@ class RunRecorder(pl.Callback):
 
     def _write(self, trainer: pl.Trainer, **values: Any) -> None:
         if trainer.is_global_zero:
-            Record.load(self.directory).update(**self._results(trainer), **values)
+            progress = self._progress(trainer)
+            Record.load(self.directory).update(**self._results(trainer), progress=progress, **values)
+
+    def _progress(self, trainer: pl.Trainer) -> dict[str, Any]:
+        """The number of completed epochs, and the mean duration of an epoch in this session with validation and checkpoints."""
+        completed, limit = trainer.current_epoch, trainer.max_epochs
+        seconds = None
+        if self._first_start is not None and completed > self._first_start[0]:
+            seconds = (time.monotonic() - self._first_start[1]) / (completed - self._first_start[0])
+        return {
+            "epochs_completed": completed,
+            "max_epochs": limit if limit and limit > 0 else None,
+            "seconds_per_epoch": None if seconds is None else round(seconds, 3),
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        }
 
     def _results(self, trainer: pl.Trainer) -> dict[str, Any]:
         return {
@@ -132,6 +149,7 @@ class RunRecorder(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the metrics of the previous epoch, once its checkpoints are saved; at most once a second."""
+        self._first_start = self._first_start or (trainer.current_epoch, time.monotonic())
         if trainer.current_epoch:
             self.metrics |= _logged(trainer)
             if trainer.fit_loop.epoch_loop.val_loop._has_run or not trainer.enable_validation:

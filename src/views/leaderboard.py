@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rich.table import Table
-
 from src.files import write
 from src.records.settings import REPLICATES, data_of
 from src.records.summary import Summary, differing, summary
 from src.records.sweep import TABLE, Sweep
 from src.sweeps.importance import Importance, explained_variance, ped_anova
-from src.views.table import brief, make_table
+from src.views.table import Column, Forms, brief, figure, forms_of
 
 
 @dataclass
@@ -73,27 +71,32 @@ class Leaderboard:
 
     def cells(self, row: Row) -> list[str]:
         """Formatted cells of a row."""
-        spread = f"{statistics.stdev(row.values):.4f}" if len(row.values) > 1 else ""
+        spread = figure(statistics.stdev(row.values)) if len(row.values) > 1 else ""
         return [
             row.status,
-            f"{row.mean:.4f}" if row.values else "",
+            figure(row.mean) if row.values else "",
             spread,
             str(len(row.values)) if row.values else "",
-            f"{statistics.fmean(row.test):.4f}" if row.test else "",
+            figure(statistics.fmean(row.test)) if row.test else "",
             f"{statistics.fmean(row.seconds):.1f}" if row.seconds else "",
             " ".join(job.rpartition("-")[2] for job in row.jobs),
             *(brief(row.settings.get(key, "")) for key in self.keys),
         ]
 
-    def as_table(self, width: int) -> Table:
-        """Render for a terminal of ``width`` characters."""
+    def as_table(self) -> Forms:
+        """The table for a terminal, with the error of jobs without a value."""
         shown = [self.cells(row) for row in self.rows]
         columns = {heading: [cells[number] for cells in shown] for number, heading in enumerate(self.headings)}
         if set(columns["n"]) <= {"", "1"}:
             del columns["n"]
-        settings = {key: [row.settings.get(key, "") for row in self.rows] for key in self.keys}
-        rest = {heading: cells for heading, cells in columns.items() if heading not in self.keys}
-        return make_table(f"sweep {self.sweep}", rest, settings, width)
+        ranks = {"status": 0, self.metric: 0, "std": 40, "n": 60, self.test_metric: 70, "seconds": 80, "jobs": 45}
+        rest = [
+            Column(heading, cells, ranks[heading], least=8 if heading == "jobs" else None, enough=24)
+            for heading, cells in columns.items()
+            if heading not in self.keys
+        ]
+        rest.insert(1, Column("details", [row.error or "" for row in self.rows], 30, least=24, enough=24))
+        return forms_of(rest, {key: [row.settings.get(key, "") for row in self.rows] for key in self.keys})
 
     def as_markdown(self) -> str:
         """Format as a Markdown table."""

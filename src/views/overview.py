@@ -7,7 +7,7 @@ from src.paths import shown
 from src.records.summary import differing, summary
 from src.records.sweep import Sweep
 from src.views.leaderboard import make_leaderboard
-from src.views.table import make_table, metric_columns
+from src.views.table import Column, forms_of, metric_columns, print_table
 
 
 def print_overview(sweep: Sweep, console: Console | None = None) -> None:
@@ -15,14 +15,14 @@ def print_overview(sweep: Sweep, console: Console | None = None) -> None:
     console = console or Console(highlight=False)
     records = sweep.records()
     runs = [summary(record) for record in records]
-    columns = {
-        "job": [record.directory.name for record in records],
-        "status": [run.ended for run in runs],
-        **metric_columns(runs),
-        "seconds": ["" if run.duration is None else f"{run.duration:.1f}" for run in runs],
-    }
-    varied = differing(records, lambda record: record.typed)
-    console.print(make_table(f"sweep {sweep.values['id']}", columns, varied, console.width))
+    columns = [
+        Column("job", [record.directory.name for record in records]),
+        Column("status", [run.ended for run in runs], 20),
+        *metric_columns(runs),
+        Column("seconds", ["" if run.duration is None else f"{run.duration:.1f}" for run in runs], 90),
+    ]
+    forms = forms_of(columns, differing(records, lambda record: record.typed))
+    print_table(console, forms, f"sweep {sweep.values['id']}", aligned=True)
     for record, run in zip(records, runs, strict=True):
         if run.error:
             log = shown(record.directory / LOG_NAME)

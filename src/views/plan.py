@@ -15,7 +15,7 @@ from src.records.find import all_runs
 from src.records.record import Record
 from src.records.settings import as_word, differing_names, flat_settings
 from src.sweeps.status import duration
-from src.views.table import make_table
+from src.views.table import Column, forms_of, print_table
 
 # Number of most similar runs from which the duration of a job is estimated.
 _NEIGHBOURS = 5
@@ -99,8 +99,8 @@ def print_plan(plan: Plan, at_once: int, console: Console | None = None) -> None
         else ""
         for job in jobs
     ]
-    columns = {"job": [f"{number:03d}" for number in range(len(jobs))], "note": notes}
-    console.print(make_table(f"{len(jobs)} jobs", columns, varied, console.width))
+    columns = [Column("job", [f"{number:03d}" for number in range(len(jobs))]), Column("note", notes, 20)]
+    print_table(console, forms_of(columns, varied), f"{len(jobs)} jobs", aligned=True)
     duplicates, ran = sum(job.same_as is not None for job in jobs), sum(job.run is not None for job in jobs)
     if duplicates:
         console.print(f"With the settings of another: {duplicates}.")

@@ -3,7 +3,7 @@
 import difflib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from src.records.settings import as_word, settings_of
 from src.records.summary import environment_of, plain_record, summary
 from src.views.listing import length
 from src.views.scalars import curves, plot
-from src.views.table import STATUS_STYLE
+from src.views.table import GAP, STATUS_STYLE, Column, print_table
 
 
 def show(record: Record, console: Console) -> None:
@@ -119,24 +119,29 @@ def _print_curves(console: Console, directory: Path) -> None:
     _print_section(console, "curves", entries)
 
 
-def differences(one: Record, other: Record) -> dict[str, Any]:
-    """Differences between two runs: ``settings``, ``metrics``, ``environment`` (name to both values) and ``code``."""
-    one_label, other_label = labels([one, other])
+def differences(records: Sequence[Record]) -> dict[str, Any]:
+    """Differences between runs: ``settings``, ``metrics``, ``environment`` (name to the value in each run) and ``code``.
+
+    The code of two runs is compared line by line (``patch``), that of more only by commit and whether there were changes.
+    """
+    names = labels(records)
+    code: dict[str, Any] = _apart([_code(record) for record in records])
+    if len(records) == 2:
+        before, after = map(_patch, records)
+        code["patch"] = list(difflib.unified_diff(before, after, names[0], names[1], lineterm=""))
     return {
-        "runs": [one_label, other_label],
-        "settings": _apart(settings_of(one), settings_of(other)),
-        "metrics": _apart(summary(one).metrics, summary(other).metrics),
-        "environment": _apart(environment_of(one), environment_of(other)),
-        "code": {
-            **_apart(_code(one), _code(other)),
-            "patch": list(difflib.unified_diff(_patch(one), _patch(other), one_label, other_label, lineterm="")),
-        },
+        "runs": names,
+        "settings": _apart([settings_of(record) for record in records]),
+        "metrics": _apart([summary(record).metrics for record in records]),
+        "environment": _apart([environment_of(record) for record in records]),
+        "code": code,
     }
 
 
-def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, list[Any]]:
-    names = dict.fromkeys([*one, *other])
-    return {name: [one.get(name), other.get(name)] for name in names if one.get(name) != other.get(name)}
+def _apart(found: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for one in found for name in one)
+    values = {name: [one.get(name) for one in found] for name in names}
+    return {name: row for name, row in values.items() if any(value != row[0] for value in row)}
 
 
 def _code(record: Record) -> dict[str, Any]:
@@ -149,20 +154,59 @@ def _patch(record: Record) -> list[str]:
     return mask(path.read_text(errors="replace")).splitlines() if path.exists() else []
 
 
-def print_differences(found: Mapping[str, Any], console: Console) -> None:
-    """Print the result of ``differences``."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("", *found["runs"], ""):
-        table.add_column(heading, overflow="fold")
-    for row in (rows := difference_rows(found)):
-        _, name, one, other = row.values()
-        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other))
-        table.add_row(Text(name), Text(_cell(one)), Text(_cell(other)), f"{other - one:+.4g}" if numbers else "")
-    console.print(table if rows else "no difference in settings, metrics, environment or commit")
-    if found["code"]["patch"]:
+def print_differences(found: Mapping[str, Any], console: Console, short: Sequence[str]) -> None:
+    """Print the result of ``differences``: on a terminal with as many runs next to each other as fit.
+
+    Args:
+        found: the result.
+        console: the console to print to.
+        short: short ids of the runs, for headings if the full ones do not fit.
+    """
+    rows = difference_rows(found)
+    if not rows:
+        console.print("no difference in settings, metrics, environment or commit")
+    names = [row["name"] for row in rows]
+    values = [
+        [_cell(value) for value in column] for column in zip(*(list(row.values())[2:] for row in rows), strict=True)
+    ]
+    if rows and len(values) == 2:
+        changes = Column("", [_change(*list(row.values())[2:]) for row in rows], 90)
+        forms = [[Column("", names), *map(_run_column, ids, values), changes] for ids in (found["runs"], short)]
+        print_table(console, forms)
+    elif rows:
+        name = Column("", names)
+        columns = [*map(_run_column, found["runs"], values)]
+        if console.is_terminal and _width([name, *columns]) > console.width:
+            columns = [*map(_run_column, short, values)]
+        for block in _blocks(name, columns, console.width) if console.is_terminal else [columns]:
+            print_table(console, [[name, *block]])
+    if found["code"].get("patch"):
         console.print("the uncommitted changes of the code:")
         for line in found["code"]["patch"]:
             console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _run_column(id: str, cells: Sequence[str]) -> Column:
+    return Column(id, cells, least=12, enough=40)
+
+
+def _width(columns: Sequence[Column]) -> int:
+    return sum(column.comfortable for column in columns) + GAP * (len(columns) - 1)
+
+
+def _blocks(name: Column, columns: Sequence[Column], width: int) -> list[list[Column]]:
+    """Split columns into blocks that fit next to the first column."""
+    blocks: list[list[Column]] = [[]]
+    for column in columns:
+        if blocks[-1] and _width([name, *blocks[-1], column]) > width:
+            blocks.append([])
+        blocks[-1].append(column)
+    return blocks
+
+
+def _change(one: Any, other: Any) -> str:
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other))
+    return f"{other - one:+.4g}" if numbers else ""
 
 
 def _cell(value: Any) -> str:

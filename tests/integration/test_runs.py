@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from src.records.sweep import Sweep
 from src.views.leaderboard import make_leaderboard
 from tests.conftest import SMALL, Command, Finished, MakeRun
 from tests.helpers.runs import card, three
+from tests.helpers.terminals import lines_in_terminal
 
 __all__ = ["three"]
 
@@ -43,10 +45,10 @@ def test_runs_are_listed_with_what_differs(runs, three: list[Record]):
     done = runs("ls")
     assert done.status == 0, done.stderr
     lines = done.stdout.splitlines()
-    headings = ["id", "name", "tags", "status", "best/val/acc", "test/acc", "age", "took"]
-    assert lines[0].split()[: len(headings)] == headings
-    assert {"lr", "hidden"} <= set(lines[0].split())
-    assert [line.split()[0] for line in lines[1:4]] == [record.values["id"] for record in reversed(three)]
+    headings = ["id", "name", "tags", "status", "details", "best/val/acc", "test/acc", "age", "took"]
+    assert lines[0].split("\t")[: len(headings)] == headings
+    assert {"lr", "hidden"} <= set(lines[0].split("\t"))
+    assert [line.split("\t")[0] for line in lines[1:4]] == [record.values["id"] for record in reversed(three)]
     assert "0.9000" in lines[3]
     assert "wide x" in lines[3]
     assert "batch_size" not in done.stdout  # the same in all
@@ -58,7 +60,7 @@ def test_the_table_is_ordered_cut_and_filtered(runs, three: list[Record]):
     assert ids(runs("ls", "--sort", "val/loss", "--json")) == ids(by_accuracy)
     assert ids(runs("ls", "-n", "1", "--json")) == [three[2].values["id"]]
     assert ids(runs("ls", "val/acc<0.85", "--json")) == [three[1].values["id"]]
-    assert "and 2 more: -n 3" in runs("ls", "-n", "1").stdout
+    assert "and 2 more: -n 3" in runs("ls", "-n", "1").stderr
     wrong = runs("ls", "--sort", "val/ac")
     assert (wrong.status, "did you mean 'val/acc'" in wrong.stderr) == (2, True)
 
@@ -199,7 +201,107 @@ def test_the_table_needs_no_torch(make_run: MakeRun, outputs: Path):
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
+def test_twenty_runs_take_twenty_lines_in_a_terminal(make_run: MakeRun, outputs: Path):
+    for number in range(16):
+        make_run(f"seed={number}", f"optimizer.lr={0.1 / (number + 3)}", f"model.hidden=[{'64,' * number}16]")
+    make_run("optimizer=sgd", name="a-very-long-name-of-a-run-that-fills-half-a-line", tags=["one", "two"])
+    make_run("seed=1", sweep="s20260101-000000-abcd")
+    make_run("seed=1", status="failed", accuracy=None, error=f"RuntimeError: {'x' * 200}")
+    progress = {"epochs_completed": 2, "max_epochs": 5, "seconds_per_epoch": 90.0}
+    running = make_run("seed=2", status="running", progress={**progress, "at": datetime.now(UTC).isoformat()})
+    for width in (80, 120):
+        lines = lines_in_terminal(outputs, "ls", width=width)
+        assert len(lines) == 21, lines
+        assert "epoch 3/5, 4m left" in lines[1]
+        assert "RuntimeError: xxx" in lines[2]
+        assert lines[2].count("…") >= 1
+        assert "0.9000" in lines[5]
+        for line, end in ((lines[1], running.values["id"]), (lines[3], "s20260101-000000-abcd-017")):
+            word = line.split()[0]
+            shown = json.loads("\n".join(lines_in_terminal(outputs, "show", word, "--json", width=10_000)))
+            assert shown["id"] == end
+    assert not any("batch_size" in line for line in lines)
+
+
+def test_the_output_in_a_pipe_is_for_programs(runs, three: list[Record]):
+    done = runs("ls", COLUMNS="40")
+    assert all("\t" in line and not line.endswith(" ") for line in done.stdout.splitlines())
+    for record in three:
+        [line] = [line for line in done.stdout.splitlines() if record.values["id"] in line]
+        assert line.split("\t")[0] == record.values["id"]
+    assert "…" not in done.stdout
+
+
+def test_columns_are_chosen_and_keys_are_shown(runs, three: list[Record]):
+    done = runs("ls", "--columns", "optimizer.lr,val/loss,duration")
+    assert done.stdout.splitlines()[0].split("\t") == ["id", "lr", "val/loss", "duration"]
+    assert done.stdout.splitlines()[3].split("\t")[1:] == ["0.001", "0.1000", "10s"]
+    [row] = json.loads(runs("ls", "optimizer==sgd", "--columns", "val/loss", "--json").stdout)
+    assert (row["id"], row["val/loss"]) == (three[1].values["id"], pytest.approx(0.2))
+    wrong = runs("ls", "--columns", "val/los")
+    assert (wrong.status, "did you mean 'val/loss'" in wrong.stderr) == (2, True)
+    headings = runs("ls", "val/loss<1 and data.batch_size>1", "--sort", "val/acc").stdout.splitlines()[0].split("\t")
+    assert {"val/loss", "batch_size", "val/acc"} <= set(headings)
+    assert ids(runs("ls", "val/acc>0", "--sort", "val/acc", "--reverse", "--json"))[0] == three[1].values["id"]
+
+
+def test_messages_about_filtered_runs_are_true(runs, three: list[Record]):
+    excluded = runs("best", "failed").stderr
+    assert "there is no finished run that matches 'failed'" in excluded
+    assert (
+        "no finished run that matches 'seed>=0' has a 'val/f1'" in runs("best", "seed>=0", "--metric", "val/f1").stderr
+    )
+    assert "no run matches" in runs("ls", "seed>100").stdout
+
+
 # show, diff
+
+
+def test_any_unique_part_of_an_id_selects_a_run(runs, make_run: MakeRun, outputs: Path):
+    records = [make_run(f"seed={n}") for n in range(3)]
+    job = make_run("seed=9", sweep="s20260101-000000-abcd")
+    for word, record in (("2-0002", records[2]), ("0001-0001", records[1]), ("bcd-003", job)):
+        for command in (["show"], ["tag"], ["note"], ["reproduce"]):
+            text = ["x"] if command[0] in ("tag", "note") else []
+            done = runs(*command, word, *text, "--json")
+            assert (done.status, record.values["id"] in done.stdout) == (0, True), done.stderr
+    make_run("seed=4", name="2-0002")
+    assert json.loads(runs("show", "2-0002", "--json").stdout)["name"] == "2-0002"  # a name takes precedence
+
+
+def test_a_sweep_stands_for_its_jobs(runs, make_run: MakeRun, outputs: Path):
+    sweep = "s20260101-000000-abcd"
+    jobs = [make_run(f"optimizer.lr={lr}", sweep=sweep, accuracy=1 - lr) for lr in (0.1, 0.2, 0.3)]
+    single = make_run("seed=7")
+    values = {"id": sweep, "flags": [], "overrides": [], "jobs": None, "trials": 3, "mode": "max", "search": None}
+    (outputs / "sweeps" / sweep / "sweep.json").write_text(
+        json.dumps({**values, "command": "", "started": "2026-01-01T00:00:00+00:00"})
+    )
+    assert json.loads(runs("show", "abcd", "--json").stdout)["sweep"] == sweep
+    tagged = json.loads(runs("tag", f"{sweep},{single.values['id']}", "a", "b", "--json").stdout)
+    assert [row["id"] for row in tagged] == [record.values["id"] for record in [*jobs, single]]
+    assert all(Record.load(record.directory).values["tags"] == ["a", "b"] for record in [*jobs, single])
+    assert runs("note", "abcd", "lower is better").status == 0
+    assert Record.load(jobs[2].directory).values["note"] == "lower is better"
+    found = json.loads(runs("diff", "abcd", single.values["id"], "--json").stdout)
+    assert found["runs"] == [record.values["id"] for record in [*jobs, single]]
+    assert found["settings"]["optimizer.lr"] == [0.1, 0.2, 0.3, 0.001]
+    rows = [line.split("\t") for line in runs("diff", sweep).stdout.splitlines()]
+    assert ["optimizer.lr", "0.1", "0.2", "0.3"] in rows
+    lines = lines_in_terminal(outputs, "diff", sweep, width=40)
+    assert sum(line.startswith("optimizer.lr") for line in lines) == 1 + (len(lines) > len(rows))
+    assert "is one" in runs("diff", single.values["id"]).stderr
+
+
+def test_a_run_is_renamed(runs, make_run: MakeRun):
+    record = make_run("seed=1", name="old")
+    id = record.values["id"]
+    assert json.loads(runs("rename", "old", "new", "--json").stdout) == [{"id": id, "name": "new"}]
+    assert json.loads(runs("show", "new", "--json").stdout)["directory"] == str(record.directory)
+    for wrong in ("latest", "a b", "r20260101-x", "x" * 65):
+        assert runs("rename", "new", wrong).status == 2
+    assert runs("rename", "new", "").stdout == f"{id}: no name\n"
+    assert Record.load(record.directory).values["name"] is None
 
 
 def test_a_run_is_shown_with_its_curves_and_files(train_here: Command, runs):
@@ -521,7 +623,7 @@ def test_a_run_that_is_not_found_gets_candidates(runs, make_run: MakeRun):
     assert "did you mean 'baseline'" in runs("show", "basline").stderr
     assert records[1].values["id"] in runs("show", "zzz").stderr
     many = runs("show", "r2026")
-    assert (many.status, "begins 2 ids" in many.stderr) == (1, True)
+    assert (many.status, "is part of 2 ids" in many.stderr) == (1, True)
 
 
 # The card
