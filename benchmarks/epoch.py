@@ -15,7 +15,6 @@ import platform
 import statistics
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +25,7 @@ from benchmarks.arguments import add_epochs, add_json, add_rounds, add_threads
 from benchmarks.turns import take_turn
 from src.data.mnist import MNIST
 from src.parsers import make_parser
-from src.paths import ROOT, user_path
+from src.paths import ROOT
 
 # The function of each contender, and its arguments after the number of epochs.
 CONTENDERS: dict[str, tuple[str, *tuple[Any, ...]]] = {
@@ -73,7 +72,6 @@ def build_parser() -> argparse.ArgumentParser:
     text = f"Measure only these contenders: {', '.join(CONTENDERS)} (default: all)."
     parser.add_argument("--only", nargs="+", metavar="NAME", help=text, choices=list(CONTENDERS))
     add_json(parser, "the rounds")
-    parser.add_argument("--picture", type=user_path, metavar="FILE", help="Also plot the medians to this image file.")
     return parser
 
 
@@ -97,25 +95,6 @@ def main() -> None:
             figures = [f"{f(values):.2f}" for values in columns for f in (statistics.median, min, max)]
             table.add_row(name, *figures[:3], other, *figures[3:])
     Console().print(table)
-    if args.picture:
-        draw({name: [r[name] for r in rounds] for name in names}, args.picture)
-
-
-def draw(seconds: dict[str, list[float]], path: Path) -> None:
-    """Plot a bar for each contender: the median, with an error bar from minimum to maximum."""
-    from matplotlib.figure import Figure
-
-    names = list(reversed(seconds))
-    medians = [statistics.median(seconds[name]) for name in names]
-    below = [median - min(seconds[name]) for name, median in zip(names, medians, strict=True)]
-    above = [max(seconds[name]) - median for name, median in zip(names, medians, strict=True)]
-    figure = Figure(figsize=(8, 0.45 * len(names) + 0.8), layout="constrained")
-    axes = figure.subplots()
-    colors = ["tab:orange" if name.startswith("article") else "tab:gray" for name in names]
-    axes.barh(names, medians, xerr=[below, above], color=colors, height=0.6)
-    axes.set_xlabel("seconds per epoch: median, minimum and maximum")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":
