@@ -1,21 +1,26 @@
 """What a person sees: every tab of TensorBoard in a real browser, compared with what the runs recorded.
 
-With SCREENSHOTS set to a folder, the pictures of the documentation are put there.
+With SCREENSHOTS set to a folder, the images of the documentation are written to it: docs/dashboard-*.png and docs/overview.png.
 """
 
 import base64
+import io
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Frame, Page, sync_playwright
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from src.paths import ROOT
 from src.records.record import Record
 from src.records.summary import summary
 from tests.helpers.boards import FAILURE, SUCCESS, Dashboard, dashboard, eventually, records, trained, wait_for
+from tests.helpers.screens import COLUMNS, as_html, final_lines, in_a_terminal, prompt
 
 __all__ = ["trained"]
 
@@ -75,7 +80,7 @@ class Browser:
     def keep(self, name: str) -> None:
         if folder := os.environ.get("SCREENSHOTS"):
             self.page.wait_for_timeout(1500)  # until what moves has come to rest
-            self.page.screenshot(path=Path(folder, f"{name}.png"))
+            self.page.screenshot(path=Path(folder, f"dashboard-{name}.png"))
 
 
 @pytest.fixture(scope="module")
@@ -296,3 +301,52 @@ def test_plain_tensorboard_over_the_outputs_tells_the_truth_too(trained: Path, j
     finally:
         server.kill()
         server.wait()
+
+
+def data_url(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def overview(outputs: Path, terminal: str) -> bytes:
+    """A PNG of a terminal's text above the dashboard's curves and HParams of the latest sweep."""
+    with dashboard(outputs, "--sweep", "latest") as board, sync_playwright() as playwright:
+        wait_for(lambda: len(board.runs()) == 6)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
+        page = chromium.new_page(viewport={"width": 1100, "height": 505}, device_scale_factor=2)
+        browser = Browser(page, board)
+        page.goto(f"{board.address}/?smoothing=0&runFilter=lr#timeseries")
+        page.get_by_role("combobox", name="Filter tags (regex)").fill("^val/(acc|loss)$")
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Settings").first.click()
+        shown = [["val", "/acc"], ["val", "/loss"]]  # above the cards that the filter leaves out
+        wait_for(lambda: [card[:2] for card in browser.texts("scalar-card")][:2] == shown)
+        page.wait_for_timeout(3000)  # the curves are drawn after the headings
+        curves = page.screenshot(clip={"x": 0, "y": 0, "width": 1100, "height": 474})
+        page.set_viewport_size({"width": 1420, "height": 505})
+        browser.open("hparams")
+        wait_for(lambda: len(rows(browser)) == 7)
+        page.wait_for_timeout(1500)
+        [x, y] = [page.locator("tf-hparams-table-view").bounding_box()[side] for side in "xy"]
+        hparams = page.screenshot(clip={"x": x, "y": y + 6, "width": 1060, "height": 284})
+        page.set_viewport_size({"width": 1100 + 2 * 24, "height": 900})
+        template = (ROOT / "tests" / "helpers" / "overview.html").read_text()
+        parts = {"TERMINAL": terminal, "CURVES": data_url(curves), "HPARAMS": data_url(hparams)}
+        page.set_content(re.sub("|".join(parts), lambda found: parts[found[0]], template))
+        png = page.screenshot(full_page=True)
+        chromium.close()
+    return png
+
+
+def test_the_output_of_a_sweep_fits_into_80_columns(tmp_path: Path):
+    sweep = ["-m", "optimizer.lr=0.0003,0.001,0.003", "seed=1,2"]
+    output = in_a_terminal("src.train", *sweep, outputs=tmp_path).replace(str(tmp_path), "outputs")
+    lines = final_lines(output)
+    plain = [re.sub(r"\x1b\[[0-9;?]*m", "", line).rstrip() for line in lines]
+    assert len([line for line in plain if re.match(r"job \d/6 done, best/val/acc 0\.9\d+ in epoch ", line)]) == 6
+    assert len([line for line in plain if re.match(r"00[0-5]  done    0\.9", line)]) == 6
+    assert max(map(len, plain[1:])) <= COLUMNS
+    if folder := os.environ.get("SCREENSHOTS"):
+        terminal = prompt(f"python -m src.train {' '.join(sweep)}") + as_html(lines)
+        png = overview(tmp_path, f"{terminal.rstrip()}\n{prompt('python -m src.dashboard --sweep latest')}")
+        colors = Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        colors.save(Path(folder, "overview.png"), optimize=True)

@@ -1,5 +1,6 @@
 """README and the guides: their files, commands and links."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -11,7 +12,7 @@ from src.config.compose import CHOICES
 from src.config.schemas import of_group
 from src.config.targets import MANY, ONE
 from src.paths import CONF, ROOT
-from tests.helpers.readme import FILES, TEXT
+from tests.helpers.readme import FILES
 
 
 def test_the_guides_show_one_of_each_kind():
@@ -26,17 +27,36 @@ def test_the_guides_show_one_of_each_kind():
     }
 
 
-def test_the_commands_of_the_guides_are_understood():
+# The commands of published.md need the packages that it describes.
+PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md") if path.stem != "published")]
+
+
+def commands(page: str, module: str) -> list[str]:
+    """The arguments of each ``python -m src.<module>`` in the page's code blocks, without comments and redirections."""
+    text = (ROOT / page).read_text().replace("\\\n", " ")
+    return sorted(set(re.findall(rf"^ *python -m src\.{module}\b([^\n#|]*?)(?: < .*| *#.*)?$", text, re.MULTILINE)))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page, "train")])
+def test_training_commands_are_valid(page: str):
     from src.config.command_line import parse
     from src.config.compose import preflight
     from src.training.resume import split_resume
 
-    commands = re.findall(r"^python -m src\.train\b([^\n#]*)", TEXT, re.MULTILINE)
-    assert len(commands) >= 20
-    for words in commands:
+    for words in commands(page, "train"):
         line = parse(shlex.split(words))
         if line.asks is None and split_resume(line)[0] is None:
             preflight(line)
+
+
+@pytest.mark.parametrize("name", ["runs", "dashboard", "evaluate", "predict", "export", "explain"])
+def test_other_commands_are_valid(name: str):
+    module = importlib.import_module(f"src.{name}.__main__" if name in ("runs", "dashboard") else f"src.{name}")
+    found = [shlex.split(words) for page in PAGES for words in commands(page, name)]
+    assert found
+    for words in found:  # the parser of runs has subcommands, which cannot be intermixed
+        parser = module.build_parser()
+        parser.parse_args(words) if name == "runs" else parser.parse_intermixed_args(words)
 
 
 def test_readme_is_short():
