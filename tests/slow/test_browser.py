@@ -344,7 +344,7 @@ def test_the_output_of_a_sweep_fits_into_80_columns(tmp_path: Path):
     plain = [re.sub(r"\x1b\[[0-9;?]*m", "", line).rstrip() for line in lines]
     assert len([line for line in plain if re.match(r"job \d/6 done, best/val/acc 0\.9\d+ in epoch ", line)]) == 6
     assert len([line for line in plain if re.match(r"00[0-5]  done    0\.9", line)]) == 6
-    assert max(map(len, plain[1:])) <= COLUMNS
+    assert max(map(len, plain[1:])) <= COLUMNS  # the first line ends with the path of the outputs
     if folder := os.environ.get("SCREENSHOTS"):
         terminal = prompt(f"python -m src.train {' '.join(sweep)}") + as_html(lines)
         png = overview(tmp_path, f"{terminal.rstrip()}\n{prompt('python -m src.dashboard --sweep latest')}")
