@@ -107,7 +107,13 @@ def _is_progress(value: Any) -> bool:
     """Whether a value is what ``RunRecorder`` writes once an epoch."""
     if not isinstance(value, dict):
         return False
-    kinds = {"epochs_completed": int, "max_epochs": int | None, "seconds_per_epoch": int | float | None, "at": str}
+    kinds = {
+        "epochs_completed": int,
+        "step": int,
+        "max_epochs": int | None,
+        "seconds_per_epoch": int | float | None,
+        "at": str,
+    }
     is_complete = all(name in value and isinstance(value[name], kind) for name, kind in kinds.items())
     return is_complete and datetime.fromisoformat(value["at"]).tzinfo is not None
 

@@ -38,6 +38,7 @@ class Summary:
     best_epoch: int | None  #: from 0
     metrics: dict[str, float | None]  #: best/<monitor>, and the last value of each metric; None for NaN and Inf
     epoch: int | None  #: number of the epoch in progress, or of the last one, from 1; None if not recorded
+    step: int | None  #: number of completed optimizer steps; None if not recorded
     epochs: int | None  #: number of epochs of the training; None if it is not limited
     remaining: float | None  #: estimated seconds until the end of the training; None unless it is running
     speed: float | None  #: training samples per second
@@ -108,7 +109,7 @@ def summary(record: Record) -> Summary:
 
 
 def _progress(record: Record, status: str) -> dict[str, Any]:
-    """The epoch of a run, and the time it needs for the remaining ones at the mean speed of its session."""
+    """The epoch and step of a run, and the time it needs for the remaining ones at the mean speed of its session."""
     run = record.values
     progress: Mapping[str, Any] | None = run.get("progress")
     trainer = run["config"].get("trainer") or {}
@@ -117,6 +118,7 @@ def _progress(record: Record, status: str) -> dict[str, Any]:
         is_first = status == "running" and not run.get("resumed")
         return {
             "epoch": 1 if is_first else None,
+            "step": None,
             "epochs": epochs if isinstance(epochs, int) and epochs > 0 else None,
             "remaining": None,
         }
@@ -130,7 +132,7 @@ def _progress(record: Record, status: str) -> dict[str, Any]:
             remaining = max(0.0, (epochs - completed) * seconds - (now - at).total_seconds())
             if limit := trainer.get("max_minutes"):
                 remaining = min(remaining, max(0.0, limit * 60 - (now - session).total_seconds()))
-    return {"epoch": epoch, "epochs": epochs, "remaining": remaining}
+    return {"epoch": epoch, "step": progress["step"], "epochs": epochs, "remaining": remaining}
 
 
 def _threads(run: Mapping[str, Any]) -> str:

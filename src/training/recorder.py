@@ -77,13 +77,14 @@ class RunRecorder(pl.Callback):
             Record.load(self.directory).update(**self._results(trainer), progress=progress, **values)
 
     def _progress(self, trainer: pl.Trainer) -> dict[str, Any]:
-        """The number of completed epochs, and the mean duration of an epoch in this session with validation and checkpoints."""
+        """Completed epochs and optimizer steps, and the mean duration of this session's epochs, with validation and checkpoints."""
         completed, limit = trainer.current_epoch, trainer.max_epochs
         seconds = None
         if self._first_start is not None and completed > self._first_start[0]:
             seconds = (time.monotonic() - self._first_start[1]) / (completed - self._first_start[0])
         return {
             "epochs_completed": completed,
+            "step": trainer.global_step,
             "max_epochs": limit if limit and limit > 0 else None,
             "seconds_per_epoch": None if seconds is None else round(seconds, 3),
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),

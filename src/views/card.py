@@ -34,6 +34,10 @@ def print_card(record: Record, console: Console | None = None) -> None:
     run, console = summary(record), console or Console(highlight=False)
     rows = Table.grid(padding=(0, 2))
     rows.add_row("status", Text(run.ended, style=STATUS_STYLE[run.status]))
+    if run.step is not None and run.status in ("interrupted", "failed"):
+        rows.add_row(
+            "stopped", f"in epoch {run.epoch}{f' of {run.epochs}' if run.epochs else ''}, after step {run.step:,}"
+        )
     for name, best in run.best_line.items():
         rows.add_row(Text(name), Text(best))
     if (metric := run.test_metric) and (test := run.metrics[metric]) is not None:

@@ -207,7 +207,7 @@ def test_twenty_runs_take_twenty_lines_in_a_terminal(make_run: MakeRun, outputs:
     make_run("optimizer=sgd", name="a-very-long-name-of-a-run-that-fills-half-a-line", tags=["one", "two"])
     make_run("seed=1", sweep="s20260101-000000-abcd")
     make_run("seed=1", status="failed", accuracy=None, error=f"RuntimeError: {'x' * 200}")
-    progress = {"epochs_completed": 2, "max_epochs": 5, "seconds_per_epoch": 90.0}
+    progress = {"epochs_completed": 2, "step": 200, "max_epochs": 5, "seconds_per_epoch": 90.0}
     running = make_run("seed=2", status="running", progress={**progress, "at": datetime.now(UTC).isoformat()})
     for width in (80, 120):
         lines = lines_in_terminal(outputs, "ls", width=width)

@@ -133,6 +133,7 @@ def test_a_run_resumed_within_an_epoch_shows_its_progress(outputs: Path):
     ]
     said = _in_a_terminal(outputs, _train(*words), until=r"[1-9]\d*/2500", then=b"\x03")
     assert "interrupted" in said
+    assert re.search(r"stopped +in epoch 1 of 1, after step [1-9]", said)
     said = _in_a_terminal(outputs, _train("resume=latest"))
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.replace("\r", "\n")).splitlines()
     assert [line for line in lines if re.match(r"epoch 1/1 .*[1-9]\d*/2500 .* left  train loss ", line)]

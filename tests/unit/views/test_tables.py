@@ -112,7 +112,7 @@ def test_a_metric_is_sorted_best_first_and_a_setting_lowest_first(make_run: Make
 
 def test_a_running_run_shows_its_epoch_and_the_time_remaining(make_run: MakeRun):
     now = datetime.now(UTC)
-    progress = {"epochs_completed": 2, "max_epochs": 10, "seconds_per_epoch": 60.0, "at": now.isoformat()}
+    progress = {"epochs_completed": 2, "step": 200, "max_epochs": 10, "seconds_per_epoch": 60.0, "at": now.isoformat()}
     running = make_run("seed=1", status="running", progress=progress)
     assert details(summary(running)) == "epoch 3/10, 8m left"
     limited = make_run("trainer.max_minutes=4", status="running", progress=progress, started=now.isoformat())
