@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from src.errors import ConfigError, UserError, suggest
+from src.errors import ConfigError, UserError, not_installed, suggest
 from src.files import describe
 from src.launching.stop import end_on_stop
 from src.masking import mask
@@ -253,17 +253,18 @@ def described(settings: Settings) -> str:
     )
 
 
-def needs(extra: str, *packages: str) -> None:
+def needs(part: str, *packages: str) -> None:
     """Check that the packages of an extra are installed.
 
+    Args:
+        part: the option or command that needs them.
+        packages: all packages of the extra.
+
     Raises:
-        UserError: one is not; the message names the extra.
+        UserError: one is not installed.
     """
     for package in packages:
         try:
             importlib.import_module(package)
         except ImportError as error:
-            raise UserError(
-                f"this needs {package}, which is not installed: pip install {package}, or the extra {extra!r} of this "
-                "project's pyproject.toml; make install brings it."
-            ) from error
+            raise UserError(not_installed(part, package, " ".join(packages))) from error

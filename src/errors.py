@@ -47,6 +47,19 @@ def suggest_key(wrong: str, known: Collection[str]) -> str:
     return f"; did you mean {' or '.join(map(repr, keys))}?" if keys else ""
 
 
+def not_installed(part: str, package: str, to_install: str | None = None, *, extra: bool = True) -> str:
+    """Message for a part of the program that needs a package which is not installed.
+
+    Args:
+        part: the setting, option or command that needs it.
+        package: its name in Python.
+        to_install: arguments of ``pip install``; the package by default.
+        extra: whether it belongs to an extra of this project, all of which ``make install-all`` installs.
+    """
+    remedy = f"pip install {to_install or package}"
+    return f"{part} needs {package}, which is not installed: {'make install-all, or ' if extra else ''}{remedy}."
+
+
 class UserError(Exception):
     """An error that the user can fix. Ends a command with status 1."""
 

@@ -75,7 +75,7 @@ def _run(args: argparse.Namespace) -> None:
     method = settings["method"]
     if method == "saliency" and "steps" in settings:
         raise ConfigError("steps= goes with method=integrated_gradients: saliency is the gradient at one point.")
-    needs("explain", "captum")
+    needs("src.explain", "captum")
     record = find_to_rebuild(args.run)
     from src.analysis import attribution
 

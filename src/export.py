@@ -58,7 +58,7 @@ def _run(args: argparse.Namespace) -> None:
     if args.int8 and args.format != "onnx":
         raise ConfigError(f"--int8 goes with --format onnx, not {args.format}: it is onnxruntime that quantises.")
     if args.format == "onnx":
-        needs("export", "onnx", "onnxscript", "onnxruntime")
+        needs("--format onnx", "onnx", "onnxscript", "onnxruntime")
     record = find_to_rebuild(args.run)
     from src.analysis.export import run
 

@@ -28,7 +28,7 @@ from src.config.schemas import METRICS, MONITOR, of_group, schema_of
 from src.config.settings_help import WIDTH, describe_flags, describe_settings
 from src.config.space import Dimension, split_space
 from src.config.targets import GROUPS, MANY, ONE, TAKEN_BY
-from src.errors import ConfigError, RunNotFound, renamed, suggest, suggest_key
+from src.errors import ConfigError, RunNotFound, not_installed, renamed, suggest, suggest_key
 from src.files import write
 from src.masking import conceal_config, is_secret, mask, reference
 from src.paths import CONF, from_root
@@ -447,8 +447,9 @@ def _trainer_arguments() -> set[str]:
 def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str:
     """Convert an error of Hydra or OmegaConf to a one-line message with the closest valid spelling."""
     text = " ".join(str(error).split())
-    if (found := re.search(r"Could not find 'hydra/launcher/(\w+)'", text)) and (package := EXTRAS.get(found.group(1))):
-        return f"hydra/launcher={found.group(1)} needs the package {package}, which make install brings."
+    launcher = re.search(r"(?:In 'hydra/launcher/(\w+)': )?Could not (?:find|load) 'hydra/launcher/(\w+)'", text)
+    if launcher and (package := EXTRAS.get(launcher.group(2))):
+        return not_installed(f"hydra/launcher={launcher.group(1) or launcher.group(2)}", package)
     if found := re.search(r"Could not find 'hydra/(launcher|sweeper)/(\w+)'", text):
         part, choice = found.groups()
         choices = known_choices(part)

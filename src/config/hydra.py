@@ -119,7 +119,7 @@ _KNOWN: dict[str, tuple[str, Any]] = {
     BASIC_SWEEPER: (f"{_SWEEPER}=basic", _Grid),
     OPTUNA: (f"{_SWEEPER}=optuna", Optuna),
 }
-# Launchers from separate packages, which make install installs.
+# Launchers from separate packages.
 EXTRAS = {
     "joblib": "hydra-joblib-launcher",
     "submitit_local": "hydra-submitit-launcher",

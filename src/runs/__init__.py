@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.errors import UserError
+from src.errors import UserError, not_installed
 from src.records.find import all_runs, find, find_to_rebuild
 from src.records.record import Record
 from src.records.settings import settings_of
@@ -76,7 +76,7 @@ def to_frame(filter: str | None = None) -> "pd.DataFrame":
     try:
         import pandas as pd
     except ImportError:
-        raise UserError("to_frame() needs the package pandas: uv pip install pandas.") from None
+        raise UserError(not_installed("to_frame()", "pandas")) from None
     from src.views.listing import Asked, as_rows, choose, order
 
     records: Sequence[Record] = order(choose(all_runs(), filter), None)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.errors import ConfigError
+from src.errors import ConfigError, not_installed
 from src.training.run import say
 
 if TYPE_CHECKING:
@@ -46,8 +46,10 @@ def check_storage(address: str) -> None:
             "characters such as @ : / in the password percent-encoded."
         ) from error
     except ImportError as error:
-        package = _PACKAGES.get(error.name or "", error.name or dialect.driver)
-        raise ConfigError(f"{_shown(url)} needs a driver that is not installed: pip install '{package}'.") from error
+        driver = error.name or dialect.driver
+        raise ConfigError(
+            not_installed(_shown(url), driver, f"'{_PACKAGES.get(driver, driver)}'", extra=False)
+        ) from error
     if url.get_backend_name() == "sqlite":
         _check_file(url)
     _connect(address, url)

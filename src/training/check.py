@@ -12,7 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from src.config.targets import build, resolve
-from src.errors import ConfigError, UserError
+from src.errors import ConfigError, UserError, not_installed
 from src.loggers.csv import OnOptimizerStep
 from src.training.build import build_optimizer, build_schedule, make_data, make_network, make_task
 from src.training.finetuning import freeze, initialize
@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 # Enough for several steps in each phase of any schedule.
 _STEPS_PER_EPOCH = 100
 # Packages that Lightning's loggers import, by class.
+# Packages of Lightning's loggers, as imported; and as installed, if this project has an extra for them.
 _REQUIRED = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow", "CometLogger": "comet_ml", "NeptuneLogger": "neptune"}
+_EXTRAS = {"wandb": "wandb", "mlflow": "mlflow-skinny"}
 _NO_LOADER = pl.LightningModule.train_dataloader
 
 
@@ -108,10 +110,7 @@ def _check_loggers(config: Mapping[str, Any]) -> None:
         logger: Any = resolve(node["_target_"], "logger")
         package = next((_REQUIRED[base.__name__] for base in logger.__mro__ if base.__name__ in _REQUIRED), None)
         if package and importlib.util.find_spec(package) is None:
-            raise ConfigError(
-                f"logger.{name} needs the package {package}, which is not installed: uv pip install {package}, or leave "
-                f"logger={name} out."
-            )
+            raise ConfigError(not_installed(f"logger.{name}", package, _EXTRAS.get(package), extra=package in _EXTRAS))
         if issubclass(logger, OnOptimizerStep):
             logger.check({key: value for key, value in node.items() if key != "_target_"}, f"logger.{name}")
 

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -291,14 +290,6 @@ def test_the_current_directory_does_not_matter(command: Command, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert f"cd {ROOT} && " in done.stdout
     assert {path.name for path in tmp_path.iterdir()} == {"outputs"}
-
-
-def test_make_is_quick_when_nothing_is_to_be_done():
-    if shutil.which("make") is None or not (ROOT / ".venv" / ".ready").exists():
-        pytest.skip("not set up by make install")
-    done = subprocess.run(["make", "install"], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0
-    assert "pip" not in done.stdout
 
 
 def test_the_articles_second_example_ends_with_all_four_right(command: Command):

@@ -149,7 +149,10 @@ def test_failed_and_interrupted_trials_are_taken_up_again_once(tmp_path: Path):
     [
         ("redis://u:secret@host/x", "there is no database 'redis'"),
         ("postgresql://u:se/cret@host:port/x", "postgresql://... cannot be read"),
-        ("mysql+pymysql://u:secret@host/x", "mysql+pymysql://u:***@host/x needs a driver that is not installed"),
+        (
+            "mysql+pymysql://u:secret@host/x",
+            "mysql+pymysql://u:***@host/x needs pymysql, which is not installed: pip install 'pymysql'",
+        ),
         ("sqlite://", "in memory"),
         ("sqlite:///study.db", f"write sqlite:///{ROOT}/study.db"),
         ("sqlite:////nowhere/study.db", "there is no directory /nowhere"),
