@@ -10,7 +10,7 @@ from typing import Any
 
 # Composing takes Hydra 50 ms, so the jobs of a sweep that choose the same files are composed once, and the values that they
 # set are applied as Hydra does.
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 # The points of a grid, in the order of Hydra's job numbers: all are checked before the first job runs, and recorded, so that a
 # resumed sweep has the same jobs.
@@ -91,7 +91,9 @@ def with_values(composed: DictConfig, values: list[Override], words: list[str]) 
     ConfigLoaderImpl._apply_overrides_to_config(values, config)
     own = [override for override in parse_overrides(words) if not override.is_hydra_override()]
     config.hydra.overrides.task = [override.input_line for override in own]
-    config.hydra.job.override_dirname = get_overrides_dirname(own, **config.hydra.job.config.override_dirname)
+    rule = config.hydra.job.config.override_dirname
+    parts = sorted(override.input_line or "" for override in own if override.key_or_group not in rule.exclude_keys)
+    config.hydra.job.override_dirname = rule.item_sep.join(parts).replace("=", rule.kv_sep)
     return config
 
 
