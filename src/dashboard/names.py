@@ -2,10 +2,12 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from src.records import find
 from src.records.record import Record
+from src.records.replicates import configurations
 from src.records.settings import REPLICATES, settings_of, short_names
 from src.records.summary import differing
 
@@ -39,6 +41,21 @@ def readable_names(records: Sequence[Record]) -> list[str]:
         "/".join(filter(None, (first(record), labels[id(record)], _leaf(record, number))))
         for record, number in zip(records, numbers, strict=True)
     ]
+
+
+def group_names(runs: Mapping[str, Record]) -> dict[str, str]:
+    """A unique name for the configuration of each run: the common part of the names of its first run.
+
+    Args:
+        runs: the runs by their readable names.
+    """
+    names: dict[str, str] = {}  # by configuration
+    found = dict(zip(runs, configurations(runs.values()), strict=True))
+    for name, configuration in found.items():
+        label = str(Path(name).parent)
+        if configuration not in names:
+            names[configuration] = label if label not in names.values() else name
+    return {name: names[configuration] for name, configuration in found.items()}
 
 
 def _family(record: Record) -> str:

@@ -13,7 +13,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 from src.config.schemas import default_of
 from src.dashboard.copies import Change, Copy, by_samples, in_group
-from src.dashboard.names import readable_names
+from src.dashboard.names import group_names, readable_names
 from src.loggers.event_files import EVENTS, in_order, write_events
 from src.loggers.hparams import END_SUFFIX, START_SUFFIX, columns, hparams, session_end, session_start
 from src.records.record import Record
@@ -61,11 +61,13 @@ class View:
         """Update the directory to the current state of the runs."""
         records = self._choose()
         chosen = dict(zip(readable_names(records), records, strict=True))
-        for name in self._runs.keys() - chosen.keys():
-            self._runs.pop(name).remove()
+        groups = group_names(chosen) if self._mean_over_seeds else {}
+        for name, run in list(self._runs.items()):
+            if name not in chosen or run.group != groups.get(name):
+                self._runs.pop(name).remove()
         for name, record in chosen.items():
             if name not in self._runs:
-                self._runs[name] = _Run(self.directory, name, self._samples_axis, self._mean_over_seeds)
+                self._runs[name] = _Run(self.directory, name, self._samples_axis, groups.get(name))
             self._runs[name].follow(record)
         self._write_columns(records)
 
@@ -87,10 +89,9 @@ class View:
 class _Run:
     """The folder of a run in the view."""
 
-    def __init__(self, root: Path, name: str, samples_axis: bool, mean_over_seeds: bool) -> None:
+    def __init__(self, root: Path, name: str, samples_axis: bool, group: str | None) -> None:
         self.root, self.folder = root, root / name
-        self.group = str(Path(name).parent) if mean_over_seeds else None
-        self.samples_axis = samples_axis
+        self.group, self.samples_axis = group, samples_axis
         self._samples: list[tuple[int, float]] = []
         self._copies: dict[Path, Copy] = {}
         self._own: set[str] = set()

@@ -17,6 +17,7 @@ from pathlib import Path
 from src.errors import RunNotFound, UserError
 from src.files import replacing
 from src.paths import outputs_dir
+from src.records.baseline import pinned_id
 from src.records.find import at_home, choose, labels
 from src.records.lock import owned
 from src.records.record import RECORD, Record
@@ -42,11 +43,13 @@ def put_aside(record: Record) -> Path:
         The archive.
 
     Raises:
-        UserError: the run is pinned or running, or the trash or the run's folder cannot be written.
+        UserError: the run is pinned, the baseline or running; or the trash or the run's folder cannot be written.
     """
     run = record.values
     if PINNED in run["tags"]:
         raise UserError(f"{run['id']} is pinned: python -m src.runs tag {run['id']} --remove {PINNED} lets it go.")
+    if run["id"] == pinned_id():
+        raise UserError(f"{run['id']} is the baseline: python -m src.runs baseline none unpins it.")
     if record.is_busy:
         raise UserError(f"{run['id']} is still running: stop it first.")
     try:
@@ -214,11 +217,13 @@ def garbage(chosen: Sequence[Record], records: Sequence[Record]) -> tuple[list[I
     """
     items = [Item(f"{path.stem} (in the trash)", path, _size(path)) for path in sorted(trash_dir().glob("*.tar"))]
     items += [Item("half removed", path, _size(path)) for path in sorted(trash_dir().glob(f"{_LEFT}*"))]
-    winners, stay = _winners(records), []
+    winners, baseline, stay = _winners(records), pinned_id(), []
     for record, label in zip(chosen, labels(chosen), strict=True):
         run = record.values
         if PINNED in run["tags"]:
             stay.append(f"{label} stays: it is pinned.")
+        elif run["id"] == baseline:
+            stay.append(f"{label} stays: it is the baseline.")
         elif run["id"] in winners:
             stay.append(f"{label} stays: it is the best of its sweep.")
         elif record.is_busy:

@@ -16,15 +16,18 @@ from src.errors import ConfigError, RunNotFound, UserError
 from src.files import replacing
 from src.paths import shown, user_path
 from src.records import trash
+from src.records.baseline import Baseline, find_baseline, pinned_id, removed_message
 from src.records.find import all_runs, find, find_to_rebuild, read_all, read_latest, short_ids
 from src.records.record import Record
+from src.records.replicates import check_folded, group
 from src.records.settings import data_of
 from src.records.summary import find_best, plain_record
 from src.records.sweep import Sweep, find_run_or_sweep, find_several, find_sweep, once
 from src.runs import edit
 from src.runs.arguments import build_parser as build_parser
+from src.runs.baseline import describe_baseline, set_baseline
 from src.training.reproduce import Recipe, compare, describe
-from src.views import listing, scalars, showing
+from src.views import folded, listing, scalars, showing
 from src.views.leaderboard import make_leaderboard
 from src.views.report import make_report
 from src.views.table import print_table
@@ -65,11 +68,29 @@ def _print(form: str | None, rows: Rows, say: Callable[[Console], None], plain: 
         say(Console(highlight=False))
 
 
-def _print_runs(form: str | None, records: Sequence[Record], asked: listing.Asked, every: Collection[str]) -> None:
+def _print_runs(
+    form: str | None,
+    records: Sequence[Record],
+    asked: listing.Asked,
+    every: Collection[str],
+    baseline: Baseline | None = None,
+) -> None:
     """Print the table of runs; ``every`` holds the ids of all runs."""
-    rows = listing.as_rows(records, asked) if form == "csv" or (form and asked.columns is not None) else []
+    rows = listing.as_rows(records, asked, baseline) if form == "csv" or (form and asked.columns is not None) else []
     plain = [plain_record(record) for record in records] if asked.columns is None else None
-    _print(form, rows, lambda console: print_table(console, listing.table(records, asked, every)), plain)
+    if plain is not None and baseline:
+        plain = [{**one, "vs_baseline": baseline.difference(run)} for one, run in zip(plain, records, strict=True)]
+    _print(form, rows, lambda console: print_table(console, listing.table(records, asked, every, baseline)), plain)
+
+
+def _find_baseline(runs: Sequence[Record] | None = None) -> Baseline | None:
+    """The baseline, among ``runs`` if they are all that there are; prints a message if it has been removed."""
+    if pinned_id() is None:
+        return None
+    runs = all_runs() if runs is None else runs
+    if sentence := removed_message(runs):
+        print(f"warning: {sentence}", file=sys.stderr)
+    return find_baseline(runs)
 
 
 def _say(text: str) -> Callable[[Console], None]:
@@ -78,31 +99,62 @@ def _say(text: str) -> Callable[[Console], None]:
 
 def _ls(args: argparse.Namespace) -> None:
     filter = " ".join(args.filter) or None
-    if args.sweep and not (filter or args.sort or args.reverse or args.columns):
+    if args.sweep and not (filter or args.sort or args.reverse or args.columns or args.fold):
         _print_leaderboard(args.form, find_sweep(args.sweep))
         return
     asked = listing.asked_for(args.sort, filter, args.columns)
-    if args.sweep or filter or args.sort or args.reverse:
-        jobs = find_sweep(args.sweep).records() if args.sweep else _read()
-        every = [record.values["id"] for record in (all_runs() if args.sweep else jobs)]
-        chosen = listing.order(listing.choose(jobs, filter), args.sort, reverse=args.reverse)
+    if args.sweep or filter or args.sort or args.reverse or args.fold or pinned_id():
+        runs = _read()
+        jobs, baseline = find_sweep(args.sweep).records() if args.sweep else runs, _find_baseline(runs)
+        every = [record.values["id"] for record in runs]
+        matching = listing.choose(jobs, filter)
+        if args.fold and matching:
+            _print_groups(args, matching, every, baseline)
+            return
+        chosen = listing.order(matching, args.sort, reverse=args.reverse)
         count = len(chosen)
     else:
         latest = read_latest(args.n)
         _warn(latest.damaged)
         every, chosen, count = latest.ids, listing.order(latest.records, None), len(latest.ids)
+        baseline = None
     if not chosen and not args.form:
         print("no run matches that." if every else "there is no run yet; python -m src.train makes one.")
         return
-    _print_runs(args.form, chosen[: args.n], asked, every)
+    _print_runs(args.form, chosen[: args.n], asked, every, baseline)
     if count > args.n and not args.form:
         print(f"and {count - args.n} more: -n {count} shows them", file=sys.stderr)
+
+
+def _print_groups(
+    args: argparse.Namespace, records: Sequence[Record], every: Collection[str], baseline: Baseline | None
+) -> None:
+    if args.columns:
+        raise ConfigError("--columns does not go with --fold: leave one of them out.")
+    check_folded(args.fold, records)
+    groups = folded.order_groups(group(records, args.fold), args.sort)
+    found = groups[::-1][: args.n] if args.reverse else groups[: args.n]
+    rows = folded.as_rows(found, args.fold, baseline)
+    ids = ([record.values["id"] for record in one.used] for one in found)
+    plain = [{**row, "runs": used} for row, used in zip(rows, ids, strict=True)]
+    _print(
+        args.form, rows, lambda console: print_table(console, folded.table(found, args.fold, every, baseline)), plain
+    )
+    if len(groups) > args.n and not args.form:
+        print(f"and {len(groups) - args.n} more: -n {len(groups)} shows them", file=sys.stderr)
+
+
+def _baseline(args: argparse.Namespace) -> None:
+    if args.run:
+        set_baseline(args.run)
+    text, plain = describe_baseline(all_runs())
+    _print(args.form, [plain] if plain else [], _say(text))
 
 
 def _print_leaderboard(form: str | None, sweep: Sweep) -> None:
     if not sweep.records():
         raise RunNotFound(f"{sweep.values['id']} has no jobs yet.")
-    board = make_leaderboard(sweep)
+    board = make_leaderboard(sweep, _find_baseline())
     rows = [dict(zip(board.headings, board.cells(row), strict=True)) for row in board.rows]
 
     def say(console: Console) -> None:
@@ -256,7 +308,7 @@ def _report(args: argparse.Namespace) -> None:
     sweep = found if isinstance(found, Sweep) else None
     records = once(find_several(args.runs))
     file = user_path(args.file) if args.file else (sweep or records[0]).directory / "report.html"
-    html = make_report(records, sweep)
+    html = make_report(records, sweep, _find_baseline())
     try:
         with replacing(file) as target:
             target.write(html.encode(errors="replace"))
@@ -310,6 +362,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "show": _show,
     "diff": _diff,
     "best": _best,
+    "baseline": _baseline,
     "tag": _tag,
     "note": _note,
     "rename": _rename,

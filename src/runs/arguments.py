@@ -48,6 +48,8 @@ by tabs. With ``--sweep`` alone it is a leaderboard: the jobs of a sweep, the be
     python -m src.runs ls --columns status,val/loss,optimizer.lr
     # The leaderboard of the latest sweep
     python -m src.runs ls --sweep latest
+    # A row for each configuration, with mean and standard deviation over its seeds
+    python -m src.runs ls --fold seed
 """
 
 _SHOW = """Show the settings, metrics, environment, files and curves of a run, or the leaderboard of a sweep.
@@ -76,6 +78,20 @@ A filter selects among other runs, for example those on another data set.
     python -m src.runs best
     # The best run trained with SGD, by its test accuracy
     python -m src.runs best "optimizer==sgd" --metric test/acc
+"""
+
+_BASELINE = """Pin the baseline, the run with which others are compared, or show it.
+
+``ls``, leaderboards, reports and the summary of a training show the difference of the metric that the baseline monitors, to
+the mean over the seeds and folds of its configuration, for runs on the same data set. The baseline is never removed by
+``rm`` or ``gc``.
+
+    # Show the baseline
+    python -m src.runs baseline
+    # Pin the best run
+    python -m src.runs baseline best
+    # Unpin it
+    python -m src.runs baseline none
 """
 
 _TAG = """Add tags to runs, or remove them; also while they train.
@@ -212,6 +228,8 @@ def build_parser() -> argparse.ArgumentParser:
     ls.add_argument("--columns", metavar="NAME,...", help=text)
     text = "List at most this many runs, 1 to 1,000,000 (default: 20)."
     ls.add_argument("-n", "--limit", dest="n", type=_count, default=20, metavar="COUNT", help=text)
+    text = "Show one row for all runs that differ only in these settings or groups, such as seed or seed,data.fold."
+    ls.add_argument("--fold", type=_names, metavar="NAME,...", help=text)
     ls.add_argument_group("filters", _filters())
 
     add_run_or_sweep(add_command(commands, "show", _SHOW), "Run or sweep.")
@@ -224,6 +242,10 @@ def build_parser() -> argparse.ArgumentParser:
     add_filter(best, "runs on the data set of the latest finished run")
     text = "Metric to compare, by its best value (default: the metric that the latest finished run monitors)."
     add_name(best, "--metric", text)
+
+    baseline = add_command(commands, "baseline", _BASELINE)
+    text = "Run to pin, or sweep, for its best configuration; none unpins (default: show the baseline)."
+    add_run_or_sweep(baseline, text, nargs="?")
 
     tag = add_command(commands, "tag", _TAG)
     add_run_or_sweep(tag, f"Runs to tag. {_SEVERAL}")
@@ -284,3 +306,7 @@ def _count(word: str) -> int:
     if not word.isdigit() or not 0 < int(word) <= 1_000_000:
         raise argparse.ArgumentTypeError(f"{word!r} is not a number from 1 to 1,000,000")
     return int(word)
+
+
+def _names(word: str) -> list[str]:
+    return [name for name in word.split(",") if name]

@@ -13,11 +13,12 @@ from rich.text import Text
 
 from src.launching.logs import LOG_NAME
 from src.paths import ROOT, shown
+from src.records.baseline import find_baseline
 from src.records.find import find_before
 from src.records.record import Record
 from src.records.settings import data_of
 from src.records.summary import differing, summary
-from src.views.table import STATUS_STYLE
+from src.views.table import STATUS_STYLE, difference
 
 # Maximum number of settings listed as changed since the previous run.
 _CHANGES = 4
@@ -48,6 +49,8 @@ def print_card(record: Record, console: Console | None = None) -> None:
         rows.add_row("threads", run.threads)
     if record.is_finished and (earlier := find_before(record)):
         rows.add_row(f"compared with {summary(earlier).title}", Text(_compared(earlier, record)))
+    if (baseline := find_baseline()) and (found := baseline.difference(record)) is not None:
+        rows.add_row("vs baseline", Text(f"{baseline.metric} {difference(found)} ({baseline.description})"))
     for warning in run.warnings:
         rows.add_row("warning", Text(warning, style="yellow"))
     rows.add_row("run", Text(shown(record.directory)))

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from src.files import write
+from src.records.baseline import Baseline, find_baseline
 from src.records.settings import REPLICATES, data_of
 from src.records.summary import Summary, differing, summary
 from src.records.sweep import TABLE, Sweep
 from src.sweeps.importance import Importance, explained_variance, ped_anova
-from src.views.table import Column, Forms, brief, figure, forms_of
+from src.views.table import Column, Forms, brief, difference, figure, forms_of
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Row:
         seconds: duration of each job.
         status: done or pruned for jobs with a value; else failed or interrupted.
         error: the last line of the first error.
+        vs_baseline: mean of the values minus that of the baseline's replicates; None if they are not compared.
     """
 
     settings: dict[str, str]
@@ -35,6 +37,7 @@ class Row:
     seconds: list[float] = field(default_factory=list)
     status: str = "done"
     error: str | None = None
+    vs_baseline: float | None = None
 
     @property
     def mean(self) -> float:
@@ -67,7 +70,12 @@ class Leaderboard:
     @property
     def headings(self) -> list[str]:
         """Headings of the columns."""
-        return ["status", self.metric, "std", "n", self.test_metric, "seconds", "jobs", *self.keys]
+        compared = ["vs baseline"] if self._has_baseline else []
+        return ["status", self.metric, "std", "n", *compared, self.test_metric, "seconds", "jobs", *self.keys]
+
+    @property
+    def _has_baseline(self) -> bool:
+        return any(row.vs_baseline is not None for row in self.rows)
 
     def cells(self, row: Row) -> list[str]:
         """Formatted cells of a row."""
@@ -77,6 +85,7 @@ class Leaderboard:
             figure(row.mean) if row.values else "",
             spread,
             str(len(row.values)) if row.values else "",
+            *([difference(row.vs_baseline)] if self._has_baseline else []),
             figure(statistics.fmean(row.test)) if row.test else "",
             f"{statistics.fmean(row.seconds):.1f}" if row.seconds else "",
             " ".join(job.rpartition("-")[2] for job in row.jobs),
@@ -89,7 +98,16 @@ class Leaderboard:
         columns = {heading: [cells[number] for cells in shown] for number, heading in enumerate(self.headings)}
         if set(columns["n"]) <= {"", "1"}:
             del columns["n"]
-        ranks = {"status": 0, self.metric: 0, "std": 40, "n": 60, self.test_metric: 70, "seconds": 80, "jobs": 45}
+        ranks = {
+            "status": 0,
+            self.metric: 0,
+            "std": 40,
+            "n": 60,
+            "vs baseline": 38,
+            self.test_metric: 70,
+            "seconds": 80,
+            "jobs": 45,
+        }
         rest = [
             Column(heading, cells, ranks[heading], least=8 if heading == "jobs" else None, enough=24)
             for heading, cells in columns.items()
@@ -118,8 +136,13 @@ class Leaderboard:
         return {**vars(self), "rows": rows, "importance": self.importance and asdict(self.importance)}
 
 
-def make_leaderboard(sweep: Sweep) -> Leaderboard:
-    """Rank the jobs of a sweep."""
+def make_leaderboard(sweep: Sweep, baseline: Baseline | None = None) -> Leaderboard:
+    """Rank the jobs of a sweep.
+
+    Args:
+        sweep: the sweep.
+        baseline: the rows on its data are compared with it, if they have its metric.
+    """
     records = sweep.records()
     runs = [summary(record) for record in records]
     monitor = next((run.monitor for run in runs if run.monitor), None)
@@ -147,6 +170,11 @@ def make_leaderboard(sweep: Sweep) -> Leaderboard:
         return data[row.jobs[0]], order, (row.mean if best_is_low else -row.mean) if row.values else 0.0
 
     ordered = sorted(rows.values(), key=rank)
+    if baseline and baseline.metric == metric:
+        of_id = {run.id: record for run, record in zip(runs, records, strict=True)}
+        for row in ordered:
+            if row.status == "done" and row.values:
+                row.vs_baseline = baseline.difference(of_id[row.jobs[0]], row.mean)
     is_one_data_set = len(set(data.values())) == 1
     first = ordered[0].jobs[0] if is_one_data_set and ordered[0].status == "done" else None
     winner = next((run.command for run in runs if run.id == first), None)
@@ -157,7 +185,7 @@ def make_leaderboard(sweep: Sweep) -> Leaderboard:
 def leave_leaderboard(sweep: Sweep) -> None:
     """Write the leaderboard to the sweep's directory."""
     if sweep.records():
-        write(sweep.directory / TABLE, make_leaderboard(sweep).as_markdown())
+        write(sweep.directory / TABLE, make_leaderboard(sweep, find_baseline()).as_markdown())
 
 
 def _importance(

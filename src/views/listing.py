@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from src.errors import ConfigError, suggest, suggest_key
+from src.records.baseline import Baseline
 from src.records.filters import FIELDS, Filter, value_of, values_of
 from src.records.find import short_ids
 from src.records.record import Record
 from src.records.settings import as_word, settings_of, shown_names
 from src.records.summary import Summary, differing, is_low, metric_names, summary
-from src.views.table import Column, Forms, figure, forms_of, metric_column, metric_columns, setting_columns
+from src.views.table import Column, Forms, difference, figure, forms_of, metric_column, metric_columns, setting_columns
 
 # Fields that the table shows in columns of its own.
 _USUAL = ("id", "name", "tags", "status", "age", "duration")
@@ -95,13 +96,14 @@ def _names_of(record: Record) -> Collection[str]:
     return values_of(record).keys() | summary(record).metrics.keys()  # also metrics that are not finite
 
 
-def table(records: Sequence[Record], asked: Asked, every: Collection[str]) -> Forms:
+def table(records: Sequence[Record], asked: Asked, every: Collection[str], baseline: Baseline | None = None) -> Forms:
     """The table of these runs. All its columns are chosen here.
 
     Args:
         records: the runs, one for each row.
         asked: what the command line asks for.
         every: the ids of all runs, by which ids are shortened if space is short.
+        baseline: the runs on its data are compared with it.
 
     Raises:
         ConfigError: a column is no metric, setting or field of these runs.
@@ -124,6 +126,7 @@ def table(records: Sequence[Record], asked: Asked, every: Collection[str]) -> Fo
         *(_column(name, records, runs, 35) for name in extra if name not in apart),
         *setting_columns(apart, 35),
         *(column for column in metric_columns(runs) if column.heading not in extra),
+        Column("vs baseline", [difference(_difference(record, baseline)) for record in records], 38),
         Column("age", [length(run.age) for run in runs], 70),
         Column("took", [length(run.duration) for run in runs], 90),
     ]
@@ -134,6 +137,10 @@ def table(records: Sequence[Record], asked: Asked, every: Collection[str]) -> Fo
         [Column("id", short), *spacious],
         [Column("id", short), *compact],
     ]
+
+
+def _difference(record: Record, baseline: Baseline | None) -> float | None:
+    return baseline.difference(record) if baseline else None
 
 
 def _column(name: str, records: Sequence[Record], runs: Sequence[Summary], rank: int) -> Column:
@@ -173,7 +180,7 @@ def details(run: Summary) -> str:
     return epoch if run.remaining is None else f"{epoch}, {length(run.remaining)} left"
 
 
-def as_rows(records: Sequence[Record], asked: Asked) -> list[dict[str, Any]]:
+def as_rows(records: Sequence[Record], asked: Asked, baseline: Baseline | None = None) -> list[dict[str, Any]]:
     """A row for each run in full precision: with all metrics and all settings that differ, or with the asked columns."""
     if asked.columns is not None:
         _check(asked.columns, records, "--columns ")
@@ -186,6 +193,7 @@ def as_rows(records: Sequence[Record], asked: Asked) -> list[dict[str, Any]]:
         {
             **{"id": run.id, "name": run.name, "tags": " ".join(run.tags), "status": run.status},
             **{name: run.metrics.get(name) for name in names},
+            **({"vs_baseline": baseline.difference(records[number])} if baseline else {}),
             **{name: values[number] for name, values in varied.items()},
             **{"started": run.started, "duration_s": run.duration},
         }

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from src.records.baseline import Baseline
 from src.records.find import labels
 from src.records.record import Record
 from src.records.settings import as_word, data_of, settings_of
@@ -17,7 +18,7 @@ from src.views.leaderboard import make_leaderboard
 from src.views.listing import length
 from src.views.scalars import Point, curves
 from src.views.showing import origin
-from src.views.table import figure
+from src.views.table import difference, figure
 
 # Results of the test, written by src.callbacks.results.
 RESULTS = "results.json"
@@ -31,18 +32,20 @@ _LINES = 12
 _IN_FULL = 12
 
 
-def make_report(records: Sequence[Record], sweep: Sweep | None = None) -> str:
+def make_report(records: Sequence[Record], sweep: Sweep | None = None, baseline: Baseline | None = None) -> str:
     """Create the HTML report of runs.
 
     Args:
         records: at least one run.
         sweep: the sweep of the runs, if the report is to start with its leaderboard.
+        baseline: the runs on its data are compared with it.
     """
     import jinja2
 
     ranked = sorted(records, key=lambda record: (data_of(record), summary(record).rank)) if sweep else list(records)
     runs, varied = [summary(record) for record in ranked], differing(ranked)
     title = sweep.values["id"] if sweep else ", ".join(run.title for run in runs[:4])
+    compared = [difference(baseline.difference(record) if baseline else None) for record in ranked]
     metrics = [name for name in metric_names(runs) if name.startswith(("best/", "val/", "test/"))]
     template = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -50,15 +53,17 @@ def make_report(records: Sequence[Record], sweep: Sweep | None = None) -> str:
     return template.from_string(_TEMPLATE.read_text()).render(
         title=title,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
-        board=make_leaderboard(sweep) if sweep else None,
+        board=make_leaderboard(sweep, baseline) if sweep else None,
         command=sweep.values.get("command") if sweep else None,
         metrics=metrics,
+        baseline=baseline if any(compared) else None,
         varied=list(varied),
         rows=[
             {
                 "run": run,
                 "cells": [
                     *(figure(run.metrics.get(name)) for name in metrics),
+                    *([compared[number]] if any(compared) else []),
                     length(run.duration),
                     *(values[number] for values in varied.values()),
                 ],

@@ -153,6 +153,11 @@ def figure(value: float | None) -> str:
     return "" if value is None else f"{value:#.4g}".removesuffix(".")
 
 
+def difference(value: float | None) -> str:
+    """Format a difference with its sign, to four significant digits; empty for None."""
+    return "" if value is None else f"{value:+.4g}"
+
+
 def default_metrics(runs: Sequence[Summary]) -> list[str]:
     """The metrics in a table of runs: best values and test metrics; two others if there are none of them."""
     tested = {run.test_metric for run in runs}

@@ -234,10 +234,11 @@ def test_event_files_of_one_second_are_read_in_the_order_in_which_they_were_begu
 
 
 def test_seeds_of_one_configuration_share_a_row(make_run: MakeRun, outputs: Path):
-    for seed, value in ((1, 0.25), (2, 0.75)):
-        record = make_run(f"seed={seed}", "name=a", events=True)
+    for seed, name, value in ((1, "a", 0.25), (2, "further", 0.75)):
+        record = make_run(f"seed={seed}", f"name={name}", events=True)
         write(record.directory, {"val/acc": [(1, value)]}).close()
-    write(make_run("seed=1", "name=b", events=True).directory, {"val/acc": [(1, 0.1)]}).close()
+    other = make_run("seed=1", "name=b", "optimizer.lr=0.1", events=True)
+    write(other.directory, {"val/acc": [(1, 0.1)]}).close()
     with dashboard(outputs, "--mean-over-seeds") as board:
 
         def check() -> None:
