@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rich import filesize
@@ -26,6 +27,8 @@ from src.records.sweep import Sweep, find_run_or_sweep, find_several, find_sweep
 from src.runs import edit
 from src.runs.arguments import build_parser as build_parser
 from src.runs.baseline import describe_baseline, set_baseline
+from src.runs.compare import compare as compare_configurations
+from src.runs.compare import print_comparison
 from src.training.reproduce import Recipe, compare, describe
 from src.views import folded, listing, scalars, showing
 from src.views.leaderboard import make_leaderboard
@@ -142,6 +145,12 @@ def _print_groups(
     )
     if len(groups) > args.n and not args.form:
         print(f"and {len(groups) - args.n} more: -n {len(groups)} shows them", file=sys.stderr)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    records = find_sweep(args.sweep).records() if args.sweep else _read()
+    found = compare_configurations((args.a, args.b), records, args.metric, args.confidence, args.margin)
+    _print(args.form, [found.as_row()], partial(print_comparison, found), plain=found.as_plain())
 
 
 def _baseline(args: argparse.Namespace) -> None:
@@ -362,6 +371,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "show": _show,
     "diff": _diff,
     "best": _best,
+    "compare": _compare,
     "baseline": _baseline,
     "tag": _tag,
     "note": _note,

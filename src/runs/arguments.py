@@ -1,6 +1,8 @@
 """The command line of ``python -m src.runs``: its subcommands, their arguments, descriptions and examples."""
 
 import argparse
+import contextlib
+import math
 import textwrap
 
 from src.command import (
@@ -48,7 +50,7 @@ by tabs. With ``--sweep`` alone it is a leaderboard: the jobs of a sweep, the be
     python -m src.runs ls --columns status,val/loss,optimizer.lr
     # The leaderboard of the latest sweep
     python -m src.runs ls --sweep latest
-    # A row for each configuration, with mean and standard deviation over its seeds
+    # A row for each configuration, with mean and spread over its seeds
     python -m src.runs ls --fold seed
 """
 
@@ -78,6 +80,23 @@ A filter selects among other runs, for example those on another data set.
     python -m src.runs best
     # The best run trained with SGD, by its test accuracy
     python -m src.runs best "optimizer==sgd" --metric test/acc
+"""
+
+_COMPARE = """Compare two configurations by a metric of their runs with several seeds and folds.
+
+It prints n, mean and standard deviation of each, the difference with a confidence interval, a verdict, and if that is
+undecided the number of further seeds that would decide it, with the commands that train them. A and B are a run (an id, a
+directory, latest or best), which stands for all runs of its configuration; or a name, a tag, a sweep or a filter, which
+stands for the runs that it selects.
+
+    # The configurations of the best run and of the latest
+    python -m src.runs compare best latest
+    # Two optimizers of the latest sweep
+    python -m src.runs compare "optimizer==sgd" "optimizer==adam" --sweep latest
+    # Two names, on the test set
+    python -m src.runs compare wide narrow --metric test/acc
+    # Whether they are equal within 0.2 percentage points
+    python -m src.runs compare wide narrow --margin 0.002
 """
 
 _BASELINE = """Pin the baseline, the run with which others are compared, or show it.
@@ -243,6 +262,16 @@ def build_parser() -> argparse.ArgumentParser:
     text = "Metric to compare, by its best value (default: the metric that the latest finished run monitors)."
     add_name(best, "--metric", text)
 
+    comparison = add_command(commands, "compare", _COMPARE)
+    comparison.add_argument("a", metavar="A", help="Run, name, tag, sweep or filter.")
+    comparison.add_argument("b", metavar="B", help="Run, name, tag, sweep or filter.")
+    add_sweep(comparison)
+    add_name(comparison, "--metric", "Metric to compare (default: the metric that both monitor).")
+    text = "Confidence level of the interval, from 0.5 to less than 1 (default: 0.95)."
+    comparison.add_argument("--confidence", type=_confidence, default=0.95, metavar="LEVEL", help=text)
+    text = "Largest difference that does not matter (default: no test of equivalence)."
+    comparison.add_argument("--margin", type=_margin, metavar="VALUE", help=text)
+
     baseline = add_command(commands, "baseline", _BASELINE)
     text = "Run to pin, or sweep, for its best configuration; none unpins (default: show the baseline)."
     add_run_or_sweep(baseline, text, nargs="?")
@@ -306,6 +335,20 @@ def _count(word: str) -> int:
     if not word.isdigit() or not 0 < int(word) <= 1_000_000:
         raise argparse.ArgumentTypeError(f"{word!r} is not a number from 1 to 1,000,000")
     return int(word)
+
+
+def _confidence(word: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0.5 <= float(word) < 1:
+            return float(word)
+    raise argparse.ArgumentTypeError(f"{word!r} is not a number from 0.5 to less than 1, such as 0.95")
+
+
+def _margin(word: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(word) < math.inf:
+            return float(word)
+    raise argparse.ArgumentTypeError(f"{word!r} is not a positive number")
 
 
 def _names(word: str) -> list[str]:
