@@ -87,7 +87,8 @@ class Summary:
 def summary(record: Record) -> Summary:
     """Summarize a run."""
     run, status = record.values, record.status
-    monitor, best = run["best"]["metric"], run["best"]["value"]
+    best = run["best"]["value"]
+    monitor = run["best"]["metric"] or run["config"].get("monitor")  # which has no value before the first checkpoint
     return Summary(
         **{name: run[name] for name in ("id", "name", "tags", "sweep", "command", "error", "started")},
         note=run.get("note"),

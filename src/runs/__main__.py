@@ -29,8 +29,9 @@ from src.runs.arguments import build_parser as build_parser
 from src.runs.baseline import describe_baseline, set_baseline
 from src.runs.compare import compare as compare_configurations
 from src.runs.compare import print_comparison
+from src.runs.summary import summarize
 from src.training.reproduce import Recipe, compare, describe
-from src.views import folded, listing, scalars, showing
+from src.views import findings, folded, listing, scalars, showing
 from src.views.leaderboard import make_leaderboard
 from src.views.report import make_report
 from src.views.table import print_table
@@ -174,6 +175,13 @@ def _print_leaderboard(form: str | None, sweep: Sweep) -> None:
             console.print(f"the best again:\n  {board.winner}", markup=False, soft_wrap=True)
 
     _print(form, rows, say, plain=board.as_plain())
+
+
+def _summary(args: argparse.Namespace) -> None:
+    found, damaged = summarize(args)
+    _warn(damaged)
+    rows = findings.as_rows(found)
+    _print(args.form, rows, lambda console: findings.print_findings(found, console), plain=found)
 
 
 def _show(args: argparse.Namespace) -> None:
@@ -368,6 +376,7 @@ def _shown(value: float | None) -> str:
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "ls": _ls,
+    "summary": _summary,
     "show": _show,
     "diff": _diff,
     "best": _best,

@@ -54,6 +54,20 @@ by tabs. With ``--sweep`` alone it is a leaderboard: the jobs of a sweep, the be
     python -m src.runs ls --fold seed
 """
 
+_SUMMARY = """Summarize what runs have shown, for scripts and agents.
+
+The summary contains the number of runs by status; for each data set and monitored metric the best run, the values of each
+setting that were tried, and whether the latest runs improved the best value; errors, with the runs that failed with them; and
+the progress of running runs.
+
+    # All runs
+    python -m src.runs summary
+    # Runs of the last day, as JSON
+    python -m src.runs summary "age<1d" --json
+    # The latest sweep; a plateau is 20 runs without improvement
+    python -m src.runs summary --sweep latest -k 20
+"""
+
 _SHOW = """Show the settings, metrics, environment, files and curves of a run, or the leaderboard of a sweep.
 
     # The latest finished run
@@ -250,6 +264,12 @@ def build_parser() -> argparse.ArgumentParser:
     text = "Show one row for all runs that differ only in these settings or groups, such as seed or seed,data.fold."
     ls.add_argument("--fold", type=_names, metavar="NAME,...", help=text)
     ls.add_argument_group("filters", _filters())
+
+    summary = add_command(commands, "summary", _SUMMARY)
+    add_filter(summary)
+    add_sweep(summary)
+    text = "Number of finished runs without improvement that count as a plateau, 1 to 1,000,000 (default: 10)."
+    summary.add_argument("-k", "--plateau", dest="k", type=_count, default=10, metavar="COUNT", help=text)
 
     add_run_or_sweep(add_command(commands, "show", _SHOW), "Run or sweep.")
 
