@@ -36,17 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main() -> None:
     args = build_parser().parse_args()
     with tempfile.TemporaryDirectory() as outputs:
-        environment = {**os.environ, "OUTPUTS_DIR": outputs}
-        short = ["trainer.max_epochs=1", "data.train_size=1000"]
-        train = [sys.executable, "-m", "src.train", *short]
-        subprocess.run(train, cwd=ROOT, env=environment, check=True, capture_output=True)
-        [path] = Path(outputs).glob("runs/*/run.json")
-        run = json.loads(path.read_text())
-        for number in range(1, args.records):
-            folder = path.parent.with_name(f"{run['id'][:-4]}{number:04d}")
-            folder.mkdir()
-            run["id"], run["config"]["optimizer"]["lr"] = folder.name, number * 1e-4
-            (folder / "run.json").write_text(json.dumps(run, indent=2))
+        environment = make_records(Path(outputs), args.records)
         ls, nothing = [], []
         for _ in range(args.repeats):
             ls.append(seconds([sys.executable, "-m", "src.runs", "ls"], environment))
@@ -54,6 +44,22 @@ def main() -> None:
     print(f"{args.records:,} records, {args.repeats} times, median (min to max):")
     for name, times in (("python -m src.runs ls", ls), ("python -c pass", nothing)):
         print(f"  {name:<24}{statistics.median(times):6.2f} s ({min(times):.2f} to {max(times):.2f})")
+
+
+def make_records(outputs: Path, count: int) -> dict[str, str]:
+    """Train once and copy the record of the run; returns the environment for commands."""
+    environment = {**os.environ, "OUTPUTS_DIR": str(outputs)}
+    short = ["trainer.max_epochs=1", "data.train_size=1000"]
+    train = [sys.executable, "-m", "src.train", *short]
+    subprocess.run(train, cwd=ROOT, env=environment, check=True, capture_output=True)
+    [path] = outputs.glob("runs/*/run.json")
+    run = json.loads(path.read_text())
+    for number in range(1, count):
+        folder = path.parent.with_name(f"{run['id'][:-4]}{number:04d}")
+        folder.mkdir()
+        run["id"], run["config"]["optimizer"]["lr"] = folder.name, number * 1e-4
+        (folder / "run.json").write_text(json.dumps(run, indent=2))
+    return environment
 
 
 def seconds(command: list[str], environment: dict[str, str]) -> float:

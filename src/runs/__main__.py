@@ -30,6 +30,7 @@ from src.runs.baseline import describe_baseline, set_baseline
 from src.runs.compare import compare as compare_configurations
 from src.runs.compare import print_comparison
 from src.runs.summary import summarize
+from src.runs.watch import watch
 from src.training.reproduce import Recipe, compare, describe
 from src.views import findings, folded, listing, scalars, showing
 from src.views.leaderboard import make_leaderboard
@@ -376,6 +377,7 @@ def _shown(value: float | None) -> str:
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
     "ls": _ls,
+    "watch": watch,
     "summary": _summary,
     "show": _show,
     "diff": _diff,

@@ -18,10 +18,10 @@ from src.command import (
 from src.parsers import add_command, make_parser
 from src.records.filters import FIELDS
 
-_DOC = """List, compare, tag, remove, export, report, reproduce and import runs.
+_DOC = """List, watch, compare, tag, remove, export, report, reproduce and import runs.
 
-Every subcommand prints its result as JSON with ``--json`` and as CSV with ``--csv``, and describes its arguments with
-``--help``.
+Every subcommand but watch prints its result as JSON with ``--json`` and as CSV with ``--csv``, and all describe their
+arguments with ``--help``.
 
     # The latest runs, and the settings in which they differ
     python -m src.runs ls
@@ -52,6 +52,19 @@ by tabs. With ``--sweep`` alone it is a leaderboard: the jobs of a sweep, the be
     python -m src.runs ls --sweep latest
     # A row for each configuration, with mean and spread over its seeds
     python -m src.runs ls --fold seed
+"""
+
+_WATCH = """Watch running and recent runs, or the jobs of a sweep, live in the terminal.
+
+The keys are shown in the last line: up and down select a run, enter inspects it, s sorts, f filters, q quits. Files are only
+read, so any number of views can be open, also on another machine.
+
+    # All runs
+    python -m src.runs watch
+    # The jobs of a sweep
+    python -m src.runs watch s20261124-0009
+    # A run in detail: metrics, curves, the end of its log
+    python -m src.runs watch a81a
 """
 
 _SUMMARY = """Summarize what runs have shown, for scripts and agents.
@@ -265,6 +278,11 @@ def build_parser() -> argparse.ArgumentParser:
     ls.add_argument("--fold", type=_names, metavar="NAME,...", help=text)
     ls.add_argument_group("filters", _filters())
 
+    watch = add_command(commands, "watch", _WATCH)
+    add_run_or_sweep(watch, "Run or sweep (default: all runs).", nargs="?")
+    text = "Show at most this many runs, running ones first, 1 to 1,000,000 (default: 200)."
+    watch.add_argument("-n", "--limit", dest="n", type=_count, default=200, metavar="COUNT", help=text)
+
     summary = add_command(commands, "summary", _SUMMARY)
     add_filter(summary)
     add_sweep(summary)
@@ -346,8 +364,9 @@ def build_parser() -> argparse.ArgumentParser:
     text = "Whether its lowest or its highest value is the best (default: implied by its name)."
     imports.add_argument("--mode", choices=("min", "max"), help=text)
 
-    for command in commands.choices.values():
-        add_format(command)
+    for name, command in commands.choices.items():
+        if name != "watch":
+            add_format(command)
     return parser
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import filesize
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +20,7 @@ from src.records.record import Record
 from src.records.settings import as_word, settings_of
 from src.records.summary import environment_of, plain_record, summary
 from src.views.listing import length
-from src.views.scalars import curves, plot
+from src.views.scalars import Point, curves, plot
 from src.views.table import GAP, STATUS_STYLE, Column, print_table
 
 
@@ -51,7 +51,8 @@ def show(record: Record, console: Console) -> None:
     )
     metrics = {name: "NaN or Inf" if value is None else f"{value:.6g}" for name, value in run.metrics.items()}
     _print_section(console, "metrics", metrics | run.best_line)
-    _print_curves(console, record.directory)
+    lines = plotted(curves(record.directory), console.width, ascii_only=console.options.ascii_only)
+    _print_section(console, "curves", lines)
     _print_section(console, "settings", {name: as_word(value) for name, value in settings_of(record).items()})
     _print_section(console, "environment", environment_of(record))
     files = {
@@ -99,24 +100,36 @@ def _files(directory: Path) -> list[Path]:
 
 
 def _print_section(console: Console, title: str, entries: Mapping[str, Any]) -> None:
+    if found := section(title, entries):
+        console.print(found)
+
+
+def section(title: str, entries: Mapping[str, Any]) -> Group | None:
+    """A title and a line for each entry that is not empty; None if all are empty."""
     shown_entries = {name: value for name, value in entries.items() if value not in (None, "")}
     if not shown_entries:
-        return
+        return None
     table = Table.grid(padding=(0, 2, 0, 0))
     for name, value in shown_entries.items():
         table.add_row(Text(f"  {name}"), value if isinstance(value, Text) else Text(str(value)))
-    console.print(Text(title, style="bold"))
-    console.print(table)
+    return Group(Text(title, style="bold"), table)
 
 
-def _print_curves(console: Console, directory: Path) -> None:
+def plotted(found: Mapping[str, Sequence[Point]], width: int, *, ascii_only: bool) -> dict[str, str]:
+    """Curves as text, with their first and last values, by tag; those with fewer than two finite values are omitted.
+
+    Args:
+        found: the result of ``curves``.
+        width: width of the terminal, in characters.
+        ascii_only: whether the terminal displays only ASCII characters.
+    """
     entries = {}
-    for tag, points in curves(directory).items():
+    for tag, points in found.items():
         values = [point.value for point in points if math.isfinite(point.value)]
         if len(values) > 1:
-            line = plot(values, max(10, min(60, console.width - 50)), console.options.ascii_only)
+            line = plot(values, max(10, min(60, width - 50)), ascii_only)
             entries[tag] = f"{line}  {values[0]:.4g} to {values[-1]:.4g}"
-    _print_section(console, "curves", entries)
+    return entries
 
 
 def differences(records: Sequence[Record]) -> dict[str, Any]:

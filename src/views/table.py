@@ -81,8 +81,8 @@ def print_table(console: Console, forms: Forms, title: str = "", *, aligned: boo
         console.print(title, markup=False, soft_wrap=True, style="italic")
     shown = [
         [
-            Text(_cut(column.heading, width, ellipsis), style="bold"),
-            *(Text(_cut(cell, width, ellipsis), style=_style(column, cell)) for cell in column.cells),
+            Text(cut(column.heading, width, ellipsis), style="bold"),
+            *(Text(cut(cell, width, ellipsis), style=_style(column, cell)) for cell in column.cells),
         ]
         for column, width in widths
     ]
@@ -126,7 +126,7 @@ def _grow(columns: Sequence[tuple[Column, int]], width: int) -> list[tuple[Colum
     return [(column, one) for (column, _), one in zip(columns, widths, strict=True)]
 
 
-def _cut(text: str, width: int, ellipsis: str) -> str:
+def cut(text: str, width: int, ellipsis: str) -> str:
     """Pad a text to ``width`` characters of the terminal, or truncate it."""
     if cell_len(text) <= width:
         return set_cell_size(text, width)
