@@ -159,6 +159,7 @@ def _progress(run: Summary) -> dict[str, Any]:
         "name": run.name,
         "epoch": run.epoch,
         "epochs": run.epochs,
+        "step": run.step,
         "remaining_s": run.remaining,
         "metric": metric,
         "last": run.metrics.get(metric) if metric else None,

@@ -83,7 +83,13 @@ def test_errors_that_differ_in_numbers_are_one(make_run: MakeRun):
 
 
 def test_running_and_interrupted_runs_are_listed(make_run: MakeRun):
-    progress = {"epochs_completed": 2, "max_epochs": 10, "seconds_per_epoch": 60.0, "at": "2099-01-01T00:02:00+00:00"}
+    progress = {
+        "epochs_completed": 2,
+        "max_epochs": 10,
+        "step": 20,
+        "seconds_per_epoch": 60.0,
+        "at": "2099-01-01T00:02:00+00:00",
+    }
     running = make_run("seed=1", status="running", progress=progress, duration_s=None)
     killed = make_run("seed=2", status="running", killed=True)
     found = findings([running, killed], 10)

@@ -56,7 +56,13 @@ def details(app: Watch) -> str:
 
 
 def test_running_runs_are_first_with_their_progress(make_run: MakeRun):
-    progress = {"epochs_completed": 2, "max_epochs": 10, "seconds_per_epoch": 60.0, "at": "2026-01-01T00:02:00+00:00"}
+    progress = {
+        "epochs_completed": 2,
+        "max_epochs": 10,
+        "step": 20,
+        "seconds_per_epoch": 60.0,
+        "at": "2026-01-01T00:02:00+00:00",
+    }
     make_run("optimizer.lr=0.01", status="running", progress=progress, duration_s=None)
     make_run("optimizer.lr=0.02", accuracy=0.8, name="wide")
     make_run("optimizer.lr=0.03", accuracy=None, status="failed", error="RuntimeError: no memory")
