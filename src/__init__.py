@@ -25,9 +25,15 @@ pyproject.toml).
 """
 
 import gc
+import sys
+from importlib.util import find_spec
 
 from src.numerics import set_environment
 
+if sys.argv[:1] == ["-m"] and find_spec("hydra") is None:  # the value while ``python -m`` looks for the module
+    sys.exit(
+        f"error: {sys.executable} does not have the packages of this project: make install, then source .venv/bin/activate."
+    )
 set_environment()
 # Importing torch and Lightning makes some hundred thousand objects and hardly any garbage; looking through them for it
 # again and again would take a tenth of the start of a run.

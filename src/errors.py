@@ -24,8 +24,9 @@ def renamed(key: str) -> str:
 
 def suggest(wrong: str, known: Collection[str]) -> str:
     """``; did you mean 'x'?`` for the nearest of the known names, or nothing."""
-    nearest = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+    lower = {name.lower(): name for name in known}
+    nearest = difflib.get_close_matches(wrong.lower(), lower, n=1, cutoff=0.6)
+    return f"; did you mean {lower[nearest[0]]!r}?" if nearest else ""
 
 
 def suggest_key(wrong: str, known: Collection[str]) -> str:

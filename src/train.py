@@ -6,7 +6,7 @@
     python -m src.train trainer.devices=2                     two GPUs, or two CPU processes
     python -m src.train -m optimizer=sgd,adam seed=1,2        every combination, a run each
     python -m src.train -m sweep=mlp                          a search by Optuna
-    python -m src.train resume=latest                         resume the latest run
+    python -m src.train resume=latest                         resume the latest interrupted run
     python -m src.train -m resume=latest                      resume the latest sweep: run the jobs it lacks
     python -m src.train --help                                all groups and settings
 
@@ -194,9 +194,11 @@ def _resume(
     config, directory, id = changed(record, changes), record.directory, record.values["id"]
     if config is None:
         epochs = record.values["config"]["trainer"]["max_epochs"]
-        print(f"{id} is finished, all {epochs} epochs: there is nothing to resume.")
+        print(
+            f"{id} is finished, all {epochs} epochs: there is nothing to resume; trainer.max_epochs=N trains it longer."
+        )
         return 0, directory
-    _announce(f"{id} from where it was cut off", directory)
+    _announce(f"{id} from its last checkpoint", directory)
     check_machine([{**config, "init_from": None}], store.ranks if store else None)  # its checkpoint has the weights
     if store:
         store.register()

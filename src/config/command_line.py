@@ -17,7 +17,7 @@ PLAN, SKIP_DONE, FROZEN = "--plan", "--skip-done", "--frozen"
 OWN_FLAGS = {
     PLAN: "With -m: list the jobs of the sweep, with the results of those that have run already, and exit.",
     SKIP_DONE: "With -m: leave out the jobs of a grid whose settings a finished run has had.",
-    FROZEN: "With -m: run all jobs, also those of a resumed sweep, with the code as it is now.",
+    FROZEN: "With -m: run all jobs with the code at the start of the sweep, also after it is resumed.",
 }
 # Hydra's flags by attribute; those without a description are refused, or do nothing here.
 _HYDRA_FLAGS = {
@@ -97,7 +97,8 @@ def parse(argv: list[str]) -> CommandLine:
         if not end.code:  # --version
             raise
         problem = usage.getvalue().strip().splitlines()[-1].partition("error: ")[2]
-        raise ConfigError(f"{problem}; --help lists what can be set.") from None
+        hint = "; a setting is written as key=value, as in optimizer.lr=0.05" if "unrecognized" in problem else ""
+        raise ConfigError(f"{problem}{hint}; --help lists what can be set.") from None
     for flag in _REFUSED:
         if getattr(args, flag, None) is not None:
             raise ConfigError(

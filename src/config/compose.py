@@ -3,7 +3,7 @@
 import contextlib
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -472,9 +472,10 @@ def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str
             return f"{key} is not in the configuration and has its default: {remedy}"
         if (CONF / key).is_dir():
             return f"{key}: it is chosen by name, as in {key}={next((CONF / key).glob('*.yaml')).stem}."
-        return f"{key}: there is no such setting or group{renamed(key) or suggest_key(key, known) or suggest_key(key, arguments)}"
+        hint = renamed(key) or suggest_key(key, known) or suggest_key(key, arguments) or _siblings(key, known)
+        return f"{key}: there is no such setting or group{hint}"
     if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key} is missing (???): set it, as in {error.full_key}=..."
+        return f"{error.full_key} is missing: set it, as in {error.full_key}=..."
     if found := re.search(r"Multiple values for (\w+)\. To override", text):
         return f"{found.group(1)} is chosen already: write {found.group(1)}= without +."
     if found := re.search(r"Interpolation key '([^']+)' not found", text):
@@ -487,6 +488,12 @@ def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str
     if found := re.search(r"Ambiguous value for argument '([^']*)'", text):
         return f"{found.group(1)}: several values make a sweep, which needs -m; a list is written in brackets, [1,2]."
     if isinstance(error, OverrideParseException):
+        word = str(error.override)
+        if "=" not in word or word.count("[") != word.count("]"):
+            return (
+                f"{word!r} is not key=value: write it without spaces, as in optimizer.lr=0.05 or 'model.hidden=[256,128]', "
+                "in quotes where it has brackets."
+            )
         return (
             f"{error.override!r} cannot be read as key=value: put a value that holds spaces, quotes or anything but plain "
             "letters and digits into quotes, as in 'data.dir=\"my data\"'."
@@ -504,3 +511,11 @@ def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str
 def _key_of(error: Exception) -> str | None:
     """The dotted key that OmegaConf failed to read, if the error has one."""
     return error.full_key if isinstance(error, OmegaConfBaseException) else None
+
+
+def _siblings(key: str, known: Collection[str]) -> str:
+    """``; optimizer has lr, betas, ...`` for a setting of a known group without a similar one; otherwise a full stop."""
+    group = key.rpartition(".")[0]
+    names = [one.removeprefix(f"{group}.") for one in known if group and one.startswith(f"{group}.")]
+    names = [name for name in names if "." not in name and name != "_target_"]
+    return f"; {group} has {', '.join(sorted(names))}." if names else "."

@@ -80,7 +80,8 @@ def problems(
                 limits.setdefault((key, as_yaml(one.instance)), []).append(_limit(str(rule), one.validator_value))
     for (key, value), words in limits.items():
         if key not in not_text:
-            found.append(f"{key}={value} must be {' or '.join(dict.fromkeys(words))}.")
+            example = f", as in [{value}]" if words == [_TYPES["array"]] and value[:1] not in "[{'\"" else ""
+            found.append(f"{key}={value} must be {' or '.join(dict.fromkeys(words))}{example}.")
     return list(dict.fromkeys([*found, *not_text.values()]))
 
 

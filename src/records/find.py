@@ -339,7 +339,9 @@ def find_to_resume(word: str) -> Record:
     if hopeful:
         return max(hopeful, key=lambda run: (run.values["status"] != "failed", run.started))
     left = f" but {_few(labels(unfinished[::-1]), 3)}, which would fail again" if unfinished else ""
-    raise RunNotFound(f"resume=latest: there is no unfinished run to resume{left}.")
+    raise RunNotFound(
+        f"resume=latest: there is no unfinished run to resume{left}; resume=RUN trainer.max_epochs=N trains a finished run longer."
+    )
 
 
 def of_slurm_job(job: str, overrides: list[str]) -> Record | None:

@@ -19,7 +19,9 @@ def commands_for(record: Record, seeds: Sequence[int], folds: Sequence[int] = ()
     Returns:
         One command with ``-m``; if the configuration itself sweeps over settings, a command for each run.
     """
-    words = [word for word in record.values["overrides"] if word.partition("=")[0].lstrip("+") not in REPLICATES]
+    # Of a setting that a resumed run has changed, the last value.
+    last = {word.partition("=")[0].lstrip("+"): word for word in record.values["overrides"]}
+    words = [word for key, word in last.items() if key not in REPLICATES]
     points = [f"seed={_sweep(seeds)}", *([f"data.fold={_sweep(folds)}"] if folds else [])]
     singles = [[f"seed={seed}", *fold] for seed in seeds for fold in ([[f"data.fold={n}"] for n in folds] or [[]])]
     problem, is_sweep = _check(record, words, singles[0])

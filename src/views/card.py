@@ -47,7 +47,7 @@ def print_card(record: Record, console: Console | None = None) -> None:
         rows.add_row("speed", f"{run.speed:,.0f} samples/s, {run.duration:.1f} s in all")
     if run.threads:
         rows.add_row("threads", run.threads)
-    if record.is_finished and (earlier := find_before(record)):
+    if record.is_finished and (earlier := find_before(record)) and data_of(earlier) == data_of(record):
         rows.add_row(f"compared with {summary(earlier).title}", Text(_compared(earlier, record)))
     if (baseline := find_baseline()) and (found := baseline.difference(record)) is not None:
         rows.add_row("vs baseline", Text(f"{baseline.metric} {difference(found)} ({baseline.description})"))
@@ -59,7 +59,7 @@ def print_card(record: Record, console: Console | None = None) -> None:
 
 
 def _compared(earlier: Record, record: Record) -> str:
-    """Compare a run with an earlier one: the settings, and the monitored metric if the data set is the same."""
+    """Compare a run with an earlier one on the same data set: the monitored metric and the settings."""
     run = summary(record)
     metric = f"best/{run.monitor}" if run.monitor else "train/loss"
     one, other = summary(earlier).metrics.get(metric), run.metrics.get(metric)
@@ -68,8 +68,6 @@ def _compared(earlier: Record, record: Record) -> str:
     if len(varied) > _CHANGES:
         changes.append(f"{len(varied) - _CHANGES} more: python -m src.runs diff")
     reached = "" if one is None or other is None else f"{metric} {other - one:+.4f}; "
-    if (data := data_of(earlier)) != data_of(record):
-        reached = f"not compared, since its data is {data}; "
     return reached + (", ".join(changes) or "the same settings")
 
 

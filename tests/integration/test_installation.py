@@ -108,3 +108,11 @@ def test_a_launcher_that_is_not_installed_is_named_with_its_package(launcher: st
         f"error: hydra/launcher={launcher} needs {package}, which is not installed: "
         f"make install-all, or pip install {package}.\n"
     )
+
+
+def test_a_python_without_the_packages_is_named_with_the_remedy():
+    """As where the environment is not activated; ``-S`` hides its packages."""
+    done = subprocess.run([sys.executable, "-S", "-m", "src.train"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "does not have the packages of this project: make install, then source .venv/bin/activate" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
