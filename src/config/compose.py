@@ -472,7 +472,10 @@ def _explain(error: Exception, overrides: Iterable[str], known: set[str]) -> str
             return f"{key} is not in the configuration and has its default: {remedy}"
         if (CONF / key).is_dir():
             return f"{key}: it is chosen by name, as in {key}={next((CONF / key).glob('*.yaml')).stem}."
+        group = key.partition(".")[0]
         hint = renamed(key) or suggest_key(key, known) or suggest_key(key, arguments) or _siblings(key, known)
+        if any(word.startswith((f"{group}=custom", f"{group}._target_=")) for word in overrides):
+            hint = f"; a parameter of the class that no YAML file lists is set by +{key}=..."
         return f"{key}: there is no such setting or group{hint}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is missing: set it, as in {error.full_key}=..."

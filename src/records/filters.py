@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from src.errors import ConfigError, suggest
+from src.errors import ConfigError, suggest, suggest_key
 from src.records.record import STATUSES, Record
 from src.records.settings import settings_of
 from src.records.summary import summary
@@ -84,9 +84,11 @@ class Filter:
                 raise ConfigError("a filter has at most 1,000 characters.")
             tree = ast.parse(_DURATION.sub(seconds, text.strip()), mode="eval").body
         except (SyntaxError, ValueError, MemoryError, RecursionError):
+            equal = re.search(r"(?<![=<>!])=(?!=)", text)
+            hint = "== compares, = does not: " if equal else ""
             raise ConfigError(
-                f"the filter {text!r} cannot be read: compare names with values and join them, as in "
-                "\"optimizer.lr<0.01 and status=='done'\"."
+                f"the filter {text!r} cannot be read: {hint}compare names with values and join them, as in "
+                "\"optimizer.lr<0.01 and status=='done'\"; words of Python, such as try, need quotes."
             ) from None
         self.names: dict[str, None] = {}  # in the order of the expression; at least one run must have each
         self._matches = self._condition(tree, 0)
@@ -101,7 +103,7 @@ class Filter:
         known = {name for _, one in values for name in one} | set(FIELDS)
         for name in sorted(self.names.keys() - known if values else ()):
             raise ConfigError(
-                f"the filter {self.text!r}: no run has a setting, a metric or a field {name!r}{suggest(name, known)}"
+                f"the filter {self.text!r}: no run has a setting, a metric or a field {name!r}{suggest_key(name, known) or suggest(name, known)}"
             )
         absent = dict.fromkeys(known, _ABSENT)
         return [record for record, one in values if self._matches(absent | one)]

@@ -216,7 +216,7 @@ def choose(word: str, runs: Sequence[Record], *, only: bool = False, place: str 
     Raises:
         RunNotFound: no run matches, or several do.
     """
-    if word == "latest" and (done := [run for run in runs if run.is_finished]):
+    if word == "latest" and (done := [run for run in runs if run.is_finished and not run.is_imported]):
         return done[-1]
     if word == "best":
         return find_best(runs)

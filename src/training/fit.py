@@ -264,7 +264,7 @@ def _selects_fast_path(
             )
         reason = "as the run began"
     if reason:
-        log.info("training step by step in Lightning's own loop: %s", reason)
+        log.info("trained by Lightning's own loop, without the fast path for small networks: %s", reason)
     return reason is None
 
 

@@ -84,7 +84,9 @@ def next_commands(record: Record) -> list[str]:
         commands = [f"less {quoted(record.directory / LOG_NAME)}"]
     if not record.is_finished and not record.would_fail_again:
         commands.append(f"{python} -m src.train resume={id}")
-    elif record.values["best"]["checkpoint"]:
+    elif (
+        record.values["best"]["checkpoint"] and summary(record).test_metric
+    ):  # a task without a test cannot be evaluated
         commands.insert(0, f"{python} -m src.evaluate {id}")
     prefix = "" if Path.cwd() == ROOT else f"cd {shlex.quote(str(ROOT))} && "
     return [prefix + command for command in commands]

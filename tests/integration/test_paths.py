@@ -24,7 +24,9 @@ def test_the_path_is_recorded_and_its_reason_logged(fit_here: Fit, caplog: pytes
     assert (fast["fast_path"], plain["fast_path"]) == (True, False)
     assert json.loads((plain["directory"] / "run.json").read_text())["fast_path"] is False
     reasons = [record.getMessage() for record in caplog.records if "Lightning's own loop" in record.getMessage()]
-    assert reasons == ["training step by step in Lightning's own loop: StepHook has the hook on_before_zero_grad"]
+    assert reasons == [
+        "trained by Lightning's own loop, without the fast path for small networks: StepHook has the hook on_before_zero_grad"
+    ]
 
 
 CHOICES = [
