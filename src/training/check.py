@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 
 # Enough for several steps in each phase of any schedule.
 _STEPS_PER_EPOCH = 100
-# Packages that Lightning's loggers import, by class.
 # Packages of Lightning's loggers, as imported; and as installed, if this project has an extra for them.
 _REQUIRED = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow", "CometLogger": "comet_ml", "NeptuneLogger": "neptune"}
 _EXTRAS = {"wandb": "wandb", "mlflow": "mlflow-skinny"}
@@ -40,6 +39,17 @@ def check_targets(config: Mapping[str, Any], objects: Mapping[str, Any] = {}) ->
         ConfigError: one line for each object that does not exist, cannot be built with its settings, or would be ignored.
         UserError: a data file or a file of weights is missing or damaged.
     """
+    # After torch has computed with several threads, this process could not be forked any more: the child would wait
+    # forever for threads that were not copied. Constructors compute, such as that of a module which saves its network.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        _check_targets(config, objects)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _check_targets(config: Mapping[str, Any], objects: Mapping[str, Any]) -> None:
     problems: list[str] = []
     for check in (partial(_check_training, objects=objects), _check_callbacks, _check_loggers):
         try:

@@ -189,3 +189,49 @@ def test_code_of_ones_own_is_used_or_refused_and_never_ignored(command: Command,
         assert done.status == 0, done.stderr
         losses.append(done.runs[-1]["metrics"]["val/loss"])
     assert losses[1] == pytest.approx(2 * losses[0], rel=1e-4)
+
+
+TEMPLATE = '''
+import lightning.pytorch as pl
+import torch
+from torch.nn import functional as F
+
+
+class Template(pl.LightningModule):
+    """As in projects made from a template: its hyperparameters include the network, which is copied."""
+
+    def __init__(self, net: torch.nn.Module, optimizer, scheduler, compile: bool = False):
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        self.net = net
+
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        return F.cross_entropy(self.net(x), y)
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", self.training_step(batch, batch_idx))
+
+    def configure_optimizers(self):
+        return self.hparams.optimizer(params=self.parameters())
+'''
+
+
+def test_a_module_that_copies_its_network_trains_in_forked_processes(command: Command, tmp_path: Path):
+    """A copy of more than 32,768 weights starts OpenMP's threads, after which a process can no longer be forked."""
+    project = copy_of_the_project(tmp_path / "project")
+    (project / "mine.py").write_text(TEMPLATE)
+    (project / "pyproject.toml").write_text('[tool.tracking]\ntrusted = ["mine"]\n')
+    words = [
+        "task=custom",
+        "task._target_=mine.Template",
+        "model.hidden=[256]",
+        "+model.outputs=10",
+        "trainer=cpu",
+        "monitor=val_loss",
+        *MNIST,
+    ]
+    for more in (["-m", "seed=1,2"], ["trainer.devices=2"]):
+        done = command("train", *words, *more, cwd=project, OMP_NUM_THREADS="2")
+        assert done.status == 0, done.stderr
+    assert [run["status"] for run in done.runs] == ["done"] * 3
