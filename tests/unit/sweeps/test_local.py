@@ -77,8 +77,8 @@ def test_the_status_counts_the_jobs_and_names_the_best(tmp_path: Path):
         assert status.line().startswith("3/4 done, 0 running, 1 failed, best 0.8000")
     lines = text.getvalue().splitlines()
     assert lines == [
-        "job 3/4 done (optimizer.lr=0.1 model.dropout=0 seed=2)",
-        "job 2/4 done (optimizer.lr=0.1 model.dropout=0 seed=1)",
+        "job 3/4 done, best/val/acc 0.7000 (optimizer.lr=0.1 model.dropout=0 seed=2)",
+        "job 2/4 done, best/val/acc 0.8000 (optimizer.lr=0.1 model.dropout=0 seed=1)",
         "job 4/4 failed (optimizer.lr=0.1 model.dropout=0 seed=3)",
     ]
 
