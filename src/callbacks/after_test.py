@@ -63,7 +63,8 @@ class AfterTest(pl.Callback):
         self._applies = classifies_tensors(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
         if not self._applies:
             log.info(
-                "%s is for classification of data in memory, one class a sample: nothing is shown.", type(self).__name__
+                "%s shows nothing: it is for classification of data in memory, with one class per sample.",
+                type(self).__name__,
             )
 
     def on_test_batch_end(  # type: ignore[override]

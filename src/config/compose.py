@@ -176,7 +176,8 @@ class Plan:
         }
         what = name.get("model", name["task"]) + (f" on {name['data']}" if "data" in name else "")
         what += f" with {name['optimizer']}" if "optimizer" in name else ""
-        what += f", {config['trainer']['max_epochs']} epochs, trainer={choices['trainer']}"
+        epochs = config["trainer"]["max_epochs"]
+        what += f", {epochs} epoch{'' if epochs == 1 else 's'}, trainer={choices['trainer']}"
         if self.search:
             return f"{self.search['n_trials']} jobs of a search, such as {what}"
         jobs = len(self.jobs or [])

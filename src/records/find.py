@@ -290,7 +290,8 @@ def _few(words: Sequence[str], count: int) -> str:
 
 
 def find_before(record: Record) -> Record | None:
-    """The latest finished single run that started before this one; None for a job of a sweep, and for the first run.
+    """The latest finished single run that started before this one, except those tagged ``debug``; None for a job of a sweep, and
+    for the first run.
 
     Ids contain the approximate start time, so that only the records of the last runs are read.
     """
@@ -306,7 +307,7 @@ def find_before(record: Record) -> Record | None:
             found = Record.load(directory)
         except (OSError, ValueError):
             continue
-        if found.is_finished and found.started < record.started:
+        if found.is_finished and found.started < record.started and "debug" not in found.values["tags"]:
             latest = max(latest or found, found, key=lambda run: run.started)
     return latest
 

@@ -482,5 +482,5 @@ def _needs(found: Comparison) -> str:
             for letter, side in zip("AB", found.sides, strict=True)
             if len(side.runs) < 2
         )
-        return f": an interval takes at least two runs of each, and {lacking}; further seeds for {_START} of each, {counts}:"
-    return f": {counts} further seeds decide the observed difference with a power of 80 % (noncentral t):"
+        return f": an interval takes at least two runs of each, and {lacking}; for {_START} of each, run {counts}:"
+    return f": if the observed difference is real, {counts} more decide it with a power of 80 % (noncentral t):"
