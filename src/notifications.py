@@ -10,8 +10,6 @@ import platform
 import shlex
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -94,12 +92,19 @@ class Notifications:
                 kind, content = "text/plain; charset=utf-8", text
             elif self.body != "json":
                 content = json.dumps({"text" if self.body == "slack" else "content": text})
-            request = urllib.request.Request(self.webhook, content.encode(errors="replace"), {"Content-Type": kind})
-            try:
-                urllib.request.urlopen(request, timeout=_SECONDS).close()
-            except (OSError, ValueError) as error:  # the address is a secret, and is not shown
-                reason = f"status {error.code}" if isinstance(error, urllib.error.HTTPError) else error
-                yield f"webhook: {str(reason).replace(self.webhook, '***')}"
+            yield from _post(self.webhook, content, kind)
+
+
+def _post(address: str, content: str, kind: str) -> Iterator[str]:
+    """Post to a webhook; yields why it failed, if it did, without the address, which is a secret."""
+    from urllib import error, request  # imports http, ssl and email, for which a start need not wait
+
+    try:
+        posted = request.Request(address, content.encode(errors="replace"), {"Content-Type": kind})
+        request.urlopen(posted, timeout=_SECONDS).close()
+    except (OSError, ValueError) as problem:
+        reason = f"status {problem.code}" if isinstance(problem, error.HTTPError) else str(problem)
+        yield f"webhook: {reason.replace(address, '***')}"
 
 
 def _call(program: "list[str] | tuple[str, ...]", content: str | None) -> Iterator[str]:
