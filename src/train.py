@@ -104,6 +104,8 @@ def _explain(error: Exception, store: RankStore | None) -> int:
         raise error
     if store is None or store.prints(error):
         say(describe(error) if isinstance(error, OSError) else error)
+    else:
+        store.let_print()
     return 2 if isinstance(error, ConfigError) else 1
 
 

@@ -31,6 +31,8 @@ _SILENT_S = 5.0
 _LOOK_EVERY_S = 0.2
 # Timeout of a call to the store, after which the machine of rank 0 is considered unreachable.
 _CALL_S = 10.0
+# Maximum time in seconds between the same error in two ranks.
+_PRINT_S = 2.0
 # Rank 0 serves the store and therefore leaves last; a rank that has not left within this time has been killed.
 _LINGER_S = 10.0
 
@@ -171,6 +173,14 @@ class RankStore:
         """Whether this rank prints an error: only the first rank of each machine, since errors may differ between machines."""
         rank_0_knows = self._store is not None or isinstance(error, ConfigError)
         return self.ranks.local_rank == 0 or not rank_0_knows
+
+    def let_print(self) -> None:
+        """Wait until the rank that prints an error has ended, for at most two seconds.
+
+        torchrun stops the other ranks when one has ended, and would stop that rank before it has printed.
+        """
+        with suppress(Interrupted):
+            time.sleep(_PRINT_S)
 
     def leave(self, status: int) -> None:
         """Leave the store. Ranks that are still waiting for a run exit with rank 0's status.
