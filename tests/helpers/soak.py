@@ -447,7 +447,7 @@ def close_output(soak: Soak, tally: Tally, times: int) -> None:
             lost.append("no record")
         else:
             lost += [f"differs in {what}" for what in differences(outcome(directory), reference)]
-            if (logged := (directory / "train.log").read_text().count("  train/loss ")) != 4:
+            if (logged := (directory / "train.log").read_text().count("  train loss ")) != 4:
                 lost.append(f"{logged} of 4 epochs are in the log")
         tally.note(f"after line {lines}", *lost)
 
