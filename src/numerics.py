@@ -7,6 +7,8 @@ torch. Variables set by the user are not overwritten.
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # How long waiting OpenMP threads spin: the standard's variable, GCC's, and that of LLVM and Intel.
@@ -94,6 +96,22 @@ def keep_freed_memory() -> None:
         # Blocks above the mmap threshold, of which this is the maximum, are returned to the system when they are freed.
         mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
         mallopt(_M_TRIM_THRESHOLD, 128 * 2**20)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Context in which torch computes with one CPU thread.
+
+    A process that has computed with several can no longer be forked: the child waits forever for threads that were not copied.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def all_threads_flush() -> bool:

@@ -22,6 +22,7 @@ from src.errors import UserError
 from src.launching.hardware import choose
 from src.launching.share import shared_out
 from src.launching.stop import pass_on_stop, received
+from src.numerics import one_thread
 from src.records.record import RECORD, Record
 from src.records.sweep import Sweep
 from src.sweeps.jobs import train_job
@@ -86,12 +87,8 @@ def run_sweep(sweep: Sweep, plan: Plan) -> None:
     import src.training.fit  # noqa: F401  # once, before any process is forked
 
     pass_on_stop()
-    torch.set_num_threads(1)
-    try:
-        with shared_out(at_once, cores), report_lost_storage():
-            _run(sweep, plan, at_once, failures)
-    finally:
-        torch.set_num_threads(cores)
+    with one_thread(), shared_out(at_once, cores), report_lost_storage():
+        _run(sweep, plan, at_once, failures)
     if failures.limit_reached:
         say(
             f"{failures.limit_reached}: the sweep ends, since hydra.launcher.max_failures={launcher['max_failures']}; resume it to "

@@ -14,6 +14,7 @@ from torch import nn
 from src.config.targets import build, resolve
 from src.errors import ConfigError, UserError, not_installed
 from src.loggers.csv import OnOptimizerStep
+from src.numerics import one_thread
 from src.training.build import build_optimizer, build_schedule, make_data, make_network, make_task
 from src.training.finetuning import freeze, initialize
 from src.training.unsupported import check_callback, check_callbacks, check_network, check_optimizer
@@ -39,21 +40,11 @@ def check_targets(config: Mapping[str, Any], objects: Mapping[str, Any] = {}) ->
         ConfigError: one line for each object that does not exist, cannot be built with its settings, or would be ignored.
         UserError: a data file or a file of weights is missing or damaged.
     """
-    # After torch has computed with several threads, this process could not be forked any more: the child would wait
-    # forever for threads that were not copied. Constructors compute, such as that of a module which saves its network.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        _check_targets(config, objects)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _check_targets(config: Mapping[str, Any], objects: Mapping[str, Any]) -> None:
     problems: list[str] = []
     for check in (partial(_check_training, objects=objects), _check_callbacks, _check_loggers):
         try:
-            check(config)
+            with one_thread():  # constructors compute, such as that of a module that saves a copy of its network
+                check(config)
         except ConfigError as error:
             problems += str(error).splitlines()
         except UserError:
