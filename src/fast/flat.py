@@ -29,9 +29,10 @@ class FlatAdam:
     ) -> None:
         self._optimizer, self._parameters = optimizer, parameters
         states = [optimizer.state[parameter] for parameter in parameters]
-        earlier = states[0].get("step")
+        steps = states[0].get("step", torch.zeros(()))
         values = torch.cat([parameter.detach().flatten() for parameter in parameters])
-        self._count = torch.zeros((), device=values.device) if earlier is None else earlier.clone()
+        # Of float32 for every dtype of the parameters: the operator's CUDA kernel reads it as such without a check.
+        self._count = steps.to(values.device, torch.float32, copy=True)
         for parameter, part in zip(parameters, self._parts(values), strict=True):
             parameter.data = part
         moments: list[Tensor] = []

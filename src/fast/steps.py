@@ -85,7 +85,7 @@ class Steps:
     ========================  ============================================  =======================
     gradients                 ``Backprop``: an MLP without dropout or norm  autograd
     update of the weights     ``FlatAdam``: fused Adam or AdamW             the optimizer's ``step``
-    both, a chunk at a time   ``ChunkGraph``: those two on one GPU          step by step
+    both, a chunk at a time   ``ChunkGraph``: those two, float32, one GPU   step by step
     ========================  ============================================  =======================
     """
 
@@ -134,7 +134,8 @@ class Steps:
         context = self._context
         if not (self._backprop and self._flat) or context.world_size > 1 or not _changes_lr_only(context.schedule):
             return None
-        if context.strategy.root_device.type != "cuda":
+        # The CUDA kernel of fused Adam takes learning rates that change within a graph in float32 only.
+        if context.strategy.root_device.type != "cuda" or self._backprop.gradient.dtype != torch.float32:
             return None
         return ChunkGraph(self._steps_to_capture, self._flat.state, context.steps_per_execution)
 

@@ -89,6 +89,10 @@ def fit(
         raise UserError(
             f"{directory} cannot be written ({error.strerror}): free some space and resume the run; what was written stays."
         ) from error
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"{_sentences(error, 2)} Set a smaller data.batch_size or network, or trainer.precision=bf16-mixed."
+        ) from error
 
 
 def _fit(
@@ -151,9 +155,11 @@ def _fit(
         Record.load(directory).warn(
             "the resumed run differs from an uninterrupted one: Lightning's StochasticWeightAveraging is not restored exactly"
         )
-    log.info(
-        "rank %d of %d: pid %d, %s", trainer.global_rank, trainer.world_size, os.getpid(), trainer.strategy.root_device
-    )
+    device = trainer.strategy.root_device
+    log.info("rank %d of %d: pid %d, %s", trainer.global_rank, trainer.world_size, os.getpid(), device)
+    if device.type == "cuda" and trainer.is_global_zero:
+        record = Record.load(directory)
+        record.update(environment={**record.values["environment"], "gpu": torch.cuda.get_device_name(device)})
 
     with ExitStack() as stack:
         stack.callback(torch.set_num_threads, torch.get_num_threads())  # the last epoch may have used fewer
@@ -188,6 +194,11 @@ def _fit(
             path = str(directory / best) if best else None
             trainer.test(task, datamodule=data, ckpt_path=path, verbose=False, weights_only=True)
         return recorder.record(trainer)
+
+
+def _sentences(error: Exception, count: int) -> str:
+    """The first sentences of a message that fills a page."""
+    return ". ".join(str(error).split(". ")[:count]) + "."
 
 
 def has_test(task: pl.LightningModule, data: pl.LightningDataModule | None) -> bool:
@@ -294,7 +305,9 @@ def make_trainer(config: Mapping[str, Any], callbacks: Sequence[pl.Callback], **
     kind = settings.pop("strategy", "auto")
     for name in ("accelerator", "devices", "num_nodes", "log_every_n_steps", *OWN_OF_TRAINER):
         settings.pop(name, None)
-    strategy: SingleDevice | DDP = SingleDevice(device=hardware.accelerator)
+    # Lightning selects the GPU by its number.
+    device = "cuda:0" if hardware.accelerator == "cuda" else hardware.accelerator
+    strategy: SingleDevice | DDP = SingleDevice(device=device)
     if hardware.world > 1:
         backend = "nccl" if hardware.accelerator == "cuda" else "gloo"
         strategy = DDP(process_group_backend=backend, find_unused_parameters=kind == "ddp_find_unused_parameters_true")
