@@ -17,30 +17,31 @@ _MASK = "***"
 _REFERENCE = re.compile(r"\$\{oc\.env:(\w+)\}")
 _MASKED = re.compile(r"(?::|//)\*\*\*@|=\*\*\*")
 # Names of secrets: in any text; of settings, by the last component; of environment variables.
-_NAME = (
-    r"(?:\w+_)?(?:(?:api|access|secret|private|auth)_?key|(?:api|access|auth|hf|github)_?token|secret|password|passwd"
-    r"|passphrase)"
-)
+_KINDS = {"key": ("api", "access", "secret", "private", "auth"), "token": ("api", "access", "auth", "hf", "github")}
+_WORDS = ("secret", "password", "passwd", "passphrase")
+_COMPOUNDS = [rf"(?:{'|'.join(kinds)})_?{word}" for word, kinds in _KINDS.items()]
+_NAME = rf"(?:\w+_)?(?:{'|'.join([*_COMPOUNDS, *_WORDS])})"
 _SETTING = re.compile(rf"{_NAME}|token|credentials?", re.IGNORECASE)
 _VARIABLE = re.compile(
     r"(?:^|_)(?:(?:API)?KEY|\w*TOKEN|PASS|PASSWD|PASSPHRASE|CREDENTIALS?)$|SECRET|PASSWORD", re.IGNORECASE
 )
 # The text before a secret, and the secret. Placeholders, as in f"{user}:{password}@", are not secrets.
 _PLACEHOLDER = r"(?!\*\*\*@|\$\{|\$\w+@|\{|<|%\()"
-_PLACES = (
+_IN_URLS = (
     re.compile(rf"""(://[^\s:/@'"]*:){_PLACEHOLDER}([^\s/'"]+|(?!\d+/)[^\s@'"]+)(?=@)"""),
     re.compile(r"(https?://)([\w.-]{20,})(?=@)"),
     re.compile(
         rf"""([?&](?:(?:ssl)?password|passwd|pwd|secret|sig(?:nature)?|(?:\w+_)?(?:token|key))=){_PLACEHOLDER}([^\s&#'"]+)""",
         re.IGNORECASE,
     ),
+)
+_ASSIGNED = (
     # In code, YAML and environment files.
     re.compile(rf"""(?<![\w.])((?i:{_NAME})["']?\s*[:=]\s*["'])(?!\*\*\*|\$\{{|\{{|<)([^"'\s]{{4,}})(?=["'])"""),
     # Without quotes only a word with a digit, and without characters of an expression.
     re.compile(rf"""(?m)(^[+-]?\s*(?:export\s+)?(?i:{_NAME})\s*[:=]\s*)((?=\S*\d)[\w+/=~-]{{8,}})(?=\s*$)"""),
 )
-# One of these occurs in every match of the patterns above, case-folded; searching for them takes a fraction of the time.
-_HINTS = ("://", "key", "token", "secret", "passw", "passphrase", "pwd", "sig")
+_PLACES = (*_IN_URLS, *_ASSIGNED)
 _NOT_SECRET = ("", "null", "true", "false", "???")
 # Shorter values of variables not set here may be ordinary words.
 _SHORTEST = 8
@@ -57,8 +58,20 @@ def is_secret(variable: str) -> bool:
 
 def has_credentials(text: str) -> bool:
     """Whether a text contains a password or a token, in a URL or assigned to a name such as ``api_key``."""
-    folded = text.casefold()
-    return any(hint in folded for hint in _HINTS) and any(place.search(text) for place in _PLACES)
+    # Searching for characters and names that occur in every match takes a fraction of the time.
+    may_be_in_url = any(sign in text for sign in ("://", "?", "&"))
+    places = (_IN_URLS if may_be_in_url else ()) + (_ASSIGNED if _names_secret(text.casefold()) else ())
+    return any(place.search(text) for place in places)
+
+
+def _names_secret(folded: str) -> bool:
+    """Whether a case-folded text contains a name of a secret."""
+    if any(word in folded for word in _WORDS):
+        return True
+    return any(
+        word in folded and any(f"{kind}{word}" in folded or f"{kind}_{word}" in folded for kind in kinds)
+        for word, kinds in _KINDS.items()
+    )
 
 
 def reference(variable: str) -> str:

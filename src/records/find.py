@@ -1,6 +1,7 @@
 """Lookup of runs: from a command line argument to a run's directory. Reads records, imports no torch."""
 
 import contextlib
+import gc
 import heapq
 import os
 import re
@@ -49,14 +50,29 @@ def read_all() -> tuple[list[Record], list[str]]:
         The records, and a message for each that cannot be read.
     """
     records, damaged = [], []
-    for directory, _ in _directories():
-        try:
-            records.append(Record.load(directory))
-        except FileNotFoundError:  # being removed
-            continue
-        except (OSError, ValueError) as error:
-            damaged.append(describe(error) if isinstance(error, OSError) else str(error))
+    with _without_collection():
+        for directory, _ in _directories():
+            try:
+                records.append(Record.load(directory))
+            except FileNotFoundError:  # being removed
+                continue
+            except (OSError, ValueError) as error:
+                damaged.append(describe(error) if isinstance(error, OSError) else str(error))
     return _by_start(records), damaged
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Pause the garbage collector, which would traverse all records again and again, although they contain no cycles."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.freeze()  # both together move what was made to the oldest generation, which is rarely traversed
+            gc.unfreeze()
+            gc.enable()
 
 
 @dataclass(frozen=True)

@@ -26,17 +26,37 @@ _OF_THE_TASK = ("monitor", "mode")
 DATA_PATHS = ("dir", "path", "test_path")
 
 
-def settings_of(record: Record) -> dict[str, Any]:
-    """All settings by dotted name, and the choice of each group (``optimizer: adam``)."""
-    run = record.values
+def settings_of(record: Record, names: Collection[str] | None = None) -> dict[str, Any]:
+    """The settings of a run by dotted name, and the choice of each group (``optimizer: adam``).
+
+    Args:
+        record: the run.
+        names: the settings to look up, in a fraction of the time that all take; by default all.
+    """
+    if names is not None:
+        found = _settings_of(record, containing(names, record.values["config"]))
+        return {name: found[name] for name in names if name in found}
+    return _settings_of(record, record.values["config"])
+
+
+def _settings_of(record: Record, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in a part of a run's configuration; others may be missing or have their defaults."""
     if record.is_imported:
-        return {key: value for key, value in _by_class(run["config"]).items() if key not in ("monitor", "mode")}
+        return {key: value for key, value in _by_class(config).items() if key not in ("monitor", "mode")}
+    run = record.values
     choices = {
         group: choice for group, choice in run.get("choices", {}).items() if choice not in (None, "custom")
     }  # for an object configured by its class, the name of the class
     lists = [group for group in _LISTS if run["config"].get(group) and group not in choices]
     choices |= {group: record.typed.get(group, list(run["config"][group])) for group in lists}
-    return flat_settings(run["config"], choices)
+    return flat_settings(config, choices)
+
+
+def containing(names: Collection[str], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a configuration that contain these settings, and the monitor, which decides about those of callbacks."""
+    split = [name.split(".") for name in names]
+    heads = {".".join(parts[:count]) for parts in split for count in range(1, len(parts) + 1)}
+    return {key: value for key, value in config.items() if key == "monitor" or key in heads}
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -84,11 +84,21 @@ class Summary:
         return self.best is None, value if self.lower_is_better else -value
 
 
+def metrics_of(record: Record) -> dict[str, float | None]:
+    """``Summary.metrics`` alone, in a fraction of the time."""
+    run = record.values
+    best = run["best"]["value"]
+    return ({} if best is None else {f"best/{_monitor(run)}": best}) | run["metrics"]
+
+
+def _monitor(run: Mapping[str, Any]) -> str | None:
+    monitor: str | None = run["best"]["metric"] or run["config"].get("monitor")  # before the first checkpoint
+    return monitor
+
+
 def summary(record: Record) -> Summary:
     """Summarize a run."""
     run, status = record.values, record.status
-    best = run["best"]["value"]
-    monitor = run["best"]["metric"] or run["config"].get("monitor")  # which has no value before the first checkpoint
     return Summary(
         **{name: run[name] for name in ("id", "name", "tags", "sweep", "command", "error", "started")},
         note=run.get("note"),
@@ -96,11 +106,11 @@ def summary(record: Record) -> Summary:
         ended=f"pruned in epoch {run['pruned_in_epoch']}" if status == "pruned" else status,
         warnings=[warning["text"] for warning in run.get("warnings", [])],
         duration=run["duration_s"],
-        monitor=monitor,
+        monitor=_monitor(run),
         lower_is_better=run["config"].get("mode") == "min",
-        best=best,
+        best=run["best"]["value"],
         best_epoch=run["best"]["epoch"],
-        metrics=({} if best is None else {f"best/{monitor}": best}) | run["metrics"],
+        metrics=metrics_of(record),
         **_progress(record, status),
         speed=run.get("samples_per_s"),
         threads=_threads(run),

@@ -3,7 +3,7 @@
 import pytest
 
 from src.errors import ConfigError
-from src.masking import conceal_words, mask, reveal
+from src.masking import conceal_words, has_credentials, mask, reveal
 
 # -- secrets
 
@@ -41,6 +41,7 @@ from src.masking import conceal_words, mask, reveal
     ],
 )
 def test_secrets_are_masked_in_text_and_nothing_else_is(text: str, without: str, monkeypatch: pytest.MonkeyPatch):
+    assert has_credentials(text) == (mask(text) != text)
     monkeypatch.setenv("SOME_API_KEY", "hunter2hunter2")
     assert mask(text) == without
     assert mask(without) == without

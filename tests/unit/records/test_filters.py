@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.errors import ConfigError
-from src.records.filters import Filter
+from src.records.filters import Filter, value_of, values_of
 from src.records.record import Record
 from tests.helpers.runs import three
 
@@ -75,6 +75,19 @@ def test_a_filter_chooses(three: list[Record], text: str, chosen: list[int]):
 def test_what_is_no_filter_is_refused_in_a_sentence(three: list[Record], text: str, said: str):
     with pytest.raises(ConfigError, match=said):
         Filter(text).choose(three)
+
+
+def test_a_value_that_is_looked_up_alone_is_the_same(three: list[Record]):
+    three[0].values["config"]["init_from"] = {"run": "r1", "path": None, "strict": True}
+    three[1].values["config"]["callbacks"]["watch"]["monitor"] = "val/loss"  # another than that of the run
+    three[2].values["imported"] = {"kind": "mlflow"}
+    for record in three:
+        every = values_of(record)
+        assert len(every) > 50
+        for name in every.keys() - {"age"}:
+            assert values_of(record, [name]) == {name: every[name]}
+            assert value_of(record, name) == every[name]
+        assert values_of(record, ["optimizer.lrr"]) == {}
 
 
 @given(st.text(max_size=60))

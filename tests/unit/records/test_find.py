@@ -1,5 +1,6 @@
 """Records, changed and found."""
 
+import gc
 import os
 import threading
 from pathlib import Path
@@ -43,6 +44,20 @@ def test_tags_given_later_stay_with_a_resumed_run(make_run: MakeRun):
     assert record.values["tags"] == ["later"]
     record.reopen({**record.values["config"], "tags": ["told"]}, ["tags=[told]"], {})
     assert Record.load(record.directory).values["tags"] == ["told"]
+
+
+def test_reading_leaves_the_garbage_collector_as_it_was(
+    make_run: MakeRun, outputs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OUTPUTS_DIR", str(outputs))
+    make_run("seed=1")
+    assert (len(read_all()[0]), gc.isenabled(), gc.get_freeze_count()) == (1, True, 0)
+    gc.disable()
+    try:
+        read_all()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 # The card

@@ -9,7 +9,7 @@ from src.dashboard.names import group_names
 from src.errors import ConfigError, UserError
 from src.records.baseline import BASELINE, find_baseline, pin, pinned_id, removed_message, unpin
 from src.records.record import Record
-from src.records.replicates import check_folded, group, replicates_of
+from src.records.replicates import check_folded, configuration_of, group, replicates_of
 from src.records.trash import garbage, put_aside
 from tests.conftest import MakeRun
 
@@ -50,6 +50,36 @@ def test_runs_that_are_not_done_or_repeat_a_seed_are_left_out(make_run: MakeRun,
     assert found.used == [again]
     reasons = [reason for _, reason in found.left_out]
     assert reasons == [f"repeats {again.values['id']}", "failed", "pruned in epoch 2", "a copy"]
+
+
+def test_replicates_are_the_runs_with_the_same_configuration(make_run: MakeRun):
+    def changed(group: str, **values: object) -> Record:
+        record = make_run("seed=1")
+        record.values["config"][group] = {**record.values["config"][group], **values}
+        return record
+
+    first, earlier, unlike = make_run("seed=1"), make_run("seed=2"), make_run("seed=1")
+    del earlier.values["config"]["freeze"], earlier.values["config"]["trainer"]["threads"]  # not recorded then
+    unlike.values["config"]["init_from"] = {"run": "r1", "path": None, "strict": True}
+    same = [
+        first,
+        make_run("seed=2", "data.fold=null", "name=other", "tags=[one]"),
+        earlier,
+        changed("optimizer", _target_="elsewhere.Adam"),
+        changed("data", dir="/elsewhere"),
+        changed("callbacks", last={**first.values["config"]["callbacks"]["last"], "mode": "max"}),
+    ]
+    other = [
+        make_run("seed=1", "optimizer.lr=0.5"),
+        make_run("seed=1", "monitor=val/loss"),
+        changed("optimizer", betas=None),
+        changed("data", _target_="src.data.mnist.FashionMNIST"),
+        changed("callbacks", last=None),
+        unlike,
+    ]
+    runs = [*same, *other]
+    assert [configuration_of(run) == configuration_of(first) for run in runs] == [run in same for run in runs]
+    assert replicates_of(first, runs).runs == same
 
 
 def test_any_setting_or_group_can_be_grouped_over(make_run: MakeRun):
