@@ -136,7 +136,7 @@ def replicates_of(record: Record, records: Sequence[Record]) -> Replicates:
 def _differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two runs certainly have different configurations, by the first entry in which they do.
 
-    It takes a fraction of the time of ``configuration_of``. Numbers of different types, such as 1 and 1.0, are not told apart.
+    It takes a fraction of the time of ``configuration_of``. Numbers of different types, such as 1 and 1.0, count as equal.
     """
 
     def settings(config: Mapping[str, Any], key: str) -> dict[str, Any]:
