@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from src.errors import UserError
 from src.loggers.csv import OnOptimizerStep, Status
 from src.paths import outputs_dir
+from src.records.lock import alone
 from src.records.record import Record
 from src.records.settings import as_word, flatten
 
@@ -60,12 +61,15 @@ class MLflow(OnOptimizerStep, MLFlowLogger):
         for name in ("mlflow", "alembic"):  # they log every migration of a new database
             logging.getLogger(name).setLevel(logging.WARNING)
         outputs = outputs_dir()
-        super().__init__(
-            experiment_name=experiment_name,
-            tracking_uri=tracking_uri or f"sqlite:///{outputs / 'mlflow.db'}",
-            artifact_location=None if tracking_uri else (outputs / "mlartifacts").as_uri(),
-            run_id=run_id,
-        )
+        with alone(
+            outputs / ".mlflow.lock"
+        ):  # it creates the tables, which jobs that start together must not do at once
+            super().__init__(
+                experiment_name=experiment_name,
+                tracking_uri=tracking_uri or f"sqlite:///{outputs / 'mlflow.db'}",
+                artifact_location=None if tracking_uri else (outputs / "mlartifacts").as_uri(),
+                run_id=run_id,
+            )
         self._directory = Path(directory)
         self._logged: set[tuple[str, int]] = set()  # name and step of the points of earlier sessions
         self._points: list[Metric] = []  # pending points

@@ -93,12 +93,21 @@ def test_every_point_is_on_its_optimizer_step(train_here: Command, store: Path, 
     steps = [row["_step"] for row in session.rows]
     assert steps == sorted(set(steps))
     # Nothing outside the run's directory but the store, nothing of the machine, and nothing left open.
-    assert {path.name for path in store.iterdir()} == {"mlflow.db", "runs"}
+    assert {path.name for path in store.iterdir()} == {"mlflow.db", ".mlflow.lock", "runs"}
     logged = {path.name for path in directory.glob("wandb/offline-run-*/**/*") if path.is_file()}
     assert {name for name in logged if not name.startswith("debug")} == {f"run-{record['id']}.wandb"}
     import wandb
 
     assert wandb.run is None
+
+
+@pytest.mark.slow
+def test_jobs_that_start_together_create_one_database(train: Command, outputs: Path):
+    pytest.importorskip("mlflow")
+    done = train("-m", "logger=mlflow", "seed=1,2,3", "trainer.max_epochs=1", "hydra.launcher.n_jobs=3")
+    assert done.status == 0, done.stderr
+    assert {run.info.status for run in mlflow_runs(outputs)} == {"FINISHED"}
+    assert len(mlflow_runs(outputs)) == 3
 
 
 @pytest.mark.slow
