@@ -8,7 +8,8 @@ from src.errors import UserError, not_installed
 from src.records.find import all_runs, find, find_to_rebuild
 from src.records.record import Record
 from src.records.settings import settings_of
-from src.records.summary import Summary, differing, summary
+from src.records.summary import Summary, differing
+from src.records.summary import summary as summarize  # the package has a module of that name
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -37,7 +38,7 @@ class Run:
     @property
     def summary(self) -> Summary:
         """Status, metrics and duration of the run."""
-        return summary(self.record)
+        return summarize(self.record)
 
     def curves(self) -> dict[str, list[tuple[int, float]]]:
         """The curves logged to TensorBoard: tag to points of (optimizer step, value)."""

@@ -1,16 +1,27 @@
 """``baseline``: pin the run with which others are compared, show it or unpin it."""
 
+import argparse
 from collections.abc import Sequence
 from typing import Any
 
 from src.errors import UserError
 from src.records.baseline import find_baseline, pin, pinned_id, removed_message, unpin
+from src.records.find import all_runs
 from src.records.record import Record
 from src.records.sweep import find_run_or_sweep
+from src.runs.output import print_text
 from src.views.leaderboard import make_leaderboard
 
 
-def set_baseline(word: str) -> None:
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    if args.run:
+        _set_baseline(args.run)
+    text, plain = _describe_baseline(all_runs())
+    print_text(args.form, [plain] if plain else [], text)
+
+
+def _set_baseline(word: str) -> None:
     """Pin a run, or the first run of the best configuration of a sweep; ``none`` unpins.
 
     Raises:
@@ -30,7 +41,7 @@ def set_baseline(word: str) -> None:
     pin(next(job for job in found.records() if job.values["id"] == board.rows[0].jobs[0]))
 
 
-def describe_baseline(runs: Sequence[Record]) -> tuple[str, dict[str, Any]]:
+def _describe_baseline(runs: Sequence[Record]) -> tuple[str, dict[str, Any]]:
     """The baseline as text, and as plain data: id, name, metric, n, mean and std, or nothing if there is none."""
     if pinned_id() is None:
         return "there is no baseline: python -m src.runs baseline RUN pins one.", {}

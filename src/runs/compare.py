@@ -1,9 +1,11 @@
 """``compare``: two configurations by a metric of their replicates."""
 
+import argparse
 import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,8 @@ from src.records.settings import REPLICATES, data_of, differing_names, flat_sett
 from src.records.summary import differing, summary
 from src.records.sweep import SWEEP, find_sweep
 from src.runs.further import commands_for
+from src.runs.output import print_rows
+from src.runs.reading import read_runs
 from src.views.folded import mean_and_std
 from src.views.table import Column, brief, print_table
 
@@ -278,6 +282,13 @@ def _side(letter: str, word: str, chosen: Replicates, metric: str) -> Side:
         )
     top = max(seed_and_fold(record)[0] for record in chosen.runs)
     return Side(word, [record for record, _ in having], [value for _, value in having], left_out, top)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    records = find_sweep(args.sweep).records() if args.sweep else read_runs()
+    found = compare((args.a, args.b), records, args.metric, args.confidence, args.margin)
+    print_rows(args.form, [found.as_row()], partial(print_comparison, found), plain=found.as_plain())
 
 
 def compare(

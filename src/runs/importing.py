@@ -12,11 +12,21 @@ from src.importers.source import SourceRun
 from src.importers.store import entries_of, save
 from src.paths import user_path
 from src.records.metrics import mode_of
+from src.runs.edit import check_tags
+from src.runs.output import print_text
 
 Row = Mapping[str, Any]
 
 
-def import_runs(args: argparse.Namespace) -> tuple[list[Row], int]:
+def run(args: argparse.Namespace) -> int:
+    """Run the command; the exit status is 1 if a file or run was skipped."""
+    check_tags(args.tag)
+    rows, skipped = _import_runs(args)
+    print_text(args.form, rows, _described(rows, skipped, dry=args.dry_run))
+    return int(bool(skipped))
+
+
+def _import_runs(args: argparse.Namespace) -> tuple[list[Row], int]:
     """Import the runs below the paths, and print a warning for each file or run that is skipped.
 
     Args:
@@ -61,7 +71,7 @@ def _found(paths: list[str]) -> Iterator[SourceRun | DataError]:
         yield from source_runs(user_path(path))
 
 
-def described(rows: list[Row], skipped: int, *, dry: bool) -> str:
+def _described(rows: list[Row], skipped: int, *, dry: bool) -> str:
     """``3 imported, 2 already there``; with ``dry`` preceded by a line for each run."""
     counts = Counter(row["outcome"] for row in rows)
     imported, updated, there = (counts[name] for name in ("imported", "updated", "already there"))

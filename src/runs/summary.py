@@ -1,18 +1,20 @@
-"""The subcommand ``summary``: what runs have shown, for scripts and agents."""
+"""``summary``: what runs have shown, for scripts and agents."""
 
 import argparse
-from typing import Any
 
 from src.records.filters import Filter
 from src.records.find import read_all
 from src.records.findings import findings
 from src.records.sweep import find_sweep
+from src.runs.output import print_rows, warn
+from src.views.findings import as_rows, print_findings
 
 
-def summarize(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
-    """Return the result of ``findings`` for the runs that the arguments select, and messages about unreadable records."""
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
     records, damaged = (find_sweep(args.sweep).records(), []) if args.sweep else read_all()
     if filter := " ".join(args.filter):
         records = Filter(filter).choose(records)
-    found = findings(records, args.k)
-    return {**found, "unreadable": damaged}, damaged
+    found = {**findings(records, args.k), "unreadable": damaged}
+    warn(damaged)
+    print_rows(args.form, as_rows(found), lambda console: print_findings(found, console), plain=found)

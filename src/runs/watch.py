@@ -1,4 +1,4 @@
-"""The subcommand ``watch``: a live view of runs, or of the jobs of a sweep, in the terminal."""
+"""``watch``: a live view of runs, or of the jobs of a sweep, in the terminal."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ from src.errors import UserError
 from src.records.sweep import Sweep, find_run_or_sweep
 
 
-def watch(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Show the view until the user quits, and return the exit status.
 
     Raises:
