@@ -1,6 +1,7 @@
 """Real processes, real files, real MNIST. Every test keeps its runs in a folder of its own."""
 
 import contextlib
+import importlib
 import json
 import logging
 import os
@@ -22,7 +23,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # Nobody is notified of the runs of tests, whatever is configured on this machine.
 os.environ["TRACKING_NOTIFICATIONS"] = "off"
 
-import src.train
 from src.config.command_line import parse
 from src.config.compose import preflight
 from src.data.mnist import MNIST
@@ -142,17 +142,24 @@ def train(command: Command) -> Command:
 
 
 @pytest.fixture
-def train_here(outputs: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    """Like ``train``, but in this process, which spares it the imports: for single runs on one device."""
-    monkeypatch.setenv("OUTPUTS_DIR", str(outputs))
-    monkeypatch.setattr(sys, "argv", ["src.train"])
+def here(outputs: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    """Like ``command``, but in this process, which spares it the imports: not for several devices or workers."""
     for stream in ("stdout", "stderr"):
         monkeypatch.setattr(sys, stream, getattr(sys, stream))
     handlers, signals = logging.root.handlers[:], {n: signal.getsignal(n) for n in STOP}
 
-    def run(*words: str, small: bool = True) -> Finished:
+    def run(module: str, *words: str, **env: str) -> Finished:
         capfd.readouterr()
-        status = src.train.main([*(SMALL if small else []), *words])
+        name = f"src.{module}"
+        entry = importlib.import_module(f"{name}.__main__" if module in ("runs", "dashboard") else name)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", [name])
+            for key, value in {"OUTPUTS_DIR": str(outputs), "COLUMNS": "200", **env}.items():
+                patch.setenv(key, value)
+            try:
+                status = entry.main(list(words))
+            except SystemExit as exit:  # argparse
+                status = int(exit.code or 0)
         said = capfd.readouterr()
         return Finished(status, said.out, said.err, outputs)
 
@@ -162,6 +169,13 @@ def train_here(outputs: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
     logging.root.handlers[:] = handlers
     for signum, handler in signals.items():
         signal.signal(signum, handler)
+
+
+@pytest.fixture
+def train_here(here: Command, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Like ``train``, but in this process: for single runs on one device."""
+    monkeypatch.setenv("OUTPUTS_DIR", str(outputs))  # for what the test looks up itself
+    return lambda *words, small=True: here("train", *(SMALL if small else []), *words)
 
 
 @pytest.fixture

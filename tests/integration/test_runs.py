@@ -30,8 +30,8 @@ __all__ = ["three"]
 
 
 @pytest.fixture
-def runs(command: Command):
-    return lambda *words, **env: command("runs", *words, **env)
+def runs(here: Command):
+    return lambda *words, **env: here("runs", *words, **env)
 
 
 def ids(done: Finished) -> list[str]:

@@ -1,6 +1,8 @@
 """Preflight: what is wrong is said in a sentence, with the nearest right spelling, before torch is imported."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from omegaconf import OmegaConf
 from src.config.command_line import parse, points, quoted_override
 from src.config.compose import help_text, make_plan, preflight, register_resolvers
 from src.config.hydra_internals import choices_and_values, with_values
-from src.config.targets import GROUPS
+from src.config.targets import GROUPS, MANY
 from src.errors import ConfigError
 from src.paths import CONF
 from src.records.find import check_name
@@ -31,27 +33,49 @@ def test_the_default_configuration_composes_and_passes():
     assert config["model"]["hidden"] == [128, 64]
 
 
+def choices_of(group: str) -> list[str]:
+    files = [path for path in (CONF / group).glob("*.yaml") if "???" not in path.read_text()]
+    return sorted(f"{group}={path.stem}" for path in files)
+
+
+APART = ("data", "task", "model")  # their choices have to fit each other
+
+
 @pytest.mark.parametrize(
-    "choice",
-    sorted(
-        f"{path.parent.name}={path.stem}"
-        for group in (*GROUPS, "experiment")
-        for path in (CONF / group).glob("*.yaml")
-        if "???" not in path.read_text()
-    ),
+    "choices",
+    [
+        *([choice] for group in (*APART, "experiment") for choice in choices_of(group)),
+        # The choices of the other groups, one of each at a time.
+        *zip_longest(*(choices_of(group) for group in GROUPS if group not in APART)),
+    ],
+    ids=lambda choices: ",".join(filter(None, choices)),
 )
-def test_every_choice_of_every_group_composes(choice: str):
-    [config] = preflight(parse([choice]))
+def test_every_choice_of_every_group_composes(choices: Iterable[str | None]):
+    [config] = preflight(parse([choice for choice in choices if choice]))
     check_name(config["name"])
 
 
-@pytest.mark.parametrize("key", KEYS)
+def assert_suggests(message: str, key: str) -> None:
+    assert misspelt(key) in message
+    assert re.search(rf"\b{key.rpartition('.')[2]}'", message), message  # the right spelling, in quotes
+
+
+@pytest.mark.parametrize("key", KEYS[::6])
 def test_a_key_misspelt_on_the_command_line_is_refused_by_name(key: str):
-    wrong = misspelt(key)
-    for plus in ("", "+"):
-        sentence = refusal(f"{plus}{wrong}=1")
-        assert wrong in sentence
-        assert key.rpartition(".")[2] in sentence  # the right spelling is suggested
+    assert_suggests(refusal(f"{misspelt(key)}=1"), key)
+
+
+@pytest.mark.parametrize("depth", range(3))
+def test_every_misspelt_key_that_is_added_is_refused_by_name(depth: int):
+    keys = [key for key in KEYS if key.count(".") == depth]
+    lines = refusal(*(f"+{misspelt(key)}=1" for key in keys)).splitlines()
+    found = {re.split("[:=]", line)[0]: line for line in lines}
+    assert found.keys() == {misspelt(key) for key in keys}
+    for key in keys:
+        if depth == 1 and key.partition(".")[0] in MANY:
+            assert f"{misspelt(key)}._target_" in found[misspelt(key)]  # an object may have any name
+        else:
+            assert_suggests(found[misspelt(key)], key)
 
 
 @pytest.mark.parametrize(
