@@ -5,6 +5,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -110,6 +111,43 @@ def command(outputs: Path) -> Command:
             timeout=240,
         )
         return Finished(done.returncode, done.stdout, done.stderr, outputs)
+
+    return run
+
+
+# Runs the command lines of standard input; a line of NUL and the status ends the output of each.
+_SEVERAL = """
+import json, sys
+from src.train import main
+
+lines, sys.argv = json.load(sys.stdin), ["src.train"]
+for words in lines:
+    status = main(words)
+    for stream in (sys.stdout, sys.stderr):
+        print(f"\\0{status}", file=stream, flush=True)
+"""
+
+
+@pytest.fixture
+def train_several(outputs: Path) -> Callable[..., list[Finished]]:
+    """Run ``python -m src.train`` for several command lines, one after another in one process, which imports only once."""
+
+    def run(*lines: Sequence[str], cwd: Path) -> list[Finished]:
+        done = subprocess.run(
+            [sys.executable, "-c", _SEVERAL],
+            cwd=cwd,
+            env={**os.environ, "OUTPUTS_DIR": str(outputs), "PYTHONPATH": str(cwd), "COLUMNS": "200"},
+            input=json.dumps(lines),
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stderr
+        said, errors = (re.split(r"\0(\d+)\n", text) for text in (done.stdout, done.stderr))
+        return [
+            Finished(int(status), *texts, outputs)
+            for *texts, status in zip(said[:-1:2], errors[:-1:2], said[1::2], strict=True)
+        ]
 
     return run
 

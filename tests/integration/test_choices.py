@@ -2,6 +2,7 @@
 
 import csv
 import json
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from src.callbacks.averaging import EMA
 from src.data.mnist import MNIST
 from src.paths import CONF
 from src.training.weights import load_model
-from tests.conftest import Command, Fit
+from tests.conftest import SMALL, Command, Fit
 from tests.helpers.choices import TEN
 from tests.helpers.idx import small_images
 from tests.helpers.losses import Losses
@@ -30,32 +31,24 @@ def weights(directory: Path) -> dict[str, torch.Tensor]:
     return torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-@pytest.mark.parametrize(
-    "choice",
-    [
-        *choices("optimizer"),
-        *choices("schedule"),
-        *choices("callbacks"),
-        *choices("logger"),
-        *choices("debug"),
-        "model=linear",
-        *(f"model.activation={name}" for name in ("relu", "sigmoid", "tanh", "gelu", "silu")),
-        "model.norm=batch",
-        "model.norm=layer",
-        "model.dropout=0.5",
-        "task.loss=squared_error",
-        "task.label_smoothing=0.1",
-        "data.augment.shift=2",
-        "data.augment.elastic=2",
-        "data.augment.erasing=0.5",
-        "trainer=cpu",
-        "trainer.precision=bf16-mixed",
-        "trainer.precision=64-true",
-    ],
-)
-def test_every_choice_takes_ten_steps(fit_here: Fit, choice: str):
-    words = [word for word in TEN if not (choice == "model=linear" and word.startswith("model."))]
-    result = fit_here(*words, choice, "trainer.max_epochs=1", "data.train_size=320", small=False)
+# Choices of different columns do not depend on each other: a training has one of each.
+COLUMNS = [
+    [*choices("callbacks"), *choices("debug")],
+    choices("optimizer"),
+    [*choices("logger"), "trainer=cpu", "trainer.precision=bf16-mixed", "trainer.precision=64-true"],
+    choices("schedule"),
+    [*(f"model.activation={name}" for name in ("relu", "sigmoid", "tanh", "gelu", "silu")), "model=linear"],
+    [*(f"model.norm={name}" for name in ("batch", "layer")), "model.dropout=0.5"],
+    ["task.loss=squared_error", "task.label_smoothing=0.1"],
+    ["data.augment.shift=2", "data.augment.elastic=2", "data.augment.erasing=0.5"],
+]
+
+
+@pytest.mark.parametrize("row", list(zip_longest(*COLUMNS)), ids=lambda row: ",".join(filter(None, row)))
+def test_every_choice_takes_ten_steps(fit_here: Fit, row: tuple[str | None, ...]):
+    words = [word for word in TEN if not ("model=linear" in row and word.startswith("model."))]
+    chosen = [choice for choice in row if choice]
+    result = fit_here(*words, *chosen, "trainer.max_epochs=1", "data.train_size=320", small=False)
     assert set(result["metrics"]) == {
         f"{stage}/{name}" for stage in ("train", "val", "test") for name in ("loss", "acc")
     }
@@ -64,8 +57,8 @@ def test_every_choice_takes_ten_steps(fit_here: Fit, choice: str):
         assert state["global_step"] == 10
 
 
-def test_batch_norm_on_two_cpu_processes_is_refused(train: Command):
-    done = train("model.norm=batch", "trainer.devices=2", "trainer=cpu")
+def test_batch_norm_on_two_cpu_processes_is_refused(train_here: Command):
+    done = train_here("model.norm=batch", "trainer.devices=2", "trainer=cpu")
     assert done.status == 2
     assert "model.norm=batch" in done.stderr
     assert not done.outputs.exists()
@@ -83,9 +76,9 @@ def test_the_other_data_sets_train(fit_here: Fit, tmp_path: Path, choice: str, n
     assert result["metrics"]["test/acc"] > 0.8
 
 
-def test_what_cannot_be_fetched_is_named_with_where_to_put_it(train: Command, tmp_path: Path):
+def test_what_cannot_be_fetched_is_named_with_where_to_put_it(here: Command, tmp_path: Path):
     nobody = "http://127.0.0.1:9"  # nothing listens there
-    done = train("data=kmnist", f"data.dir={tmp_path}", "logger=none", http_proxy=nobody, https_proxy=nobody)
+    done = here("train", *SMALL, "data=kmnist", f"data.dir={tmp_path}", "logger=none", http_proxy=nobody, https_proxy=nobody)
     assert done.status == 1
     for part in ("KMNIST could not be fetched", "train-images-idx3-ubyte.gz", str(tmp_path / "KMNIST" / "raw")):
         assert part in done.stderr

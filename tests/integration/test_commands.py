@@ -13,9 +13,12 @@ from src.paths import ROOT
 from tests.conftest import SMALL, Command, Finished, copy_of_the_project
 
 
-def test_a_run_records_everything_and_ends_with_a_card_whose_commands_work(train: Command, command: Command):
-    done = train("name=first", "tags=[a,b]", "optimizer.lr=2e-3")
+def test_a_run_records_everything_and_ends_with_a_card_whose_commands_work(train: Command, tmp_path: Path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = train("name=first", "tags=[a,b]", "optimizer.lr=2e-3", cwd=elsewhere, PYTHONPATH=str(ROOT))
     assert done.status == 0, done.stderr
+    assert not list(elsewhere.iterdir())
     [run] = done.runs
     assert re.fullmatch(r"r\d{8}-\d{6}-[0-9a-f]{4}", run["id"])
     assert (run["name"], run["tags"], run["status"], run["seed"]) == ("first", ["a", "b"], "done", 0)
@@ -39,8 +42,9 @@ def test_a_run_records_everything_and_ends_with_a_card_whose_commands_work(train
     assert f"{run['best']['value']:.4f} in epoch {run['best']['epoch'] + 1}" in card
     assert f"{run['metrics']['test/acc']:.4f}" in card
     [evaluate] = [line.strip() for line in card.splitlines() if "src.evaluate" in line]
+    assert evaluate.startswith(f"cd {ROOT} && ")
     pasted = subprocess.run(
-        evaluate, shell=True, cwd=ROOT, env={**_env(done)}, capture_output=True, text=True, timeout=100
+        evaluate, shell=True, cwd=elsewhere, env=_env(done), capture_output=True, text=True, timeout=100
     )
     assert pasted.returncode == 0, pasted.stderr
     assert f"{run['metrics']['test/acc']:.4f}" in pasted.stdout
@@ -53,18 +57,18 @@ def _env(done: Finished) -> dict[str, str]:
     return {**os.environ, "OUTPUTS_DIR": str(done.outputs)}
 
 
-@pytest.mark.parametrize("word", ["id", "beginning", "name", "directory", "latest", "best"])
-def test_evaluate_finds_a_run_by_any_of_its_names(train_here: Command, command: Command, word: str):
+def test_evaluate_finds_a_run_by_any_of_its_names(train_here: Command, here: Command):
     trained = train_here("name=mine")
     [run], [directory] = trained.runs, trained.directories
-    names = {"id": run["id"], "beginning": run["id"][:-1], "name": "mine", "directory": str(directory)}
-    done = command("evaluate", names.get(word, word), "checkpoint=last", "split=val")
-    assert done.status == 0, done.stderr
-    assert f"{run['metrics']['val/acc']:.4f}" in done.stdout
+    for word in (run["id"], run["id"][:-1], "mine", str(directory), "latest", "best"):
+        done = here("evaluate", word, "checkpoint=last", "split=val")
+        assert done.status == 0, done.stderr
+        assert f"{run['metrics']['val/acc']:.4f}" in done.stdout
 
 
-def test_a_multirun_makes_a_run_of_every_job_and_an_overview(train: Command):
-    done = train("optimizer=sgd,adam", "-m", "seed=1,2", "trainer.max_epochs=1")
+def test_a_multirun_makes_a_run_of_every_job_as_if_it_were_alone_and_an_overview(train: Command, train_here: Command):
+    words = ["trainer.max_epochs=1", "model.dropout=0.2"]
+    done = train("optimizer=sgd,adam", "-m", "seed=1,2", *words)
     assert done.status == 0, done.stderr
     runs = done.runs
     assert [(run["config"]["optimizer"]["_target_"], run["seed"]) for run in runs] == [
@@ -81,13 +85,8 @@ def test_a_multirun_makes_a_run_of_every_job_and_an_overview(train: Command):
             line.startswith(run["id"][-3:]) and f"{run['metrics']['test/acc']:.4f}" in line
             for line in done.stdout.splitlines()
         )
-
-
-def test_jobs_of_a_sweep_equal_their_single_runs(train: Command):
-    train("-m", "seed=1,2", "trainer.max_epochs=1", "model.dropout=0.2")
-    done = train("seed=2", "trainer.max_epochs=1", "model.dropout=0.2")
-    single, _, job = done.runs
-    assert single["metrics"] == job["metrics"]
+    single = train_here("optimizer=sgd", "seed=2", *words).runs[0]
+    assert single["metrics"] == runs[1]["metrics"]
 
 
 def test_two_devices_are_two_processes_of_one_world(train: Command):
@@ -185,50 +184,50 @@ def _run(project: Path, words: list[str], outputs: Path) -> Finished:
         ),
     ],
 )
-def test_a_wrong_configuration_ends_with_2_and_writes_nothing(train: Command, words: list[str], said: str):
-    done = train(*words)
+def test_a_wrong_configuration_ends_with_2_and_writes_nothing(train_here: Command, words: list[str], said: str):
+    done = train_here(*words)
     assert done.status == 2
     assert said in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert not done.outputs.exists()
 
 
-def test_a_thread_count_that_is_none(train: Command):
-    done = train(OMP_NUM_THREADS="many")
+def test_a_thread_count_that_is_none(here: Command):
+    done = here("train", *SMALL, OMP_NUM_THREADS="many")
     assert done.status == 2
     assert "OMP_NUM_THREADS='many'" in done.stderr
     assert not done.outputs.exists()
 
 
-def test_weights_broken_by_the_very_last_step_are_no_result(train: Command):
-    done = train("data.train_size=64", "trainer.max_epochs=1", "optimizer=sgd", "optimizer.lr=1e30")
+def test_weights_broken_by_the_very_last_step_are_no_result(train_here: Command):
+    done = train_here("data.train_size=64", "trainer.max_epochs=1", "optimizer=sgd", "optimizer.lr=1e30")
     assert done.status == 1
     assert done.runs[0]["status"] == "failed"
     assert "after step 0" in done.stderr
     assert not list(done.outputs.glob("**/*.ckpt"))
 
 
-def test_foreign_records_are_passed_over(train: Command, command: Command):
-    outputs = train().outputs
+def test_foreign_records_are_passed_over(train_here: Command, here: Command):
+    outputs = train_here().outputs
     for number, text in enumerate(["", "{", "[]", '{"a": 1}']):
         (outputs / "runs" / f"foreign-{number}").mkdir()
         (outputs / "runs" / f"foreign-{number}" / "run.json").write_text(text)
-    refused = command("evaluate", str(outputs / "runs" / "foreign-3"))
+    refused = here("evaluate", str(outputs / "runs" / "foreign-3"))
     assert refused.status == 1
     assert "not a run's record" in refused.stderr
-    assert command("evaluate", "latest").status == 0
+    assert here("evaluate", "latest").status == 0
 
 
-def test_outputs_that_cannot_be_written(train: Command, tmp_path: Path):
+def test_outputs_that_cannot_be_written(here: Command, tmp_path: Path):
     (tmp_path / "file").touch()
-    done = train(OUTPUTS_DIR=str(tmp_path / "file"))
+    done = here("train", *SMALL, OUTPUTS_DIR=str(tmp_path / "file"))
     assert done.status == 1
     assert "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_missing_data_file_is_named_and_the_run_recorded_as_failed(train: Command, tmp_path: Path):
-    done = train(f"data.dir={tmp_path}")
+def test_a_missing_data_file_is_named_and_the_run_recorded_as_failed(train_here: Command, tmp_path: Path):
+    done = train_here(f"data.dir={tmp_path}")
     assert done.status == 1
     assert "train-images-idx3-ubyte.gz is missing" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
@@ -244,7 +243,7 @@ def test_a_missing_data_file_is_named_and_the_run_recorded_as_failed(train: Comm
         ("another", "not a checkpoint of this project"),
     ],
 )
-def test_a_bad_checkpoint_is_named(train_here: Command, command: Command, damage: str, said: str):
+def test_a_bad_checkpoint_is_named(train_here: Command, here: Command, damage: str, said: str):
     [directory] = train_here().directories
     path = directory / "checkpoints" / "best.ckpt"
     if damage == "missing":
@@ -255,7 +254,7 @@ def test_a_bad_checkpoint_is_named(train_here: Command, command: Command, damage
         torch.save({"state_dict": {}, "code": torch.nn.Linear(1, 1)}, path)
     else:
         torch.save({"weights": torch.zeros(3)}, path)
-    done = command("evaluate", "latest")
+    done = here("evaluate", "latest")
     assert done.status == 1
     assert "best.ckpt" in done.stderr
     assert said in done.stderr
@@ -271,29 +270,15 @@ def test_a_bad_checkpoint_is_named(train_here: Command, command: Command, damage
         (["latest", "splt=val"], 2, "did you mean 'split'"),
     ],
 )
-def test_evaluate_says_what_is_wrong(command: Command, words: list[str], status: int, said: str):
-    done = command("evaluate", *words)
+def test_evaluate_says_what_is_wrong(here: Command, words: list[str], status: int, said: str):
+    done = here("evaluate", *words)
     assert done.status == status
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_the_current_directory_does_not_matter(command: Command, tmp_path: Path):
-    done = subprocess.run(
-        [sys.executable, "-m", "src.train", *SMALL],
-        cwd=tmp_path,
-        env={**_env(Finished(0, "", "", tmp_path / "outputs")), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"cd {ROOT} && " in done.stdout
-    assert {path.name for path in tmp_path.iterdir()} == {"outputs"}
-
-
-def test_the_articles_second_example_ends_with_all_four_right(command: Command):
-    done = command("train", "experiment=article_binary")
+def test_the_articles_second_example_ends_with_all_four_right(here: Command):
+    done = here("train", "experiment=article_binary")
     assert done.status == 0, done.stderr
     assert done.runs[0]["metrics"]["test/acc"] == 1.0
     assert done.runs[0]["metrics"]["train/loss"] < 0.5

@@ -1,7 +1,7 @@
 """What users bring to such a project works by its command, and nothing of it is silently ignored."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from torchvision.io import encode_png
 
 from src import runs
 from src.api import train
-from tests.conftest import SMALL, Command, copy_of_the_project
+from tests.conftest import SMALL, Command, Finished, copy_of_the_project
 
 ONE_EPOCH = "trainer.max_epochs=1"
 MNIST = ["data.train_size=512", "data.val_size=500", ONE_EPOCH]
@@ -158,7 +158,9 @@ class Doubled(nn.CrossEntropyLoss):
 '''
 
 
-def test_code_of_ones_own_is_used_or_refused_and_never_ignored(command: Command, tmp_path: Path):
+def test_code_of_ones_own_is_used_or_refused_and_never_ignored(
+    command: Command, train_several: Callable[..., list[Finished]], tmp_path: Path
+):
     project = copy_of_the_project(tmp_path / "project")
     (project / "mine.py").write_text(MINE)
     own = ["task=custom", "task._target_=mine.Both", "data=custom", "data._target_=mine.Data", ONE_EPOCH]
@@ -168,27 +170,24 @@ def test_code_of_ones_own_is_used_or_refused_and_never_ignored(command: Command,
     assert 'trusted = ["mine"]' in done.stderr
     (project / "pyproject.toml").write_text('[tool.tracking]\ntrusted = ["mine"]\n')
 
-    done = command("train", *own, "+callbacks.louder._target_=mine.Louder", cwd=project)
-    assert done.status == 0, done.stderr
-    [record] = done.runs
-    assert {"train_first", "train_second", "louder"} <= record["metrics"].keys()
-
-    done = command("train", *own, "+data.size=8", cwd=project)
-    assert done.status == 1
-    assert "error: Data: there is no batch to train on" in done.stderr
-
-    done = command("train", *MNIST, "model=custom", "model._target_=mine.Both", cwd=project)
-    assert done.status == 2
-    assert "name it as task._target_" in done.stderr
-
-    losses = []
-    for loss in ("torch.nn.CrossEntropyLoss", "mine.Doubled"):
-        done = command(
-            "train", *MNIST, f"task.loss={{_target_: {loss}}}", "optimizer=sgd", "optimizer.lr=1e-9", cwd=project
-        )
-        assert done.status == 0, done.stderr
-        losses.append(done.runs[-1]["metrics"]["val/loss"])
-    assert losses[1] == pytest.approx(2 * losses[0], rel=1e-4)
+    doubled = ["optimizer=sgd", "optimizer.lr=1e-9"]
+    louder, small, network, *losses = train_several(
+        [*own, "+callbacks.louder._target_=mine.Louder"],
+        [*own, "+data.size=8"],
+        [*MNIST, "model=custom", "model._target_=mine.Both"],
+        [*MNIST, *doubled, "task.loss={_target_: torch.nn.CrossEntropyLoss}"],
+        [*MNIST, *doubled, "task.loss={_target_: mine.Doubled}"],
+        cwd=project,
+    )
+    assert louder.status == 0, louder.stderr
+    assert {"train_first", "train_second", "louder"} <= louder.runs[0]["metrics"].keys()
+    assert small.status == 1
+    assert "error: Data: there is no batch to train on" in small.stderr
+    assert network.status == 2
+    assert "name it as task._target_" in network.stderr
+    assert [done.status for done in losses] == [0, 0], [done.stderr for done in losses]
+    plain, twice = (run["metrics"]["val/loss"] for run in louder.runs[-2:])
+    assert twice == pytest.approx(2 * plain, rel=1e-4)
 
 
 TEMPLATE = '''
