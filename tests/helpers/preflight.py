@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +98,10 @@ def misspelt(key: str) -> str:
     return f"{head}{dot}{last[:at]}{last[at - 1 :]}"
 
 
-def nested(key: str) -> str:
-    """A dotted key as YAML, with the value 1."""
-    node: Any = 1
-    for part in reversed(key.split(".")):
-        node = {part: node}
+def nested(*keys: str) -> str:
+    """Dotted keys as YAML, each with the value 1."""
+    node: dict[str, Any] = {}
+    for key in keys:
+        *parents, last = key.split(".")
+        reduce(lambda inner, part: inner.setdefault(part, {}), parents, node)[last] = 1
     return yaml.safe_dump(node)
