@@ -78,7 +78,9 @@ def test_the_other_data_sets_train(fit_here: Fit, tmp_path: Path, choice: str, n
 
 def test_what_cannot_be_fetched_is_named_with_where_to_put_it(here: Command, tmp_path: Path):
     nobody = "http://127.0.0.1:9"  # nothing listens there
-    done = here("train", *SMALL, "data=kmnist", f"data.dir={tmp_path}", "logger=none", http_proxy=nobody, https_proxy=nobody)
+    done = here(
+        "train", *SMALL, "data=kmnist", f"data.dir={tmp_path}", "logger=none", http_proxy=nobody, https_proxy=nobody
+    )
     assert done.status == 1
     for part in ("KMNIST could not be fetched", "train-images-idx3-ubyte.gz", str(tmp_path / "KMNIST" / "raw")):
         assert part in done.stderr

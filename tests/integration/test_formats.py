@@ -13,10 +13,10 @@ from tests.conftest import Command, MakeRun
 from tests.helpers.formats import of_format_1
 
 
-def test_an_earlier_record_is_listed_shown_and_tidied_away(make_run: MakeRun, command: Command):
+def test_an_earlier_record_is_listed_shown_and_tidied_away(make_run: MakeRun, here: Command):
     old, new = of_format_1(make_run("seed=1", accuracy=0.8)), make_run("seed=2")
     id = old.values["id"]
-    listed = json.loads(command("runs", "ls", "--json").stdout)
+    listed = json.loads(here("runs", "ls", "--json").stdout)
     assert [run["id"] for run in listed] == [new.values["id"], id]
     assert listed[1]["metrics"]["best/val/acc"] == 0.8
     for words in (
@@ -26,11 +26,11 @@ def test_an_earlier_record_is_listed_shown_and_tidied_away(make_run: MakeRun, co
         ["reproduce", id],
         ["tag", id, "old"],
     ):
-        done = command("runs", *words)
+        done = here("runs", *words)
         assert (done.status, done.stderr) == (0, "")
         assert id in done.stdout or "src.train" in done.stdout
     for words in (["diff", id, "latest"], ["report", id], ["note", id, "old"], ["rm", id], ["restore", id]):
-        assert command("runs", *words).status == 0
+        assert here("runs", *words).status == 0
     print_card(new)  # compares with the run before
 
 

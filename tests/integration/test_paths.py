@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, St
 
 from src.errors import Interrupted, UserError
 from tests.conftest import Fit
+from tests.helpers.fitting import fit_in
 from tests.helpers.outcome import curves
 from tests.helpers.paths import StepHook
 from tests.helpers.resume import SHORT, Cut, assert_same_run
@@ -78,19 +79,26 @@ class PlainCut(Cut):
     accepts_chunks = False
 
 
+CUT = [*SHORT, "schedule=plateau", "schedule.patience=0", "optimizer.lr=0.1", "data.augment.shift=2"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, dict[str, Any]]:
+    """The run that was never cut off, with and without the fast path."""
+    return {fast: fit_in(tmp_path_factory.mktemp("whole"), CUT, [] if fast else [StepHook()]) for fast in (True, False)}
+
+
 @pytest.mark.parametrize("how", ["told", "killed"])
 @pytest.mark.parametrize("batches", [3, 8, 11, 24])
 def test_a_run_in_lightnings_loop_that_is_cut_off_anywhere_ends_as_if_it_had_not_been(
-    fit_here: Fit, tmp_path: Path, batches: int, how: str
+    fit_here: Fit, whole: dict[bool, dict[str, Any]], tmp_path: Path, batches: int, how: str
 ):
-    words = [*SHORT, "schedule=plateau", "schedule.patience=0", "optimizer.lr=0.1", "data.augment.shift=2"]
     directory = tmp_path / "cut"
     with pytest.raises((Interrupted, RuntimeError)):
-        fit_here(*words, extra=[PlainCut(batches, how)], small=False, into=directory)
-    resumed = fit_here(*words, small=False, into=directory)  # the callback is gone, the path stays
+        fit_here(*CUT, extra=[PlainCut(batches, how)], small=False, into=directory)
+    resumed = fit_here(*CUT, small=False, into=directory)  # the callback is gone, the path stays
     assert resumed["fast_path"] is (how == "killed" and batches <= 8)  # before the first checkpoint a run begins anew
-    whole = fit_here(*words, small=False, extra=[] if resumed["fast_path"] else [StepHook()])
-    assert_same_run(resumed, whole)
+    assert_same_run(resumed, whole[resumed["fast_path"]])
 
 
 def test_a_run_begun_on_chunks_is_not_resumed_step_by_step(fit_here: Fit, tmp_path: Path):

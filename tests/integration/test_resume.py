@@ -10,6 +10,7 @@ import torch
 from src.data.chunks import Chunk, ChunkLoader
 from src.errors import Interrupted
 from tests.conftest import Fit
+from tests.helpers.fitting import fit_in
 from tests.helpers.resume import SHORT, Cut, assert_same_run
 
 
@@ -21,16 +22,22 @@ def cut_and_resume(fit_here: Fit, tmp_path: Path, words: list[str], *cuts: tuple
     return fit_here(*words, small=False, into=directory)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The run that was never cut off."""
+    return fit_in(tmp_path_factory.mktemp("whole"), SHORT)
+
+
 @pytest.mark.parametrize("how", ["told", "killed"])
 @pytest.mark.parametrize("chunks", [1, 3, 4, 7, 9, 10])
-def test_cut_off_anywhere(fit_here: Fit, tmp_path: Path, chunks: int, how: str):
+def test_cut_off_anywhere(fit_here: Fit, whole: dict[str, Any], tmp_path: Path, chunks: int, how: str):
     cut = cut_and_resume(fit_here, tmp_path, SHORT, (chunks, how))
-    assert_same_run(cut, fit_here(*SHORT, small=False))
+    assert_same_run(cut, whole)
 
 
-def test_cut_off_again_and_again(fit_here: Fit, tmp_path: Path):
+def test_cut_off_again_and_again(fit_here: Fit, whole: dict[str, Any], tmp_path: Path):
     cut = cut_and_resume(fit_here, tmp_path, SHORT, (2, "told"), (1, "told"), (2, "killed"), (4, "told"))
-    assert_same_run(cut, fit_here(*SHORT, small=False))
+    assert_same_run(cut, whole)
     state = torch.load(cut["directory"] / "checkpoints" / "last.ckpt", weights_only=True)["recorder"]
     assert state["samples"] == {"1": 3 * 512}
     assert cut["samples_per_s"] == round(3 * 512 / state["seconds"], 1)
@@ -41,19 +48,18 @@ def test_cut_off_again_and_again(fit_here: Fit, tmp_path: Path):
 @pytest.mark.parametrize(
     "words",
     [
-        ["schedule=step", "schedule.step_size=0.5"],
-        ["schedule=exponential", "schedule.warmup_epochs=1.5"],
-        ["schedule=cosine"],
-        ["schedule=one_cycle"],
-        ["schedule=plateau", "schedule.patience=0", "optimizer.lr=0.1"],
-        ["optimizer=muon"],
-        ["optimizer=rmsprop"],
-        ["callbacks=ema", "callbacks.ema.decay=0.9"],
-        ["data.augment.shift=2", "data.augment.elastic=1", "data.augment.erasing=0.5"],
-        ["model.norm=batch"],
-        ["trainer.precision=bf16-mixed"],
-        ["data.val_size=0"],
-        ["task.class_weights=balanced", "task.metrics=[acc,f1,auroc]", "monitor=val/f1"],
+        ["schedule=step", "schedule.step_size=0.5", "optimizer=rmsprop"],
+        ["schedule=exponential", "schedule.warmup_epochs=1.5", "callbacks=ema", "callbacks.ema.decay=0.9"],
+        ["schedule=cosine", "optimizer=muon"],
+        ["schedule=one_cycle", "model.norm=batch", "data.val_size=0"],
+        [
+            *("schedule=plateau", "schedule.patience=0", "optimizer.lr=0.1"),
+            *("data.augment.shift=2", "data.augment.elastic=1", "data.augment.erasing=0.5"),
+        ],
+        [
+            *("trainer.precision=bf16-mixed", "task.class_weights=balanced"),
+            *("task.metrics=[acc,f1,auroc]", "monitor=val/f1"),
+        ],
         ["callbacks=early_stopping", "callbacks.early_stopping.min_delta=1.0", "callbacks.early_stopping.patience=1"],
     ],
     ids=lambda words: words[0],

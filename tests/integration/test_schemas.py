@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from src.paths import ROOT
-from tests.conftest import copy_of_the_project
+from tests.conftest import Finished, copy_of_the_project
 
 
 def test_the_committed_schemas_are_up_to_date():
@@ -47,12 +48,14 @@ def test_a_class_that_is_not_in_the_schemas_is_imported_once_and_again_when_its_
     assert check("+model.width=x") == ("", False)
 
 
-def test_a_new_parameter_of_a_class_in_the_schemas_can_be_set_at_once(tmp_path: Path):
+def test_a_new_parameter_of_a_class_in_the_schemas_can_be_set_at_once(
+    train_several: Callable[..., list[Finished]], tmp_path: Path
+):
     project = copy_of_the_project(tmp_path / "project")
     points = project / "src" / "data" / "points.py"
     points.write_text(points.read_text().replace("**settings: Any", "colour: str = 'red', **settings: Any"))
-    for word, status in (("+data.colour=blue", 0), ("+data.color=blue", 2)):
-        words = [sys.executable, "-m", "src.train", "data=points", word, "--cfg", "job"]
-        done = subprocess.run(words, cwd=project, capture_output=True, text=True)
-        assert done.returncode == status, done.stderr
-        assert status == 0 or "did you mean 'colour'" in done.stderr
+    words = ["data=points", "--cfg", "job"]
+    known, misspelt = train_several([*words, "+data.colour=blue"], [*words, "+data.color=blue"], cwd=project)
+    assert known.status == 0, known.stderr
+    assert misspelt.status == 2
+    assert "did you mean 'colour'" in misspelt.stderr

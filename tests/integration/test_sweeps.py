@@ -35,8 +35,8 @@ def test_a_trial_that_promises_nothing_is_pruned(train: Command, devices: int):
 
 
 @pytest.mark.parametrize("word", ["latest", "s2026", "nothing"])
-def test_a_sweep_that_is_not_there(command: Command, word: str):
-    for done in (command("runs", "ls", "--sweep", word), command("train", "-m", f"resume={word}")):
+def test_a_sweep_that_is_not_there(here: Command, word: str):
+    for done in (here("runs", "ls", "--sweep", word), here("train", "-m", f"resume={word}")):
         assert done.status == 1
         assert "there is no sweep yet" in done.stderr
 
@@ -44,7 +44,7 @@ def test_a_sweep_that_is_not_there(command: Command, word: str):
 # -- the search itself, with jobs that only write their record
 
 
-def test_the_importance_in_a_grid_is_the_variance_that_a_setting_explains(outputs: Path, command: Command):
+def test_the_importance_in_a_grid_is_the_variance_that_a_setting_explains(outputs: Path, here: Command):
     means = [0.8, 0.79, 0.85, 0.85]  # of the four points
     values = [means[number // 4] + noise for number, noise in enumerate(NOISE)]
     sweep = a_grid(outputs / "sweeps" / "s1", GRID, values)
@@ -64,15 +64,15 @@ def test_the_importance_in_a_grid_is_the_variance_that_a_setting_explains(output
     label = (
         f"explained variance (ANOVA main effects): optimizer.lr {lr:.2f}, model.dropout {dropout:.2f}; interactions "
     )
-    shown = command("runs", "ls", "--sweep", "s1")
+    shown = here("runs", "ls", "--sweep", "s1")
     assert f"importance for best/val/acc, {label}" in shown.stdout, shown.stderr
     assert f"Importance for best/val/acc, {label}" in make_leaderboard(sweep).as_markdown()
     assert make_leaderboard(sweep).as_plain()["importance"]["measure"] in label
 
 
-def test_a_storage_is_checked_before_a_sweep_writes_anything(train: Command, tmp_path: Path):
+def test_a_storage_is_checked_before_a_sweep_writes_anything(train_here: Command, tmp_path: Path):
     lacking = f"sqlite:///{tmp_path}/lacking/study.db"
-    done = train("-m", "hydra/sweeper=optuna", "seed=1,2", f"hydra.sweeper.storage={lacking}")
+    done = train_here("-m", "hydra/sweeper=optuna", "seed=1,2", f"hydra.sweeper.storage={lacking}")
     assert done.status == 2
     assert done.stderr == (
         f"error: hydra.sweeper.storage={lacking}: there is no directory {tmp_path}/lacking: create it, or name another.\n"

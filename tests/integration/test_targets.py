@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -10,7 +11,7 @@ from lightning.pytorch import callbacks
 
 from src.errors import ConfigError
 from src.paths import ROOT
-from tests.conftest import SMALL, Command, copy_of_the_project
+from tests.conftest import SMALL, Finished, copy_of_the_project
 
 
 def test_a_name_is_refused_without_importing_its_module():
@@ -39,48 +40,45 @@ def test_callbacks_of_lightning_that_work_are_accepted(fit_here):
     fit_here("trainer.max_epochs=1", extra=working)
 
 
-def test_what_would_be_ignored_is_refused_by_the_command(command: Command, tmp_path: Path):
+def test_what_would_be_ignored_is_refused_and_a_constructor_may_read_weights(
+    train_several: Callable[..., list[Finished]], tmp_path: Path
+):
     project = copy_of_the_project(tmp_path / "project")
     files = {
         "src/models/mine.py": "import lightning.pytorch as pl\n\n\nclass Mine(pl.LightningModule):\n"
         "    def __init__(self, *, input_shape, outputs):\n        super().__init__()\n",
         "conf/model/mine.yaml": "_target_: src.models.mine.Mine\n",
+        "src/models/reads.py": "from torch import nn\n\n\nclass Reads(nn.Module):\n"
+        "    def __init__(self, *, input_shape, outputs):\n        super().__init__()\n"
+        "        self.layer = nn.Linear(784, outputs)\n        self.scale = float(self.layer.weight.std())\n\n"
+        "    def forward(self, x):\n        return self.layer(x.flatten(1)) * self.scale\n",
+        "conf/model/reads.yaml": "_target_: src.models.reads.Reads\n",
         "src/callbacks/largest.py": "from lightning.pytorch.callbacks import BatchSizeFinder\n\n\n"
         "class Largest(BatchSizeFinder):\n    pass\n",
         "conf/callbacks/largest.yaml": "largest:\n  _target_: src.callbacks.largest.Largest\n",
+        "conf/schedule/mine.yaml": "_target_: src.optim.schedules.mine\n",
     }
     for name, text in files.items():
         (project / name).write_text(text)
-    for word, message in (
-        ("model=mine", "error: model._target_='src.models.mine.Mine' is a LightningModule"),
-        ("callbacks=largest", "error: callbacks.largest is a BatchSizeFinder of Lightning's"),
-    ):
-        done = command("train", word, cwd=project)
-        assert done.status == 2
-        assert message in done.stderr
-        assert len(done.stderr.splitlines()) == 1
-        assert not done.outputs.exists()
-
     with (project / "src/optim/schedules.py").open("a") as file:
         file.write(
             "\n\ndef mine(optimizer, *, steps_per_epoch, max_epochs) -> LRScheduler:\n"
             "    return {'scheduler': StepLR(optimizer, 1)}\n"
         )
-    (project / "conf/schedule/mine.yaml").write_text("_target_: src.optim.schedules.mine\n")
-    done = command("train", *SMALL, "schedule=mine", cwd=project)
-    assert done.status == 1
-    assert "error: the schedule returned a dict: it must return one scheduler" in done.stderr
-
-
-def test_a_network_whose_constructor_reads_its_weights_is_trained(command: Command, tmp_path: Path):
-    project = copy_of_the_project(tmp_path / "project")
-    (project / "src/models/mine.py").write_text(
-        "from torch import nn\n\n\nclass Mine(nn.Module):\n    def __init__(self, *, input_shape, outputs):\n"
-        "        super().__init__()\n        self.layer = nn.Linear(784, outputs)\n"
-        "        self.scale = float(self.layer.weight.std())\n\n"
-        "    def forward(self, x):\n        return self.layer(x.flatten(1)) * self.scale\n"
+    network, callback, schedule, reads = train_several(
+        ["model=mine"],
+        ["callbacks=largest"],
+        [*SMALL, "schedule=mine"],
+        [*(word for word in SMALL if not word.startswith("model.")), "model=reads"],
+        cwd=project,
     )
-    (project / "conf/model/mine.yaml").write_text("_target_: src.models.mine.Mine\n")
-    words = [word for word in SMALL if not word.startswith("model.")]
-    done = command("train", *words, "model=mine", cwd=project)
-    assert done.status == 0, done.stderr
+    for done, status, message in (
+        (network, 2, "error: model._target_='src.models.mine.Mine' is a LightningModule"),
+        (callback, 2, "error: callbacks.largest is a BatchSizeFinder of Lightning's"),
+        (schedule, 1, "error: the schedule returned a dict: it must return one scheduler"),
+    ):
+        assert done.status == status
+        assert message in done.stderr
+        assert status == 1 or len(done.stderr.splitlines()) == 1
+    assert reads.status == 0, reads.stderr
+    assert [run["status"] for run in reads.runs] == ["done"]  # the others wrote nothing

@@ -50,11 +50,11 @@ def _last(outputs: Path) -> Path | None:
 @pytest.mark.parametrize(
     ("words", "signum", "status"),
     [
-        ([], signal.SIGTERM, 143),
+        pytest.param([], signal.SIGTERM, 143, marks=pytest.mark.slow),
         ([], signal.SIGINT, 130),
         (["trainer.devices=2"], signal.SIGTERM, 143),
         (["trainer.devices=2"], signal.SIGHUP, 129),
-        ([], signal.SIGHUP, 129),
+        pytest.param([], signal.SIGHUP, 129, marks=pytest.mark.slow),
         (["-m", "seed=1,2", "hydra.launcher.n_jobs=1"], signal.SIGINT, 130),
     ],
 )
@@ -195,11 +195,11 @@ def test_a_command_whose_output_is_closed(outputs: Path, make_run: MakeRun):
         assert (running.returncode, said) == (0, "")
 
 
-def test_a_note_that_is_not_utf_8_is_kept_as_text(command: Command, make_run: MakeRun):
+def test_a_note_that_is_not_utf_8_is_kept_as_text(here: Command, make_run: MakeRun):
     record = make_run()
-    assert command("runs", "note", "latest", "caf\udce9").status == 0
+    assert here("runs", "note", "latest", "caf\udce9").status == 0
     assert record.load(record.directory).values["note"] == "caf\ufffd"
-    assert command("runs", "report", "latest").status == 0
-    done = command("train", "data.dir='/caf\udce9'")
+    assert here("runs", "report", "latest").status == 0
+    done = here("train", "data.dir='/caf\udce9'")
     assert done.status == 2
     assert "not UTF-8" in done.stderr

@@ -49,7 +49,7 @@ def work(directory: Path, *words: str, inside: Sequence[str] = ()) -> "subproces
 
 
 @pytest.mark.parametrize("name", [None, "container"])
-def test_a_run_in_a_container_is_known_by_its_lock(make_run: MakeRun, command: Command, name: str | None):
+def test_a_run_in_a_container_is_known_by_its_lock(make_run: MakeRun, here: Command, name: str | None):
     inside = ["unshare", "--pid", "--uts", "--fork", "--kill-child", "--mount-proc"]
     if os.getuid() or subprocess.run([*inside, "true"], capture_output=True).returncode:
         pytest.skip("namespaces may not be made here")
@@ -61,9 +61,9 @@ def test_a_run_in_a_container_is_known_by_its_lock(make_run: MakeRun, command: C
         assert found.values["environment"]["host"] == (name or socket.gethostname())
         assert found.values["environment"]["pid"] < 10
         assert (found.status, found.is_busy) == ("running", True)
-        listed = json.loads(command("runs", "ls", "running", "--json").stdout)
+        listed = json.loads(here("runs", "ls", "running", "--json").stdout)
         assert [run["id"] for run in listed] == [record.values["id"]]
-        refused = command("train", f"resume={record.values['id']}")
+        refused = here("train", f"resume={record.values['id']}")
         assert (refused.status, "is still running, as process" in refused.stderr) == (1, True)
     finally:
         process.kill()
@@ -98,7 +98,7 @@ def test_only_the_locks_of_runs_that_say_running_are_tried(make_run: MakeRun, ou
     assert done.stdout.splitlines()[-1] == str([str(runs[2].directory / ".lock")]), done.stderr
 
 
-def test_the_latest_sweep_is_the_last_that_began(outputs: Path, command: Command, make_run: MakeRun):
+def test_the_latest_sweep_is_the_last_that_began(outputs: Path, here: Command, make_run: MakeRun):
     line = CommandLine([], ["seed=1"], multirun=True, asks=None)
     # Ids of earlier versions tell local time: the first began in Tokyo.
     for name, started in (
@@ -120,13 +120,13 @@ def test_the_latest_sweep_is_the_last_that_began(outputs: Path, command: Command
         sweep.save()
     (outputs / "sweeps" / "s20270101-000000-cccc").mkdir()
     (outputs / "sweeps" / "s20270101-000000-cccc" / "sweep.json").write_text("damaged")
-    assert json.loads(command("runs", "ls", "--sweep", "latest", "--json").stdout)["sweep"] == name
-    assert f"{name} is finished" in command("train", "-m", "resume=latest").stdout
-    several = command("runs", "ls", "--sweep", "s20260101").stderr
+    assert json.loads(here("runs", "ls", "--sweep", "latest", "--json").stdout)["sweep"] == name
+    assert f"{name} is finished" in here("train", "-m", "resume=latest").stdout
+    several = here("runs", "ls", "--sweep", "s20260101").stderr
     assert "2 sweeps go by that; the latest are s20260101-090000-aaaa, s20260101-003000-bbbb" in several
     [job] = (outputs / "sweeps" / name).glob("*/run.json")
     job.write_text("{}")
-    damaged = command("runs", "ls", "--sweep", "latest")
+    damaged = here("runs", "ls", "--sweep", "latest")
     assert (damaged.status, damaged.stderr.count("\n")) == (1, 1)
     assert f"{job} is not a run's record" in damaged.stderr
 

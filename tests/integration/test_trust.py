@@ -377,12 +377,12 @@ def test_runs_are_no_code_even_where_outputs_is_a_link(tmp_path: Path):
         assert done.stdout.startswith(said), done.stderr
 
 
-def test_a_run_is_reproduced_to_the_last_digit(train: Command, command: Command):
-    train("name=first", "model.dropout=0.1")
-    told = command("runs", "reproduce", "first")
+def test_a_run_is_reproduced_to_the_last_digit(train_here: Command, here: Command):
+    train_here("name=first", "model.dropout=0.1")
+    told = here("runs", "reproduce", "first")
     assert told.status == 0, told.stderr
     assert "OMP_NUM_THREADS=1 MKL_CBWR=" in told.stdout
-    done = command("runs", "reproduce", "first", "--run")
+    done = here("runs", "reproduce", "first", "--run")
     assert done.status == 0, done.stdout + done.stderr
     assert "equal, to the last digit" in done.stdout
     first, again = done.runs
@@ -454,25 +454,23 @@ def test_the_commit_is_known_where_the_patch_is_not(tmp_path: Path, monkeypatch:
     assert git.__wrapped__(project)["commit"] == plain["commit"]
 
 
-def test_what_is_not_known_of_the_code_is_reported(make_run: MakeRun, command: Command):
+def test_what_is_not_known_of_the_code_is_reported(make_run: MakeRun, here: Command):
     problem = "fatal: code.py: clean filter 'absent' failed"
     record = make_run("seed=1", git={"commit": "1" * 40, "dirty": None, "patch": None, "problem": problem})
-    shown = command("runs", "reproduce", record.values["id"]).stdout
+    shown = here("runs", "reproduce", record.values["id"]).stdout
     assert f"at commit {'1' * 12}" in shown
     assert f"What had been changed since its commit was not recorded ({problem})." in shown
     assert "outside git" not in shown
     nothing = {"commit": None, "dirty": True, "patch": None, "problem": "nothing has been committed yet"}
     record = make_run("seed=2", git=nothing)
-    assert "Its commit is not known (nothing has been committed yet)" in command("runs", "reproduce", "latest").stdout
-    assert "outside git" in command("runs", "reproduce", make_run("seed=3").values["id"]).stdout
+    assert "Its commit is not known (nothing has been committed yet)" in here("runs", "reproduce", "latest").stdout
+    assert "outside git" in here("runs", "reproduce", make_run("seed=3").values["id"]).stdout
 
 
 # -- secrets
 
 
-def test_the_password_of_a_searchs_storage_is_in_no_file(
-    command: Command, outputs: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_password_of_a_searchs_storage_is_in_no_file(here: Command, outputs: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HYDRA_SWEEPER_STORAGE_PASSWORD", "")  # to be removed after the test
     secret = FOUR[1]
     address = f"sqlite:///file:{outputs.parent / 'study.db'}?uri=true&password={secret}"
@@ -485,10 +483,10 @@ def test_the_password_of_a_searchs_storage_is_in_no_file(
     open_study(Sweep.load(folder))
     assert (outputs.parent / "study.db").exists()
     monkeypatch.delenv("HYDRA_SWEEPER_STORAGE_PASSWORD")
-    shown = command("train", "-m", "resume=latest")
+    shown = here("train", "-m", "resume=latest")
     assert shown.status == 2
     assert "kept in no file: set the environment variable HYDRA_SWEEPER_STORAGE_PASSWORD, or give" in shown.stderr
-    other = command("train", "-m", "resume=latest", f'hydra.sweeper.storage="postgresql://u:{secret}@h/x"')
+    other = here("train", "-m", "resume=latest", f'hydra.sweeper.storage="postgresql://u:{secret}@h/x"')
     assert "a resumed sweep keeps its settings" in other.stderr
     assert secret not in secrets_in(shown.stderr, other.stderr, below=outputs)
     old = {

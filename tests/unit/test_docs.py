@@ -3,6 +3,7 @@
 import importlib
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,16 +38,21 @@ def commands(page: str, module: str) -> list[str]:
     return sorted(set(re.findall(rf"^ *python -m src\.{module}\b([^\n#|]*?)(?: < .*| *#.*)?$", text, re.MULTILINE)))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page, "train")])
-def test_training_commands_are_valid(page: str):
+@cache  # several pages have the same commands
+def check_training(words: str) -> None:
     from src.config.command_line import parse
     from src.config.compose import preflight
     from src.training.resume import split_resume
 
+    line = parse(shlex.split(words))
+    if line.asks is None and split_resume(line)[0] is None:
+        preflight(line)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page, "train")])
+def test_training_commands_are_valid(page: str):
     for words in commands(page, "train"):
-        line = parse(shlex.split(words))
-        if line.asks is None and split_resume(line)[0] is None:
-            preflight(line)
+        check_training(words.strip())
 
 
 @pytest.mark.parametrize("name", ["runs", "dashboard", "evaluate", "predict", "export", "explain"])
