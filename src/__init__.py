@@ -18,7 +18,7 @@
     config/       from a command line to a validated, plain dict; never imports torch
     data/, models/, optim/    data sets as tensors on the device, networks, optimizers and schedules
     records/      run.json and sweep.json, finding them, locks, git; no framework
-    bounds, errors, paths, files, randomness, masking, terminal, numerics, parsers    imported by all of the above
+    bounds, errors, paths, files, formatting, randomness, masking, terminal, numerics, parsers    imported by all of the above
 
 Imports point downwards only; ``make lint`` enforces it, also for imports inside functions (``[tool.importlinter]`` in
 pyproject.toml).

@@ -115,7 +115,7 @@ def add_format(parser: argparse.ArgumentParser) -> None:
 
 def add_settings(parser: argparse.ArgumentParser, settings: Settings) -> None:
     """Add the positional argument KEY=VALUE, any number of them, to be parsed by ``settings_in``."""
-    action = parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help=help_of(settings))
+    action = parser.add_argument("settings", nargs="*", default=[], metavar="KEY=VALUE", help=help_of(settings))
     suggest_settings(action, settings)
 
 

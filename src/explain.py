@@ -58,7 +58,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser("src.explain", __doc__)
     add_run(parser)
     text = f"Images of the test set by number, such as 7 or 10-19 (default: the most confident mistakes). {help_of(_SETTINGS)}"
-    suggest_settings(parser.add_argument("words", nargs="*", metavar="NUMBER|KEY=VALUE", help=text), _SETTINGS)
+    suggest_settings(
+        parser.add_argument("words", nargs="*", default=[], metavar="NUMBER|KEY=VALUE", help=text), _SETTINGS
+    )
     text = f"Draw the N most confident mistakes, 1 to {_MOST}, if no NUMBER is given (default: {_MISTAKES})."
     parser.add_argument("--mistakes", metavar="N", help=text)
     text = "Write the figures to this folder (default: explanations/ in the run's directory)."

@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser("src.predict", __doc__)
     add_run(parser)
     text = f"Image files, folders, or - for standard input. {help_of(CHECKPOINT)}"
-    parser.add_argument("words", nargs="*", metavar="IMAGE|KEY=VALUE", help=text)
+    parser.add_argument("words", nargs="*", default=[], metavar="IMAGE|KEY=VALUE", help=text)
     add_format(parser)
     return parser
 

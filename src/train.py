@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from src.command import exit_with
 from src.config.command_line import FROZEN, SKIP_DONE, CommandLine, parse
 from src.config.command_line import build_parser as build_parser
-from src.config.compose import Plan, help_text, make_plan
+from src.config.compose import Plan, check_package, help_text, make_plan
 from src.errors import ConfigError, Interrupted, UserError
 from src.files import describe
 from src.launching.cluster import RankInfo, requeue, requeued_job
@@ -156,7 +156,7 @@ def _answer(line: CommandLine) -> int:
         print_plan(plan, concurrent_jobs(plan, plan.trials))
         return 0
     if line.asks == "configuration":
-        make_plan(line)
+        check_package(make_plan(line), line.flags)
     answer = io.StringIO()
     try:
         with redirect_stdout(answer):

@@ -4,7 +4,6 @@ import logging
 import math
 import time
 from collections.abc import Mapping
-from datetime import timedelta
 from itertools import groupby
 from typing import Any, ClassVar
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from src.callbacks.curves import epoch_metrics
 from src.data.chunks import ChunkLoader, as_chunk
+from src.formatting import duration, figure
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +48,8 @@ def epoch_line(epoch: int, epochs: int, metrics: Mapping[str, float], seconds: f
 def _grouped(metrics: Mapping[str, float]) -> list[str]:
     """Names and values of metrics, for each stage that precedes a slash."""
     stages = groupby(metrics.items(), key=lambda item: item[0].rpartition("/")[0])
-    groups = [
-        (stage, [f"{name.rpartition('/')[2]} {_figure(value)}" for name, value in some]) for stage, some in stages
-    ]
+    groups = [(stage, [f"{name.rpartition('/')[2]} {figure(value)}" for name, value in some]) for stage, some in stages]
     return [" ".join([stage, *values] if stage else values) for stage, values in groups]
-
-
-def _figure(value: float) -> str:
-    return f"{value:.4f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.3g}"
 
 
 class Progress(ProgressBar):
@@ -142,7 +136,7 @@ class Progress(ProgressBar):
         if self._first is None or epochs is None or epochs < 0 or position <= self._first[1]:
             return ""
         began, first = self._first
-        return str(timedelta(seconds=round((now - began) / (position - first) * max(0.0, epochs - position))))
+        return duration((now - began) / (position - first) * max(0.0, epochs - position))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace the bar with the epoch's line."""

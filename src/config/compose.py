@@ -3,7 +3,7 @@
 import contextlib
 import re
 import textwrap
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -237,6 +237,22 @@ def make_plan(line: CommandLine) -> Plan:
         return Plan(found, jobs, space, constant, hydra)
 
 
+def check_package(plan: Plan, flags: Sequence[str]) -> None:
+    """Check that the part of the configuration that --package names exists.
+
+    Raises:
+        ConfigError: it does not, or it is null.
+    """
+    if "--package" not in flags:
+        return
+    package, node = flags[flags.index("--package") + 1], plan.composed[0].node
+    if OmegaConf.select(node, package) is None:
+        parent, _, last = package.rpartition(".")
+        siblings = OmegaConf.select(node, parent) if parent else node
+        hint = suggest(last, list(siblings)) if isinstance(siblings, DictConfig) else ""
+        raise ConfigError(f"--package {package}: the configuration has no such part, or it is null{hint or '.'}")
+
+
 def compose_job(words: list[str]) -> Composed:
     """Compose and check one job of a search.
 
@@ -305,7 +321,9 @@ def _refuse_sweep(
 
 
 def help_text(line: CommandLine) -> str:
-    """Text of --help: the template in conf/hydra/help/, every config group with its options, and every setting.
+    """Text of --help: the template in conf/hydra/help/, every config group with its options, and the settings.
+
+    With overrides, the settings are those of the groups that they choose or set; without, and with an experiment, all.
 
     Hydra's own --help fills the same template, but takes a second to list the groups.
 
@@ -316,10 +334,18 @@ def help_text(line: CommandLine) -> str:
         config = compose(CONFIG_NAME, overrides=fixed_words(line), return_hydra_config=True)
         names = {group: ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml"))) for group in CHOICES}
         lines = [textwrap.fill(f"{group}: {names[group]}", WIDTH, subsequent_indent="  ") for group in names]
-        settings = describe_settings(OmegaConf.to_container(_without_hydra(config), resolve=True))  # type: ignore[arg-type]
+        plain = OmegaConf.to_container(_without_hydra(config), resolve=True)
+        assert isinstance(plain, dict)
+        settings = describe_settings(plain, _groups_of(line))  # type: ignore[arg-type]
         template = Template(config.hydra.help.template)
         groups, flags = "\n".join([*sorted(lines), ""]), describe_flags(build_parser())
         return template.substitute(FLAGS=flags, APP_CONFIG_GROUPS=groups, CONFIG=settings)
+
+
+def _groups_of(line: CommandLine) -> set[str] | None:
+    """The groups whose settings the overrides choose or set; None if they may be any."""
+    groups = {re.split(r"[.=]", word.lstrip("+~"))[0] for word in line.overrides}
+    return groups if groups and groups <= set(GROUPS) else None
 
 
 def unresolved(words: list[str]) -> dict[str, Any]:

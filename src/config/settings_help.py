@@ -1,8 +1,9 @@
 """A configuration's settings: values, descriptions and bounds; as text for --help."""
 
 import argparse
+import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -69,22 +70,25 @@ def _columns(left: str, text: str) -> Iterator[str]:
     yield from (f"{word:{_COLUMN}}{line}".rstrip() for word, line in zip_longest([left], lines, fillvalue=""))
 
 
-def describe_settings(config: Mapping[str, Any]) -> str:
-    """Describe every setting that can be changed; ``+`` marks those that are absent from the configuration.
+def describe_settings(config: Mapping[str, Any], groups: Collection[str] | None = None) -> str:
+    """Describe the settings that can be changed; ``+`` marks those that are absent from the configuration.
 
     Args:
         config: the composed configuration as plain values.
+        groups: groups whose settings are described; by default all, and the settings of the run.
 
     Raises:
         ConfigError: ``config`` names an object that does not exist.
     """
     lines: list[str] = []
     for title, found in parts(config, schema_of):
+        if groups is not None and re.split("[.:]", title)[0] not in groups:
+            continue
         lines += ["", title] if title else []
         for setting in found:
             text = f"{setting.description}{f' ({setting.allowed})' if setting.allowed else ''}".strip()
             lines += _columns(f"  {setting.override}", text)
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, ""]).lstrip("\n")
 
 
 def parts(

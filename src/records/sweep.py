@@ -131,13 +131,14 @@ class Sweep:
         return {int(job): run for job, run in self.values.get("skipped", {}).items()}
 
     def missing(self) -> list[str]:
-        """The jobs that have not been started, by their overrides, or for a search by their number."""
+        """The jobs that have not been started, each by its number and overrides; for a search how many there are."""
         begun = {int(record.directory.name) for record in self.records()}
         if self.values["jobs"] is None:
             left = self.values["trials"] - len(begun)
             return [f"{left} of {self.values['trials']} trials"] if left > 0 else []
         not_missing = begun | self.skipped.keys()
-        return [shlex.join(job) for number, job in enumerate(self.values["jobs"]) if number not in not_missing]
+        jobs = enumerate(self.values["jobs"])
+        return [f"{number:03d}: {shlex.join(job)}" for number, job in jobs if number not in not_missing]
 
     @property
     def is_finished(self) -> bool:

@@ -1,6 +1,6 @@
 """Tables that several commands print: runs, and the leaderboard of a sweep."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from rich.console import Console
 
@@ -14,6 +14,9 @@ from src.runs.reading import read_baseline
 from src.views import listing
 from src.views.leaderboard import make_leaderboard
 from src.views.table import print_table
+
+# Maximum number of jobs without a run that are listed below a leaderboard.
+_MOST = 10
 
 
 def print_runs(
@@ -32,7 +35,7 @@ def print_runs(
 
 
 def print_leaderboard(form: str | None, sweep: Sweep) -> None:
-    """Print the leaderboard of a sweep, the importance of its settings and the command of its best configuration.
+    """Print the leaderboard of a sweep, the importance of its settings, its jobs without a run, and the best command.
 
     Raises:
         RunNotFound: no job has started.
@@ -46,7 +49,18 @@ def print_leaderboard(form: str | None, sweep: Sweep) -> None:
         print_table(console, board.as_table(), f"sweep {board.sweep}")
         if board.importance:
             console.print(f"importance for {board.metric}, {board.importance}", markup=False, soft_wrap=True)
+        for text in _absent(sweep):
+            console.print(text, markup=False, soft_wrap=True)
         if board.winner:
             console.print(f"the best again:\n  {board.winner}", markup=False, soft_wrap=True)
 
-    print_rows(form, rows, say, plain=board.as_plain())
+    print_rows(form, rows, say, {**board.as_plain(), "not_started": sweep.missing(), "skipped": sweep.skipped})
+
+
+def _absent(sweep: Sweep) -> Iterator[str]:
+    """A line for each job without a run in the sweep, up to a limit."""
+    lines = [f"skipped: {job:03d}, as {run} has its settings" for job, run in sweep.skipped.items()]
+    lines += [f"not started: {job}" for job in sweep.missing()]
+    yield from lines[:_MOST]
+    if len(lines) > _MOST:
+        yield f"and {len(lines) - _MOST} more, which --json lists"

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from src.formatting import duration
 from src.records.record import Record
 from src.records.summary import Summary, summary
 from src.records.sweep import Sweep
@@ -27,9 +28,8 @@ class Status(AbstractContextManager["Status"]):
     def __init__(self, sweep: Sweep, at_once: int, console: Console | None = None) -> None:
         self.sweep, self.at_once = sweep, at_once
         self.console = console or Console(highlight=False)
-        self.total = len(sweep.values["jobs"] or ()) or sweep.values["trials"]
         finished = [summary(record) for record in sweep.records() if record.is_finished]
-        self.earlier = len(finished)
+        self.earlier = self.ended = len(finished)
         self.running: set[int] = set()
         self.done, self.failed = self.earlier, 0
         self.best: Summary | None = min((run for run in finished if run.best is not None), key=_rank, default=None)
@@ -55,7 +55,7 @@ class Status(AbstractContextManager["Status"]):
         self.running.add(job)
         self.words[job] = [word for word in overrides if not word.startswith(("hydra/", "hydra.", "+hydra."))]
         if self.at_once == 1:
-            self._print(f"job {job + 1}/{self.total}: {shlex.join(self.words[job])}")
+            self._print(f"job {job:03d}: {shlex.join(self.words[job])}")
         self.refresh()
 
     def end(self, job: int, record: Record | None) -> None:
@@ -65,10 +65,12 @@ class Status(AbstractContextManager["Status"]):
         status = run.status if run else "failed"
         self.done += status not in ("failed", "interrupted")
         self.failed += status == "failed"
+        self.ended += 1
         if run and run.status == "done" and run.best is not None:
             self.best = min((one for one in (self.best, run) if one), key=_rank)
         outcome = status if run is None else f"{run.ended}: {run.error}" if run.error else run.outcome
-        self._print(f"job {job + 1}/{self.total} {outcome} ({shlex.join(self.words.pop(job))})")
+        progress = f"[{self.ended}/{self.sweep.values['trials']}]"
+        self._print(f"{progress} job {job:03d} {outcome} ({shlex.join(self.words.pop(job))})")
 
     def refresh(self) -> None:
         """Refresh the line of the sweep."""
@@ -94,10 +96,3 @@ class Status(AbstractContextManager["Status"]):
 
 def _rank(run: Summary) -> tuple[bool, float]:
     return run.rank
-
-
-def duration(seconds: float) -> str:
-    """Human-readable duration in hours, minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

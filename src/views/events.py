@@ -3,11 +3,11 @@
 import socket
 from collections import Counter
 
+from src.formatting import duration
 from src.notifications import Event
 from src.records.record import Record
 from src.records.summary import summary
 from src.records.sweep import Sweep
-from src.sweeps.status import duration
 
 
 def run_event(record: Record) -> Event:

@@ -6,9 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.filesize import decimal
 
+from src.formatting import duration, figure
 from src.records.settings import as_word, short_names
-from src.views.listing import length
-from src.views.table import Column, brief, figure, print_table
+from src.views.table import Column, brief, print_table
 
 # Values of a setting in the text.
 _FEW = 5
@@ -55,7 +55,7 @@ def print_findings(found: Mapping[str, Any], console: Console) -> None:
         say("\nrunning", "bold")
     for run in found["running"]:
         epoch = f"epoch {run['epoch']}" + (f"/{run['epochs']}" if run["epochs"] else "") if run["epoch"] else ""
-        left = f"{length(run['remaining_s'])} left" if run["remaining_s"] is not None else ""
+        left = f"{duration(run['remaining_s'])} left" if run["remaining_s"] is not None else ""
         metric = f"{run['metric']} {figure(run['last'])}" if run["last"] is not None else ""
         say(", ".join(part for part in (run["name"] or run["id"], epoch, left, metric) if part))
     if found["disk"]:

@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from src.formatting import figure
 from src.records.baseline import Baseline
 from src.records.find import short_ids
 from src.records.replicates import Aggregate, Replicates, is_folded
 from src.records.settings import shown_names
 from src.records.summary import is_low, metric_names
 from src.views.listing import order, setting_cells
-from src.views.table import Column, Forms, default_metrics, difference, figure, forms_of
+from src.views.table import Column, Forms, default_metrics, difference, forms_of
 
 # Decimals at most, for spreads that are tiny.
 _DECIMALS = 9

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from src.files import write
+from src.formatting import figure
 from src.records.baseline import Baseline, find_baseline
 from src.records.settings import REPLICATES, data_of
 from src.records.summary import Summary, differing, summary
 from src.records.sweep import TABLE, Sweep
 from src.sweeps.importance import Importance, explained_variance, ped_anova
-from src.views.table import Column, Forms, brief, difference, figure, forms_of
+from src.views.table import Column, Forms, brief, difference, forms_of
 
 
 @dataclass

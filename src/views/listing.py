@@ -1,18 +1,18 @@
 """Tables of runs: ``ls`` and ``best``."""
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from src.errors import ConfigError, suggest, suggest_key
+from src.formatting import duration, figure
 from src.records.baseline import Baseline
 from src.records.filters import FIELDS, Filter, value_of, values_of
 from src.records.find import short_ids
 from src.records.record import Record
 from src.records.settings import as_word, settings_of, shown_names
 from src.records.summary import Summary, differing, is_low, metric_names, summary
-from src.views.table import Column, Forms, difference, figure, forms_of, metric_column, metric_columns, setting_columns
+from src.views.table import Column, Forms, difference, forms_of, metric_column, metric_columns, setting_columns
 
 # Fields that the table shows in columns of its own.
 _USUAL = ("id", "name", "tags", "status", "age", "duration")
@@ -127,8 +127,8 @@ def table(records: Sequence[Record], asked: Asked, every: Collection[str], basel
         *setting_columns(apart, 35),
         *(column for column in metric_columns(runs) if column.heading not in extra),
         Column("vs baseline", [difference(_difference(record, baseline)) for record in records], 38),
-        Column("age", [length(run.age) for run in runs], 70),
-        Column("took", [length(run.duration) for run in runs], 90),
+        Column("age", [duration(run.age) for run in runs], 70),
+        Column("took", [duration(run.duration) for run in runs], 90),
     ]
     forms = forms_of(columns, settings)
     spacious, compact = forms[0], forms[-1]
@@ -156,7 +156,7 @@ def _column(name: str, records: Sequence[Record], runs: Sequence[Summary], rank:
 def _field(name: str, run: Summary) -> str:
     value = getattr(run, name)
     if name in ("age", "duration"):
-        return length(value)
+        return duration(value)
     if name == "best":
         return figure(value)
     if name == "started":
@@ -177,7 +177,7 @@ def details(run: Summary) -> str:
     if run.status == "done" or run.epoch is None:
         return ""
     epoch = f"epoch {run.epoch}" + (f"/{run.epochs}" if run.epochs else "")
-    return epoch if run.remaining is None else f"{epoch}, {length(run.remaining)} left"
+    return epoch if run.remaining is None else f"{epoch}, {duration(run.remaining)} left"
 
 
 def as_rows(records: Sequence[Record], asked: Asked, baseline: Baseline | None = None) -> list[dict[str, Any]]:
@@ -199,13 +199,3 @@ def as_rows(records: Sequence[Record], asked: Asked, baseline: Baseline | None =
         }
         for number, run in enumerate(runs)
     ]
-
-
-def length(seconds: float | None) -> str:
-    """Format a duration in its largest unit."""
-    if seconds is None or not math.isfinite(seconds):
-        return ""
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:.0f}s"

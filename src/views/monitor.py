@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from src.formatting import duration, figure
 from src.launching.logs import LOG_NAME
 from src.masking import mask
 from src.records.find import short_ids
@@ -20,10 +21,10 @@ from src.records.record import Record
 from src.records.settings import shown_names
 from src.records.summary import Summary, metric_names, summary
 from src.records.sweep import Sweep
-from src.views.listing import details, length, setting_cells
+from src.views.listing import details, setting_cells
 from src.views.scalars import Point, curves
 from src.views.showing import plotted, section
-from src.views.table import STATUS_STYLE, Column, cut, figure, fit, forms_of
+from src.views.table import STATUS_STYLE, Column, cut, fit, forms_of
 
 # Orders of the table, and statuses of the runs in it; the keys s and f select the next one.
 ORDERS = ("latest", "best", "status", "time left")
@@ -143,8 +144,8 @@ class Monitor:
             Column("details", [details(run) for run in shown], 5, least=22, enough=24),
             Column(metric, [figure(run.metrics.get(run.monitor or _first(run) or "")) for run in shown], 30),
             Column(best, [figure(run.best) for run in shown], 20),
-            Column("age", [length(run.age) for run in shown], 70),
-            Column("took", [length(run.duration) for run in shown], 90),
+            Column("age", [duration(run.age) for run in shown], 70),
+            Column("took", [duration(run.duration) for run in shown], 90),
         ]
         fitted = fit(forms_of(columns, self._setting_cells(records)), width)
         ellipsis = "..." if self._ascii else "…"
@@ -195,8 +196,8 @@ class Monitor:
                     "progress": "" if run.status == "failed" else details(run),
                     "error": run.error,
                     "warnings": "\n".join(run.warnings),
-                    "started": f"{length(run.age)} ago",
-                    "took": length(run.duration),
+                    "started": f"{duration(run.age)} ago",
+                    "took": duration(run.duration),
                 },
             ),
             section("settings that differ", {name: values[position] for name, values in cells.items()}),

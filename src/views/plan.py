@@ -11,10 +11,10 @@ from rich.console import Console
 from src.config.compose import Plan
 from src.config.hydra import PROCESSES
 from src.errors import ConfigError
+from src.formatting import duration
 from src.records.find import all_runs
 from src.records.record import Record
 from src.records.settings import as_word, differing_names, flat_settings
-from src.sweeps.status import duration
 from src.views.table import Column, forms_of, print_table
 
 # Number of most similar runs from which the duration of a job is estimated.

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from src.formatting import duration, figure
 from src.records.baseline import Baseline
 from src.records.find import labels
 from src.records.record import Record
@@ -15,10 +16,9 @@ from src.records.settings import as_word, data_of, settings_of
 from src.records.summary import Summary, differing, environment_of, metric_names, summary
 from src.records.sweep import Sweep
 from src.views.leaderboard import make_leaderboard
-from src.views.listing import length
 from src.views.scalars import Point, curves
 from src.views.showing import origin
-from src.views.table import difference, figure
+from src.views.table import difference
 
 # Results of the test, written by src.callbacks.results.
 RESULTS = "results.json"
@@ -64,7 +64,7 @@ def make_report(records: Sequence[Record], sweep: Sweep | None = None, baseline:
                 "cells": [
                     *(figure(run.metrics.get(name)) for name in metrics),
                     *([compared[number]] if any(compared) else []),
-                    length(run.duration),
+                    duration(run.duration),
                     *(values[number] for values in varied.values()),
                 ],
             }
@@ -85,7 +85,7 @@ def _in_full(record: Record, run: Summary) -> dict[str, Any]:
         "facts": {
             "command": run.command,
             "started": run.started,
-            "took": length(run.duration),
+            "took": duration(run.duration),
             "code": run.code,
             "imported": origin(record),
             "note": run.note,

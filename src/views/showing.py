@@ -12,6 +12,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from src.formatting import duration
 from src.masking import mask
 from src.paths import shown
 from src.records.find import labels
@@ -19,7 +20,6 @@ from src.records.git import PATCH
 from src.records.record import Record
 from src.records.settings import as_word, settings_of
 from src.records.summary import environment_of, plain_record, summary
-from src.views.listing import length
 from src.views.scalars import Point, curves, plot
 from src.views.table import GAP, STATUS_STYLE, Column, print_table
 
@@ -37,8 +37,8 @@ def show(record: Record, console: Console) -> None:
             "status": Text(run.ended, style=STATUS_STYLE[run.status]),
             "error": run.error,
             "warnings": "\n".join(run.warnings),
-            "started": f"{run.started}, {length(run.age)} ago",
-            "took": length(run.duration),
+            "started": f"{run.started}, {duration(run.age)} ago",
+            "took": duration(run.duration),
             "threads": run.threads,
             "resumed": ", ".join(one["at"] for one in record.values.get("resumed", [])),
             "loggers": ", ".join(f"{name} {id}" for name, id in record.values.get("loggers", {}).items()),

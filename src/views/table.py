@@ -7,6 +7,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from src.formatting import figure
 from src.records.settings import short_names
 from src.records.summary import Summary, metric_names
 
@@ -148,11 +149,6 @@ def brief(word: str) -> str:
     return word if number.is_integer() else f"{number:.4g}"
 
 
-def figure(value: float | None) -> str:
-    """Format a number to four significant digits; empty for None."""
-    return "" if value is None else f"{value:#.4g}".removesuffix(".")
-
-
 def difference(value: float | None) -> str:
     """Format a difference with its sign, to four significant digits; empty for None."""
     return "" if value is None else f"{value:+.4g}"
@@ -166,8 +162,12 @@ def default_metrics(runs: Sequence[Summary]) -> list[str]:
 
 
 def metric_columns(runs: Sequence[Summary]) -> list[Column]:
-    """A column for each of the metrics in a table of runs; settings are more important than the third."""
-    return [metric_column(name, runs, 40 if number < 2 else 60) for number, name in enumerate(default_metrics(runs))]
+    """A column for each of the metrics in a table of runs.
+
+    Best values, which runs monitor, are more important than settings, as are the first two metrics; others are not.
+    """
+    names = enumerate(default_metrics(runs))
+    return [metric_column(name, runs, 40 if number < 2 or name.startswith("best/") else 60) for number, name in names]
 
 
 def metric_column(name: str, runs: Sequence[Summary], rank: int) -> Column:

@@ -157,16 +157,34 @@ sys.exit(f"imported {{heavy}}" if heavy else status)
 
 
 def test_help_lists_every_choice_and_every_setting_with_its_bounds_in_eighty_columns(here: Command):
-    done = here("train", "--help", "optimizer=sgd", "optimizer.lr=0.5")
+    done = here("train", "--help")
     assert done.status == 0, done.stderr
     for group in (*GROUPS, "experiment"):
         for path in (CONF / group).glob("*.yaml"):
             assert path.stem in done.stdout
-    [config] = preflight(parse(["optimizer=sgd"]))
+    [config] = preflight(parse([]))
     words = {line.split("=")[0].strip() for line in done.stdout.splitlines() if "=" in line}
     assert {key for key in keys(config) if not key.endswith("_target_")} - {*GROUPS, "data.augment"} - words <= {
         f"callbacks.{name}" for name in config["callbacks"]
     } | {"logger.tensorboard"}
-    assert re.search(r"^  optimizer.lr=0.5 +learning rate \(> 0\)$", done.stdout, re.MULTILINE)
-    assert re.search(r"^  \+optimizer.dampening=0 +dampening of the momentum \(0 to 1\)$", done.stdout, re.MULTILINE)
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_help_with_overrides_describes_the_settings_of_their_groups(here: Command):
+    shown = here("train", "--help", "optimizer=sgd", "optimizer.lr=0.5", "schedule.warmup_epochs=1").stdout
+    assert re.search(r"^  optimizer.lr=0.5 +learning rate \(> 0\)$", shown, re.MULTILINE)
+    assert re.search(r"^  \+optimizer.dampening=0 +dampening of the momentum \(0 to 1\)$", shown, re.MULTILINE)
+    assert set(re.findall(r"^  \+?(\w+)\.\w+=", shown, re.MULTILINE)) == {"optimizer", "schedule"}
+    for words in (["experiment=article"], ["seed=1"]):  # which may concern any group
+        assert "  trainer.max_epochs=" in here("train", "--help", *words).stdout
+
+
+def test_a_part_of_the_configuration_that_does_not_exist_is_refused_in_one_line(here: Command):
+    for part, hint in (
+        ("optimzer", "; did you mean 'optimizer'?"),
+        ("optimizer.l", "; did you mean 'lr'?"),
+        ("x", "."),
+    ):
+        done = here("train", "--cfg", "job", "-p", part)
+        assert (done.status, done.stdout) == (2, "")
+        assert done.stderr == f"error: --package {part}: the configuration has no such part, or it is null{hint}\n"

@@ -24,6 +24,7 @@ from src.records.sweep import Sweep
 from src.views.leaderboard import make_leaderboard
 from tests.conftest import SMALL, Command, Finished, MakeRun
 from tests.helpers.runs import card, three
+from tests.helpers.sweeps import a_grid
 from tests.helpers.terminals import lines_in_terminal
 
 __all__ = ["three"]
@@ -212,7 +213,7 @@ def test_twenty_runs_take_twenty_lines_in_a_terminal(make_run: MakeRun, outputs:
     for width in (80, 120):
         lines = lines_in_terminal(outputs, "ls", width=width)
         assert len(lines) == 21, lines
-        assert "epoch 3/5, 4m left" in lines[1]
+        assert "epoch 3/5, 4m" in lines[1]
         assert "RuntimeError: xxx" in lines[2]
         assert lines[2].count("…") >= 1
         assert "0.9000" in lines[5]
@@ -291,6 +292,20 @@ def test_a_sweep_stands_for_its_jobs(runs, make_run: MakeRun, outputs: Path):
     lines = lines_in_terminal(outputs, "diff", sweep, width=40)
     assert sum(line.startswith("optimizer.lr") for line in lines) == 1 + (len(lines) > len(rows))
     assert "is one" in runs("diff", single.values["id"]).stderr
+
+
+def test_a_leaderboard_names_the_jobs_without_a_run(runs, outputs: Path):
+    sweep = a_grid(outputs / "sweeps" / "s1", [["seed=0"]], [0.5])
+    jobs = [[f"seed={number}"] for number in range(14)]
+    sweep.values |= {"jobs": jobs, "skipped": {"1": "r20260101-000000-0000"}}
+    sweep.save()
+    lines = runs("ls", "--sweep", "s1").stdout.splitlines()
+    assert "skipped: 001, as r20260101-000000-0000 has its settings" in lines
+    assert "not started: 002: seed=2" in lines
+    assert "and 3 more, which --json lists" in lines
+    plain = json.loads(runs("ls", "--sweep", "s1", "--json").stdout)
+    assert plain["not_started"] == [f"{number:03d}: seed={number}" for number in range(2, 14)]
+    assert plain["skipped"] == {"1": "r20260101-000000-0000"}
 
 
 def test_a_run_is_renamed(runs, make_run: MakeRun):

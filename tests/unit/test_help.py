@@ -103,6 +103,13 @@ def test_every_example_is_a_valid_command_line(module: str):
                 root.parse_intermixed_args(words)
 
 
+@pytest.mark.parametrize("module", ["src.evaluate", "src.predict", "src.export", "src.explain"])
+def test_only_what_is_required_is_said_to_be(module: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="2"):
+        parser_of(module).parse_intermixed_args(["--format", "onnx"] if module == "src.export" else [])
+    assert capsys.readouterr().err.endswith("error: the following arguments are required: RUN\n")
+
+
 def test_the_examples_of_training_are_valid_command_lines():
     text = Path(ROOT / "conf" / "hydra" / "help" / "train.yaml").read_text().partition("footer:")[0]
     commands = [re.split(r"\s{3,}", line.strip())[0] for line in text.splitlines() if "python -m src.train" in line]

@@ -24,4 +24,4 @@ def test_a_line_has_at_most_80_columns(epoch: int, epochs: int, seconds: float):
 
 def test_small_and_large_values_keep_their_digits():
     line = epoch_line(1, 1, {"train_loss": 1.2345e-05, "val_loss": 54321.0}, 1.0)
-    assert line == "epoch 1/1  train_loss 1.23e-05 val_loss 5.43e+04  1.0 s"
+    assert line == "epoch 1/1  train_loss 1.23e-05 val_loss 5.432e+04  1.0 s"

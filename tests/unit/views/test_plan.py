@@ -75,7 +75,7 @@ def test_a_plan_lists_jobs_duplicates_and_what_has_run(outputs: Path, monkeypatc
     assert "004  the same as 000" in text
     assert "With the settings of another: 2." in text
     assert "Run already: 1; --skip-done leaves them out." in text
-    assert "They take about 3 min 00 s, 2 at once" in text
+    assert "They take about 3m, 2 at once" in text
     assert jobs_to_skip(plan_of("seed=1,2,1", "optimizer=adam,sgd")) == {2: "r1"}
 
 
@@ -113,6 +113,6 @@ def test_a_sweep_without_some_of_its_jobs_is_finished_without_them(tmp_path: Pat
         own_flags=["--skip-done"],
         **settings,
     )
-    assert sweep.missing() == ["seed=2"]
+    assert sweep.missing() == ["001: seed=2"]
     assert sweep.values["command"] == "python -m src.train -m --skip-done seed=1,2"
     assert Sweep.load(tmp_path).skipped == {0: "r1"}
