@@ -643,8 +643,8 @@ FAULTS: list[tuple[str, str, Callable[..., None], int, int]] = [
         30,
         1,
     ),
-    ("checkpoint", "kill -9 while a checkpoint is written: one is left that loads", kill_in_checkpoint, 50, 5),
-    ("terminate", "SIGTERM, 2 processes: all gone, checkpoint loads, status 143", terminate, 30, 3),
+    ("checkpoint", "kill -9 while a checkpoint is written: one is left that loads", kill_in_checkpoint, 50, 3),
+    ("terminate", "SIGTERM, 2 processes: all gone, checkpoint loads, status 143", terminate, 30, 2),
     ("hang-up-1", "SIGHUP, 1 process, then resume: everything equal", partial(hang_up, devices=1), 30, 1),
     ("hang-up-2", "SIGHUP, 2 processes, then resume: everything equal", partial(hang_up, devices=2), 30, 1),
     *[

@@ -100,17 +100,15 @@ def test_what_is_wrong_with_a_table_is_reported_before_a_run_begins(train_here: 
 
 
 @pytest.mark.slow
-def test_a_cross_validation_trains_every_fold_and_shows_one_row(command: Command, tmp_path: Path):
+def test_a_cross_validation_trains_every_fold_and_shows_a_row_for_each_configuration(command: Command, tmp_path: Path):
     words = ["data=csv", table(tmp_path), "data.target=level", "trainer.max_epochs=2", "model.hidden=[8]"]
-    done = command(
-        "train", "-m", *words, "data.folds=3", "data.fold=all", "trainer.accelerator=cpu", "trainer.devices=1"
-    )
+    cpu = ["trainer.accelerator=cpu", "trainer.devices=1"]
+    done = command("train", "-m", *words, "data.folds=3", "data.fold=all", "optimizer=sgd,adam", *cpu)
     assert done.status == 0, done.stderr
-    assert [run["config"]["data"]["fold"] for run in done.runs] == [0, 1, 2]
+    assert sorted(run["config"]["data"]["fold"] for run in done.runs) == [0, 0, 1, 1, 2, 2]
     [board] = done.outputs.glob("sweeps/*/leaderboard.md")
     rows = [line for line in board.read_text().splitlines() if line.startswith("| done")]
-    assert len(rows) == 1
-    assert "000 001 002" in rows[0]
+    assert [row.count(" 00") for row in rows] == [3, 3]  # the jobs of each row
 
 
 # -- folders of images

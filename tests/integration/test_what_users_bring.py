@@ -82,25 +82,6 @@ def test_it_trains(train_here: Command, table: Path, pictures: Path, words: Sequ
         assert value == value
 
 
-@pytest.mark.slow
-def test_folds_are_runs_and_rank_as_replicates(command: Command):
-    done = command(
-        "train",
-        "-m",
-        *SMALL[2:],
-        ONE_EPOCH,
-        "data.train_size=null",
-        "data.folds=3",
-        "data.fold=all",
-        "optimizer=sgd,adam",
-    )
-    assert done.status == 0, done.stderr
-    assert len(done.runs) == 6
-    [board] = done.outputs.glob("sweeps/*/leaderboard.md")
-    rows = [line for line in board.read_text().splitlines() if "| done" in line]
-    assert len(rows) == 2  # a row for each optimizer, with mean and deviation over the folds
-
-
 def test_runs_are_trained_and_read_from_python(outputs: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OUTPUTS_DIR", str(outputs))
     for rate in (1e-3, 1e-2):
