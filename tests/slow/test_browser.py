@@ -342,7 +342,9 @@ def test_the_output_of_a_sweep_fits_into_80_columns(tmp_path: Path):
     output = in_a_terminal("src.train", *sweep, outputs=tmp_path).replace(str(tmp_path), "outputs")
     lines = final_lines(output)
     plain = [re.sub(r"\x1b\[[0-9;?]*m", "", line).rstrip() for line in lines]
-    assert len([line for line in plain if re.match(r"\[\d/6\] job 00\d done, best/val/acc 0\.9\d+ in epoch ", line)]) == 6
+    assert (
+        len([line for line in plain if re.match(r"\[\d/6\] job 00\d done, best/val/acc 0\.9\d+ in epoch ", line)]) == 6
+    )
     assert len([line for line in plain if re.match(r"00[0-5]  done    0\.9", line)]) == 6
     assert max(map(len, plain[1:])) <= COLUMNS  # the first line ends with the path of the outputs
     if folder := os.environ.get("SCREENSHOTS"):
