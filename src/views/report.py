@@ -1,35 +1,61 @@
-"""HTML report of runs or a sweep: ``report``. A self-contained file without scripts."""
+"""HTML report of runs or a sweep: ``report``. A self-contained file, whose only script is report.js."""
 
 import base64
-import io
-import json
-from collections.abc import Sequence
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from src.formatting import duration, figure
 from src.records.baseline import Baseline
-from src.records.find import labels
 from src.records.record import Record
-from src.records.settings import as_word, data_of, settings_of
-from src.records.summary import Summary, differing, environment_of, metric_names, summary
+from src.records.settings import REPLICATES, as_word, data_of, settings_of, short_names
+from src.records.summary import Summary, environment_of, is_low, metric_names, summary
 from src.records.sweep import Sweep
-from src.views.leaderboard import make_leaderboard
-from src.views.scalars import Point, curves
+from src.views.charts import Compared, chart_data
+from src.views.leaderboard import Leaderboard, make_leaderboard
+from src.views.results import read_results
 from src.views.showing import origin
-from src.views.table import difference
+from src.views.table import brief, default_metrics, difference
 
-# Results of the test, written by src.callbacks.results.
-RESULTS = "results.json"
-_TEMPLATE = Path(__file__).with_name("report.html")
-# Pairs of curves that share a chart, the first one dashed; every other curve has its own chart.
-_CHARTS = {"loss": ("train/loss", "val/loss"), "accuracy": ("train/acc", "val/acc")}
-_FINAL = ("test/loss", "test/acc")  # one point each, shown in the table
-# More lines than this cannot be distinguished.
-_LINES = 12
-# Maximum number of runs whose images are shown; further ones are only in the table and the charts.
+# report.html is a template, into which report.css and report.js are inserted.
+_HERE = Path(__file__).parent
+# Maximum number of runs whose misclassified samples are shown, since their images are large.
 _IN_FULL = 12
+
+
+class _Cell(NamedTuple):
+    """A cell of a sortable table.
+
+    Attributes:
+        text: its text.
+        value: by which rows are sorted, if it is not the text.
+        style: CSS classes.
+        href: id of the element that it links to.
+    """
+
+    text: str
+    value: float | None = None
+    style: str = ""
+    href: str = ""
+
+
+class _Column(NamedTuple):
+    """A column of a sortable table.
+
+    Attributes:
+        heading: its heading.
+        cells: its cells.
+        title: its full name, if the heading is abbreviated.
+        first: the direction in which it is sorted first, ``ascending`` or ``descending``.
+    """
+
+    heading: str
+    cells: Sequence[_Cell]
+    title: str = ""
+    first: str = "ascending"
 
 
 def make_report(records: Sequence[Record], sweep: Sweep | None = None, baseline: Baseline | None = None) -> str:
@@ -43,132 +69,155 @@ def make_report(records: Sequence[Record], sweep: Sweep | None = None, baseline:
     import jinja2
 
     ranked = sorted(records, key=lambda record: (data_of(record), summary(record).rank)) if sweep else list(records)
-    runs, varied = [summary(record) for record in ranked], differing(ranked)
-    title = sweep.values["id"] if sweep else ", ".join(run.title for run in runs[:4])
-    compared = [difference(baseline.difference(record) if baseline else None) for record in ranked]
-    metrics = [name for name in metric_names(runs) if name.startswith(("best/", "val/", "test/"))]
-    template = jinja2.Environment(
+    compared, data = Compared.of(ranked), chart_data(Compared.of(ranked))
+    board = make_leaderboard(sweep, baseline) if sweep else None
+    settings = [_as_words(settings_of(record)) for record in ranked]
+    environments = [_as_words(environment_of(record)) for record in ranked]
+    script = (_HERE / "report.js").read_text()
+    environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    return template.from_string(_TEMPLATE.read_text()).render(
-        title=title,
+    return environment.from_string((_HERE / "report.html").read_text()).render(
+        title=sweep.values["id"] if sweep else ", ".join(run.title for run in compared.runs[:4]),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
-        board=make_leaderboard(sweep, baseline) if sweep else None,
+        style=(_HERE / "report.css").read_text(),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         command=sweep.values.get("command") if sweep else None,
-        metrics=metrics,
-        baseline=baseline if any(compared) else None,
-        varied=list(varied),
-        rows=[
-            {
-                "run": run,
-                "cells": [
-                    *(figure(run.metrics.get(name)) for name in metrics),
-                    *([compared[number]] if any(compared) else []),
-                    duration(run.duration),
-                    *(values[number] for values in varied.values()),
-                ],
-            }
-            for number, run in enumerate(runs)
+        counts=_counts(compared.runs),
+        baseline=baseline if baseline and any(baseline.difference(record) is not None for record in ranked) else None,
+        board=board,
+        # Without replicates, the rows of the leaderboard would be those of the runs.
+        configurations=_configurations(board, ranked) if board and len(board.rows) < len(ranked) else [],
+        columns=_columns(compared, baseline),
+        data=data,
+        has_means=any("n" in line for chart in data["charts"] for line in chart["lines"]),
+        runs=[
+            _details(compared, number) | {"settings": own, "environment": own_environment}
+            for number, (own, own_environment) in enumerate(
+                zip(_without_shared(settings), _without_shared(environments), strict=True)
+            )
         ],
-        charts=_charts(ranked[:_LINES]),
-        lines=_LINES if len(ranked) > _LINES else None,
-        runs=[_in_full(record, run) for record, run in zip(ranked[:_IN_FULL], runs, strict=False)],
-        left_out=max(0, len(ranked) - _IN_FULL),
+        in_full=_IN_FULL,
+        settings=_shared(settings),
+        environment=_shared(environments),
     )
 
 
-def _in_full(record: Record, run: Summary) -> dict[str, Any]:
-    return {
+def _counts(runs: Sequence[Summary]) -> str:
+    """``24 runs: 18 done, 6 failed``."""
+    statuses = Counter(run.status for run in runs)
+    found = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
+    return f"{len(runs)} runs: {found}" if len(runs) > 1 else f"{runs[0].ended}, started {runs[0].started}"
+
+
+def _columns(compared: Compared, baseline: Baseline | None) -> list[_Column]:
+    """The columns of the table of runs; those without any text are omitted."""
+    runs, records = compared.runs, compared.records
+
+    def texts(heading: str, found: Sequence[str], title: str = "") -> _Column:
+        return _Column(heading, [_Cell(text) for text in found], title)
+
+    metrics = dict.fromkeys(default_metrics(runs))
+    metrics |= dict.fromkeys(name for name in metric_names(runs) if name.startswith(("val", "test")))
+    names = [run.name or "" for run in runs]
+    columns = [
+        _Column("run", [_Cell(id, href=_anchor(number)) for number, id in enumerate(compared.ids)]),
+        texts("name", names if len({*names}) > 1 or len(runs) == 1 else [""] * len(runs)),
+        texts("tags", [" ".join(run.tags) for run in runs]),
+        _Column("status", [_Cell(run.status, style=run.status) for run in runs]),
+        *(_metric_column(name, [_number(run.metrics.get(name)) for run in runs], records) for name in metrics),
+    ]
+    if baseline:
+        cells = [_difference(baseline, record) for record in records]
+        columns.append(_metric_column(baseline.metric, cells, records)._replace(heading="vs baseline"))
+    columns.append(_Column("took", [_Cell(duration(run.duration), run.duration, "number") for run in runs]))
+    for heading, (name, values) in zip(short_names(compared.settings), compared.settings.items(), strict=True):
+        columns.append(texts(heading, [brief(value) for value in values], name))
+    columns += [texts("note", [run.note or "" for run in runs]), texts("error", [run.error or "" for run in runs])]
+    return [column for column in columns if any(cell.text for cell in column.cells)]
+
+
+def _configurations(board: Leaderboard, records: Sequence[Record]) -> list[_Column]:
+    """The columns of the leaderboard, a row for each configuration."""
+    columns = []
+    rows = [board.cells(row) for row in board.rows]
+    for heading, texts in zip(board.headings, zip(*rows, strict=True), strict=True):
+        if heading == "status":
+            columns.append(_Column(heading, [_Cell(row.status, style=row.status) for row in board.rows]))
+        elif heading in (board.metric, board.test_metric, "vs baseline"):
+            metric = board.metric if heading == "vs baseline" else heading
+            column = _metric_column(metric, [_Cell(text, style="number") for text in texts], records)
+            columns.append(column._replace(heading=heading))
+        else:
+            style = "number" if heading in ("std", "n", "seconds") else ""
+            columns.append(_Column(heading, [_Cell(text, style=style) for text in texts]))
+    return columns
+
+
+def _metric_column(name: str, cells: Sequence[_Cell], records: Sequence[Record]) -> _Column:
+    """A column that is sorted best first."""
+    low = is_low(name.removeprefix("best/"), records)
+    return _Column(name, cells, name, "ascending" if low else "descending")
+
+
+def _number(value: float | None) -> _Cell:
+    return _Cell(figure(value), value, "number")
+
+
+def _difference(baseline: Baseline, record: Record) -> _Cell:
+    value = baseline.difference(record)
+    is_better = value and (value < 0) == is_low(baseline.metric.removeprefix("best/"), [record])
+    return _Cell(difference(value), value, "number" + (" better" if is_better else " worse" if value else ""))
+
+
+def _as_words(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: as_word(value) for name, value in values.items()}
+
+
+def _shared(found: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The entries that are the same in all of several runs."""
+    if len(found) == 1:
+        return {}
+    return {name: value for name, value in found[0].items() if all(one.get(name) == value for one in found)}
+
+
+def _without_shared(found: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    shared = _shared(found)
+    return [{name: value for name, value in one.items() if name not in shared} for one in found]
+
+
+def _anchor(number: int) -> str:
+    return f"run-{number}"
+
+
+def _details(compared: Compared, number: int) -> dict[str, Any]:
+    """The section of a run, without its settings and environment."""
+    record, run, id = compared.records[number], compared.runs[number], compared.ids[number]
+    label = [word for word in compared.labels[compared.group_of[number]] if word != id]
+    for name, short in zip(REPLICATES, short_names(REPLICATES), strict=True):
+        if name in compared.settings:
+            label.append(f"{short}={compared.settings[name][number]}")
+    facts = {
         "id": run.id,
-        "title": run.title,
-        "status": run.status,
-        "facts": {
-            "command": run.command,
-            "started": run.started,
-            "took": duration(run.duration),
-            "code": run.code,
-            "imported": origin(record),
-            "note": run.note,
-            "error": run.error,
-            "warnings": "; ".join(run.warnings),
-            **run.best_line,
-        },
-        "settings": {name: as_word(value) for name, value in settings_of(record).items()},
-        "environment": {name: as_word(value) for name, value in environment_of(record).items()},
-        "results": _results(record.directory),
+        "command": run.command,
+        "started": run.started,
+        "took": duration(run.duration),
+        "code": run.code,
+        "imported": origin(record),
+        "note": run.note,
+        "error": run.error,
+        "warnings": "; ".join(run.warnings),
     }
-
-
-def _results(directory: Path) -> dict[str, Any] | None:
-    """The results of the test; None if there are none to show."""
-    try:
-        results = json.loads((directory / RESULTS).read_text())
-        confusion, classes = results["confusion"], results["classes"]
-        most = max(max(row) for row in confusion) or 1
-        bins = [one for one in results["calibration"]["bins"] if one["count"]]
-        for mistake in results["mistakes"]:  # re-encoded, since it is inserted into HTML
-            mistake["image"] = mistake["image"] and base64.b64encode(base64.b64decode(mistake["image"])).decode()
-        return {
-            "classes": classes,
-            # Diagonal and mistakes are shaded relative to their own maximum, since the diagonal would dominate.
-            "confusion": [
-                [(count, _shade(count, most, number == other)) for other, count in enumerate(row)]
-                for number, row in enumerate(confusion)
-            ],
-            "ece": results["calibration"]["ece"],
-            "bins": bins,
-            "mistakes": results["mistakes"],
-        }
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _shade(count: int, most: int, correct: bool) -> str:
-    strength = count / most if correct else min(1.0, 20 * count / most)
-    return f"rgba({'46,125,50' if correct else '198,40,40'},{0.8 * strength:.2f})"
-
-
-def _charts(records: Sequence[Record]) -> list[tuple[str, str]]:
-    """Heading and SVG in base64 of each chart, with one color per run."""
-    names = [_line(record, label, records) for record, label in zip(records, labels(records), strict=True)]
-    measured = {name: curves(record.directory) for name, record in zip(names, records, strict=True)}
-    tags = sorted({tag for one in measured.values() for tag in one} - set(_FINAL))
-    paired = {tag for pair in _CHARTS.values() for tag in pair}
-    charts = {**_CHARTS, **{tag: (tag,) for tag in tags if tag not in paired and tag != "samples"}}
-    drawn = []
-    for heading, wanted in charts.items():
-        lines = [(name, tag, one[tag]) for name, one in measured.items() for tag in wanted if one.get(tag)]
-        if any(len(points) > 1 for _, _, points in lines):
-            drawn.append((heading, _chart(lines, list(measured), dashed=wanted[0] if len(wanted) > 1 else None)))
-    return drawn
-
-
-def _line(record: Record, label: str, records: Sequence[Record]) -> str:
-    """Label of a run in the legend: its name, with the id if the name is not unique."""
-    name = record.values["name"]
-    names = [one.values["name"] for one in records]
-    return label if name is None else name if names.count(name) == 1 else f"{name} {label}"
-
-
-def _chart(lines: Sequence[tuple[str, str, Sequence[Point]]], names: Sequence[str], dashed: str | None) -> str:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 3.4), layout="constrained")
-    axes = figure.subplots()
-    for name, tag, points in lines:
-        axes.plot(
-            [point.step for point in points],
-            [point.value for point in points],
-            color=f"C{names.index(name) % 10}",
-            linestyle="--" if tag == dashed else "-",
-            linewidth=1.2,
-            marker="." if len(points) == 1 else None,
-            label=f"{name}  {tag}" if dashed else name,
-        )
-    axes.set_xlabel("optimizer step")
-    axes.grid(alpha=0.3)
-    if len(lines) <= _LINES * 2:
-        axes.legend(fontsize=6, frameon=False)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="svg")
-    return base64.b64encode(picture.getvalue()).decode()
+    return {
+        "anchor": _anchor(number),
+        "number": number,
+        "id": id,
+        "status": run.status,
+        "label": " ".join(label),
+        "best": run.best_line,
+        "facts": {name: value for name, value in facts.items() if value},
+        "metrics": {name: "NaN or Inf" if value is None else figure(value) for name, value in run.metrics.items()},
+        "results": read_results(record.directory),
+        "with_mistakes": number < _IN_FULL,
+    }

@@ -1,11 +1,14 @@
 """The run table: ``python -m src.runs``, over records that a training left and over some that none would leave."""
 
+import base64
 import csv
+import hashlib
 import io
 import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tarfile
@@ -22,6 +25,7 @@ from src.records.settings import data_of
 from src.records.summary import differing, find_best, summary
 from src.records.sweep import Sweep
 from src.views.leaderboard import make_leaderboard
+from src.views.table import figure
 from tests.conftest import SMALL, Command, Finished, MakeRun
 from tests.helpers.runs import card, three
 from tests.helpers.sweeps import a_grid
@@ -580,54 +584,89 @@ def test_every_point_is_exported(train_here: Command, runs, tmp_path: Path):
     assert runs("export", "-o", str(tmp_path / "no" / "such")).status == 1
 
 
-class Links(HTMLParser):
-    """What a page would load or run."""
+class Page(HTMLParser):
+    """What a page would load or run, and what it shows."""
 
-    def __init__(self, page: str) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__()
-        self.found: list[str] = []
-        self.tags: list[str] = []
-        self.feed(page)
+        self.attributes: list[tuple[str, str]] = []
+        self.scripts: list[dict[str, str | None]] = []
+        self.text = ""
+        self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.found += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")]
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag == "script":
+            self.scripts.append(dict(attrs))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
 
 
-def test_a_report_stands_alone(train_here: Command, runs, tmp_path: Path):
+HOSTILE = """</script><script>alert(1)</script><img src=x onerror="alert(1)">'"""
+
+
+def test_a_report_loads_nothing_and_runs_only_its_own_script(train_here: Command, runs, tmp_path: Path):
     train_here("seed=3", "name=one", "callbacks=full")
-    run = train_here("seed=4", "name=two", "optimizer=sgd", "callbacks=full").runs[1]
-    Record.load(Path(run["best"]["checkpoint"] and tmp_path / "outputs" / "runs" / run["id"])).change(
-        lambda _: {"note": "<script>alert(1)</script>"}
-    )
+    done = train_here("seed=4", "name=two", "optimizer=sgd", "callbacks=full")
+    directory, run = done.directories[1], done.runs[1]
+    Record.load(directory).change(lambda _: {"note": HOSTILE, "name": HOSTILE, "tags": [HOSTILE], "error": HOSTILE})
+    results = json.loads((directory / "results.json").read_text())
+    (directory / "results.json").write_text(json.dumps(results | {"classes": [HOSTILE] * 10}))
     file = tmp_path / "report.html"
-    done = runs("report", "one", "two", "-o", str(file))
+    done = runs("report", "one", run["id"], "-o", str(file))
     assert done.status == 0, done.stderr
-    page = file.read_text()
-    links = Links(page)
-    assert links.found
-    assert all(link.startswith("data:image/") for link in links.found)
-    assert "script" not in links.tags
-    for word in (
-        "Confusion",
+    html = file.read_text()
+    page = Page(html)
+    loaded = [value for name, value in page.attributes if name in ("src", "href", "srcset", "action", "data")]
+    assert any(link.startswith("data:image/png") for link in loaded)
+    assert all(link.startswith(("data:image/png", "#")) for link in loaded)
+    assert not re.search(r"https?://|@import|url\((?!#)", html)
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert page.scripts == [{"type": "application/json", "id": "data"}, {}]
+    assert page.text.count(HOSTILE) > 4
+    [policy] = [value for name, value in page.attributes if name == "content" and "default-src 'none'" in value]
+    script = (ROOT / "src/views/report.js").read_bytes()
+    assert f"script-src 'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'" in policy
+    for words in (
+        "Confusion matrix",
+        "Reliability diagram",
         "Worst mistakes",
-        "data:image/png",
-        "data:image/svg",
         "sgd",
-        f"{run['metrics']['test/acc']:.4f}",
+        figure(run["metrics"]["test/acc"]),
     ):
-        assert word in page
+        assert words in html
 
 
-def test_a_sweeps_report_has_its_leaderboard(command: Command, train: Command, runs):
+def test_a_sweeps_report_has_its_leaderboard_and_the_differences_to_the_baseline(train: Command, runs):
     done = train("-m", "seed=1,2", "optimizer.lr=0.01,0.001", "trainer.max_epochs=1")
     sweep = done.runs[0]["sweep"]
+    (done.outputs / "baseline.txt").write_text(done.runs[0]["id"])
     said = runs("report", sweep)
     assert said.status == 0, said.stderr
     page = (done.outputs / "sweeps" / sweep / "report.html").read_text()
-    assert "Leaderboard" in page
-    assert page.count(sweep) > 4
+    best = [run["best"]["value"] for run in done.runs]
+    rates = [run["config"]["optimizer"]["lr"] for run in done.runs]
+    mean = statistics.fmean(value for value, rate in zip(best, rates, strict=True) if rate == rates[0])
+    other = statistics.fmean(value for value, rate in zip(best, rates, strict=True) if rate != rates[0])
+    for text in (
+        "Leaderboard",
+        figure(mean),
+        figure(other),
+        f"{other - mean:+.4g}",
+        *(f"{one - mean:+.4g}" for one in best),
+    ):
+        assert f">{text}<" in page
     assert runs("report", "nothing").status == 1
+
+
+def test_a_report_of_runs_without_curves_and_metrics(make_run: MakeRun, runs, outputs: Path):
+    record = make_run("seed=1", status="failed", accuracy=None, error="RuntimeError: no memory", duration_s=None)
+    other = make_run("seed=2", status="running", accuracy=None, duration_s=None)
+    assert runs("report", record.values["id"], other.values["id"]).status == 0
+    page = Page((record.directory / "report.html").read_text())
+    assert "RuntimeError: no memory" in page.text
+    assert not {"#curves", "#parallel"} & {value for name, value in page.attributes if name == "href"}
 
 
 # The word RUN
