@@ -209,10 +209,15 @@ _EXPORT = """Export every point of every curve in long format, as CSV or JSON.
 
 _REPORT = """Write a report of runs or a sweep to a single HTML file.
 
-It contains the curves, the settings and, for image classification, the confusion matrix and the worst mistakes.
+It contains a sortable table, parallel coordinates, curves with mean and
+standard deviation over replicates, and each run in detail: settings and, for
+classification, confusion matrix, calibration and worst mistakes. It opens in
+a browser without a network.
 
     # report.html in the run's directory
     python -m src.runs report latest
+    # A sweep, with its leaderboard: report.html in its directory
+    python -m src.runs report SWEEP
     # Several runs, to another file
     python -m src.runs report latest best -o comparison.html
 """

@@ -43,7 +43,7 @@ class Compared:
         group_of: index of the configuration of each run.
         labels: the words of a unique label for each configuration: the name of its runs if it is unique, and the settings
             that differ, as ``lr=0.01``.
-        ids: shortened ids of the runs.
+        ids: shortened ids of the runs; within a sweep, the numbers of its jobs.
     """
 
     records: Sequence[Record]
@@ -62,7 +62,8 @@ class Compared:
         groups = group(records)
         number = {id(record): index for index, one in enumerate(groups) for record in one.runs}
         ids = [run.id for run in runs]
-        short = short_ids(ids, set(ids), {run.name for run in runs if run.name})
+        is_one_sweep = runs[0].sweep and {run.sweep for run in runs} == {runs[0].sweep}
+        short = [record.directory.name for record in records] if is_one_sweep else short_ids(ids, set(ids), set())
         group_of = [number[id(record)] for record in records]
         firsts = [group_of.index(index) for index in range(len(groups))]
         return cls(records, runs, settings, groups, group_of, _labels(runs, settings, firsts, short), short)
@@ -162,7 +163,7 @@ def _values(points: Sequence[Point]) -> dict[str, Any]:
 
 
 def _thinned(line: Mapping[str, Any], most: int, steps: dict[tuple[int, ...], int]) -> dict[str, Any]:
-    """A line with at most so many points, in six significant digits, and its steps as an index into ``steps``."""
+    """A line with at most ``most`` points, in six significant digits, and its steps as an index into ``steps``."""
     kept = thin(line["values"], most)
     found = {key: value for key, value in line.items() if key in ("group", "run")}
     found |= {key: [_rounded(line[key][number]) for number in kept] for key in ("values", "std", "n") if key in line}

@@ -60,7 +60,7 @@ function update() {
     find(".swatch", row).style.cssText = colors.has(groups[run]) ? `--c: var(--c${colors.get(groups[run])})` : "";
   }
   if (find("#count")) find("#count").textContent = count < rows.size ? `${count} of ${rows.size} runs` : `${count} runs`;
-  if (find("#clear")) find("#clear").hidden = count === rows.size && !ranges.size;
+  if (find("#clear")) find("#clear").style.visibility = count === rows.size && !ranges.size ? "hidden" : "visible";
   for (const line of all("#parallel .run-line")) line.classList.toggle("out", rows.get(Number(line.dataset.run)).hidden);
   drawLegend(shown);
   all("[data-chart]").forEach(drawChart);
@@ -534,6 +534,9 @@ function open() {
   }
 }
 
+// The table keeps its height when rows are hidden: what follows must not move under the pointer that selects them.
+const region = find("#runs").closest(".tall");
+region.style.minHeight = `${region.offsetHeight}px`;
 axes.forEach(place);
 all("[data-chart]").forEach(listen);
 drawParallel();

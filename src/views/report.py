@@ -118,23 +118,31 @@ def _columns(compared: Compared, baseline: Baseline | None) -> list[_Column]:
     def texts(heading: str, found: Sequence[str], title: str = "") -> _Column:
         return _Column(heading, [_Cell(text) for text in found], title)
 
-    metrics = dict.fromkeys(default_metrics(runs))
-    metrics |= dict.fromkeys(name for name in metric_names(runs) if name.startswith(("val", "test")))
+    def of_metric(name: str) -> _Column:
+        cells = [_Cell(figure(value), value, "number") for value in (run.metrics.get(name) for run in runs)]
+        return _metric_column(name, cells, records)
+
+    metrics = default_metrics(runs)
+    others = [name for name in metric_names(runs) if name.startswith(("val", "test")) and name not in metrics]
     names = [run.name or "" for run in runs]
     columns = [
         _Column("run", [_Cell(id, href=_anchor(number)) for number, id in enumerate(compared.ids)]),
         texts("name", names if len({*names}) > 1 or len(runs) == 1 else [""] * len(runs)),
         texts("tags", [" ".join(run.tags) for run in runs]),
         _Column("status", [_Cell(run.status, style=run.status) for run in runs]),
-        *(_metric_column(name, [_number(run.metrics.get(name)) for run in runs], records) for name in metrics),
+        *map(of_metric, metrics),
     ]
     if baseline:
         cells = [_difference(baseline, record) for record in records]
         columns.append(_metric_column(baseline.metric, cells, records)._replace(heading="vs baseline"))
-    columns.append(_Column("took", [_Cell(duration(run.duration), run.duration, "number") for run in runs]))
     for heading, (name, values) in zip(short_names(compared.settings), compared.settings.items(), strict=True):
         columns.append(texts(heading, [brief(value) for value in values], name))
-    columns += [texts("note", [run.note or "" for run in runs]), texts("error", [run.error or "" for run in runs])]
+    columns += [
+        _Column("took", [_Cell(duration(run.duration), run.duration, "number") for run in runs]),
+        *map(of_metric, others),
+        texts("note", [run.note or "" for run in runs]),
+        texts("error", [run.error or "" for run in runs]),
+    ]
     return [column for column in columns if any(cell.text for cell in column.cells)]
 
 
@@ -159,10 +167,6 @@ def _metric_column(name: str, cells: Sequence[_Cell], records: Sequence[Record])
     """A column that is sorted best first."""
     low = is_low(name.removeprefix("best/"), records)
     return _Column(name, cells, name, "ascending" if low else "descending")
-
-
-def _number(value: float | None) -> _Cell:
-    return _Cell(figure(value), value, "number")
 
 
 def _difference(baseline: Baseline, record: Record) -> _Cell:

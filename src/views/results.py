@@ -37,7 +37,7 @@ class Cell(NamedTuple):
 class Mistake(NamedTuple):
     """A misclassified sample: its index in the test set, and its image as PNG in base64, None if it is not an image."""
 
-    index: int
+    sample: int
     true: str
     predicted: str
     confidence: float
@@ -45,7 +45,7 @@ class Mistake(NamedTuple):
 
     @classmethod
     def of(cls, found: dict[str, Any]) -> "Mistake":
-        """Check an entry of results.json; the image is encoded anew, since it is inserted into HTML."""
+        """Check an entry of results.json; the image is re-encoded, since it is inserted into HTML."""
         image = found["image"] and base64.b64encode(base64.b64decode(found["image"])).decode()
         return cls(int(found["index"]), found["true"], found["predicted"], float(found["confidence"]), image)
 

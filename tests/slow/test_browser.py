@@ -7,33 +7,25 @@ import base64
 import io
 import os
 import re
-import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Frame, Page, sync_playwright
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.paths import ROOT
 from src.records.record import Record
 from src.records.summary import summary
 from tests.helpers.boards import FAILURE, SUCCESS, Dashboard, dashboard, eventually, records, trained, wait_for
+from tests.helpers.browsers import CHROMIUM, NEEDS_CHROMIUM, QUIET, events
 from tests.helpers.screens import COLUMNS, as_html, final_lines, in_a_terminal, prompt
 
 __all__ = ["trained"]
 
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="there is no Chromium on this machine"),
-]
-
-
-QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
+pytestmark = NEEDS_CHROMIUM
 
 
 # Where the older tabs show what their filter finds.
@@ -111,16 +103,12 @@ def board(trained: Path) -> Iterator[Dashboard]:
 @pytest.fixture
 def browser(board: Dashboard) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         page = chromium.new_page(viewport={"width": 1440, "height": 900})
         seen = Browser(page, board)
         yield seen
         chromium.close()
         assert not seen.errors
-
-
-def events(record: Record) -> EventAccumulator:
-    return EventAccumulator(str(record.directory), size_guidance={"images": 0, "tensors": 0}).Reload()
 
 
 def five_digits(value: float) -> float:
@@ -270,9 +258,6 @@ def test_the_projector_shows_a_thousand_points(browser: Browser, jobs: list[Reco
 
 def test_plain_tensorboard_over_the_outputs_tells_the_truth_too(trained: Path, jobs: list[Record]):
     """Without src.dashboard the names are paths and the columns are all settings, but the values are the same."""
-    import subprocess
-    import sys
-
     server = subprocess.Popen(
         [sys.executable, "-m", "tensorboard.main", "--logdir", str(trained), "--port", "0", "--host", "127.0.0.1"],
         stderr=subprocess.PIPE,
@@ -311,7 +296,7 @@ def overview(outputs: Path, terminal: str) -> bytes:
     """A PNG of a terminal's text above the dashboard's curves and HParams of the latest sweep."""
     with dashboard(outputs, "--sweep", "latest") as board, sync_playwright() as playwright:
         wait_for(lambda: len(board.runs()) == 6)
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         page = chromium.new_page(viewport={"width": 1100, "height": 505}, device_scale_factor=2)
         browser = Browser(page, board)
         page.goto(f"{board.address}/?smoothing=0&runFilter=lr#timeseries")
