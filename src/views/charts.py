@@ -26,8 +26,8 @@ _FEWEST, _MOST = 40, 400
 _STAGE = re.compile(r"(train|val)[/_](.+)")
 # A setting with more values has an axis of numbers, if its values are numbers.
 _CHOICES = 6
-# An axis of positive numbers is logarithmic if the highest is at least so many times the lowest, and the median. Numbers from a
-# uniform distribution may include a tiny one, but half of them are above the middle.
+# An axis of positive numbers is logarithmic if these are the least ratios of the highest to the lowest and to the median. Numbers
+# from a uniform distribution may include a tiny one, but their median is about half of the highest.
 _LOG_RANGE, _LOG_MEDIAN = 50, 5
 
 
@@ -201,38 +201,32 @@ def axes(compared: Compared) -> list[dict[str, Any]]:
     """The axes of the parallel coordinates: the settings that differ, except seed and fold, and the metrics shown in tables.
 
     Returns:
-        For each axis ``name``, ``scale`` (``linear``, ``log`` or ``choice``), ``is_metric``, and the ``values`` of the runs:
-        numbers, for ``choice`` words; null where a run has none. Empty if there is no setting or no metric.
+        For each axis ``name``, ``scale`` (``linear``, ``log`` or ``choice``), and ``values``: a number or a word for each run,
+        null where it has none. Empty if there is no setting or no metric.
     """
-    settings = {name: words for name, words in compared.settings.items() if name not in REPLICATES}
-    found = [
-        _axis(short, values)
-        for short, values in zip(short_names(settings), _setting_values(compared.records, settings), strict=True)
+    varied = [name for name in compared.settings if name not in REPLICATES]
+    found = [settings_of(record) for record in compared.records]
+    settings = [
+        _axis(short, [one.get(name) for one in found], compared.settings[name])
+        for name, short in zip(varied, short_names(varied), strict=True)
     ]
-    metrics = []
+    metrics: list[dict[str, Any]] = []
     for name in default_metrics(compared.runs):
         values = [run.metrics.get(name) for run in compared.runs]
-        if sum(value is not None for value in values) > 1:
-            metrics.append({"name": name, "scale": "linear", "is_metric": True, "values": values})
-    return found + metrics if found and metrics else []
+        if len({*values} - {None}) > 1:
+            metrics.append({"name": name, "scale": "linear", "values": values})
+    return settings + metrics if settings and metrics else []
 
 
-def _setting_values(records: Sequence[Record], names: Mapping[str, Sequence[str]]) -> list[list[Any]]:
-    """The values of each setting: numbers where the setting has numbers only, else words."""
-    found = [settings_of(record) for record in records]
-    columns: list[list[Any]] = []
-    for name, words in names.items():
-        raw = [one.get(name) for one in found]
-        is_number = all(isinstance(value, int | float | None) and not isinstance(value, bool) for value in raw)
-        columns.append(raw if is_number else [word or None for word in words])
-    return columns
-
-
-def _axis(name: str, values: Sequence[Any]) -> dict[str, Any]:
+def _axis(name: str, values: Sequence[Any], words: Sequence[str]) -> dict[str, Any]:
+    """The axis of a setting, from its values in the runs and the words for them on a command line."""
     known = [value for value in values if value is not None]
-    if len(set(known)) <= _CHOICES or any(isinstance(value, str) for value in known):
-        words = [None if value is None else brief(str(value)) for value in values]
-        return {"name": name, "scale": "choice", "is_metric": False, "values": words}
+    if not all(map(_is_number, known)) or len(set(known)) <= _CHOICES:
+        return {"name": name, "scale": "choice", "values": [brief(word) or None for word in words]}
     low, median, high = min(known), statistics.median(known), max(known)
     is_log = low > 0 and high >= _LOG_RANGE * low and high >= _LOG_MEDIAN * median
-    return {"name": name, "scale": "log" if is_log else "linear", "is_metric": False, "values": list(values)}
+    return {"name": name, "scale": "log" if is_log else "linear", "values": values}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

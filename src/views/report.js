@@ -109,9 +109,12 @@ function hideTip() {
 
 // Tables
 
+/** A number, if a text is one. */
+const parse = text => text === "" || Number.isNaN(Number(text)) ? text : Number(text);
+
 const keyOf = cell => {
   const text = cell.dataset.value ?? cell.textContent.trim();
-  return text === "" ? null : Number.isNaN(Number(text)) ? text : Number(text);
+  return text === "" ? null : parse(text);
 };
 
 function compare(a, b) {
@@ -162,7 +165,7 @@ const share = new Map(ranked.map(([, run], rank) => [run, ranked.length > 1 ? ra
 function place(axis) {
   const known = axis.values.filter(value => value !== null);
   if (axis.scale === "choice") {
-    const choices = [...new Set(known)].sort((a, b) => compare(Number(a) || a, Number(b) || b));
+    const choices = [...new Set(known)].sort((a, b) => compare(parse(a), parse(b)));
     const step = choices.length > 1 ? 1 / (choices.length - 1) : 0;
     // Better runs are higher within a choice, so that lines do not cover each other.
     const spread = Math.min(0.06, step / 4) * Math.min(1, known.length / choices.length / 10);
@@ -526,7 +529,7 @@ function drawLegend(shown) {
 }
 
 // A link to a run opens its section.
-function open() {
+function openTarget() {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (target?.matches("details")) {
     target.open = true;
@@ -541,8 +544,8 @@ axes.forEach(place);
 all("[data-chart]").forEach(listen);
 drawParallel();
 update();
-open();
-addEventListener("hashchange", open);
+openTarget();
+addEventListener("hashchange", openTarget);
 find("#further")?.addEventListener("toggle", () => all("#further [data-chart]").forEach(drawChart));
 let width = innerWidth;
 addEventListener("resize", () => {

@@ -220,6 +220,7 @@ def test_curves_can_be_hidden_enlarged_and_read_with_the_keyboard(report: Report
 def test_lines_of_the_parallel_coordinates_are_the_runs_and_axes_select_them(report: Report):
     axes = report.page.locator("#parallel .axis")
     assert axes.locator(".name").all_text_contents() == ["dropout", "lr", "best/val/acc", "test/acc"]
+    assert axes.nth(0).locator(".tick").all_text_contents() == ["0.0", "0.3"]  # from the bottom to the top
     assert axes.nth(1).locator(".tick").all_text_contents() == ["0.001", "0.01", "1e+30"]
     axis = axes.nth(2)
     best = {job.directory.name: summary(job).best for job in report.jobs}

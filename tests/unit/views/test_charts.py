@@ -140,3 +140,11 @@ def test_runs_are_scored_by_one_metric_of_which_the_highest_score_is_the_best(ma
     runs = [make_run("monitor=val/loss", f"seed={seed}", best=loss | {"value": seed}) for seed in (1, 2)]
     data = chart_data(Compared.of([*runs, make_run("seed=3")]))
     assert (data["metric"], data["scores"]) == ("best/val/loss", [-1, -2, None])
+
+
+def test_numbers_that_json_cannot_express_are_words(make_run: MakeRun):
+    runs = [make_run("seed=1", accuracy=number / 10) for number in range(8)]
+    for number, run in enumerate(runs):
+        run.values["config"]["optimizer"]["eps"] = 10.0**number if number else math.inf
+    [axis, *_] = axes(Compared.of(runs))
+    assert (axis["scale"], axis["values"][:3]) == ("choice", ["inf", "10.0", "100.0"])
