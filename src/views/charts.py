@@ -13,7 +13,7 @@ from src.records.find import short_ids
 from src.records.record import Record
 from src.records.replicates import Replicates, group
 from src.records.settings import REPLICATES, settings_of, short_names, shown_names
-from src.records.summary import Summary, summary
+from src.records.summary import Summary, is_low, summary
 from src.views.bands import bands_of
 from src.views.listing import setting_cells
 from src.views.scalars import Point, curves
@@ -24,6 +24,8 @@ _ALL_POINTS = 200_000
 _FEWEST, _MOST = 40, 400
 # Curves of training and validation share a chart: train/loss and val/loss, train_loss and val_loss.
 _STAGE = re.compile(r"(train|val)[/_](.+)")
+# With fewer runs the table says the same.
+_FEWEST_LINES = 3
 # A setting with more values has an axis of numbers, if its values are numbers.
 _CHOICES = 6
 # An axis of positive numbers is logarithmic if these are the least ratios of the highest to the lowest and to the median. Numbers
@@ -94,22 +96,21 @@ def chart_data(compared: Compared) -> dict[str, Any]:
 
     Returns:
         ``ids``, ``labels`` and ``groups`` (the configuration of each run) as in ``Compared``;
-        ``scores``, the value of ``metric`` of each run, negated if lower is better; ``axes``, see ``axes``; and the rest of ``charts``.
+        ``metric``, the first metric of tables, and ``scores``, its value in each run, negated if lower is better; ``axes``, see
+        ``axes``; and the entries of ``charts``.
     """
-    monitor = next((run.monitor for run in compared.runs if run.best is not None), None)
+    metric = next(iter(default_metrics(compared.runs)), None)
+    values = [run.metrics.get(metric) if metric else None for run in compared.runs]
+    sign = -1 if metric and is_low(metric.removeprefix("best/"), compared.records) else 1
     return {
         "ids": compared.ids,
         "labels": compared.labels,
         "groups": compared.group_of,
-        "metric": f"best/{monitor}" if monitor else None,
-        "scores": [_score(run) if run.monitor == monitor else None for run in compared.runs],
+        "metric": metric,
+        "scores": [None if value is None else sign * value for value in values],
         "axes": axes(compared),
         **charts(compared),
     }
-
-
-def _score(run: Summary) -> float | None:
-    return None if run.best is None else -run.best if run.lower_is_better else run.best
 
 
 def charts(compared: Compared) -> dict[str, Any]:
@@ -202,8 +203,10 @@ def axes(compared: Compared) -> list[dict[str, Any]]:
 
     Returns:
         For each axis ``name``, ``scale`` (``linear``, ``log`` or ``choice``), and ``values``: a number or a word for each run,
-        null where it has none. Empty if there is no setting or no metric.
+        null where it has none. Empty for two runs, and if there is no setting or no metric.
     """
+    if len(compared.runs) < _FEWEST_LINES:
+        return []
     varied = [name for name in compared.settings if name not in REPLICATES]
     found = [settings_of(record) for record in compared.records]
     settings = [

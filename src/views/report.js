@@ -363,7 +363,8 @@ function drawChart(element) {
     add(svg, "text", {x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end"}, name(tick));
   }
   for (const tick of ticksOf(from, to, false, Math.max(2, width / 110))) {
-    add(svg, "text", {x: x(tick), y: height - 8, "text-anchor": "middle"}, tick.toLocaleString("en"));
+    const anchor = x(tick) > width - 30 ? "end" : "middle";
+    add(svg, "text", {x: Math.min(x(tick), width), y: height - 8, "text-anchor": anchor, class: "step"}, tick.toLocaleString("en"));
   }
   add(svg, "path", {class: "grid", d: `M${LEFT} ${height - LOWER}H${width - RIGHT}`});
   const id = `clip${element.dataset.chart}`;

@@ -69,7 +69,8 @@ def make_report(records: Sequence[Record], sweep: Sweep | None = None, baseline:
     import jinja2
 
     ranked = sorted(records, key=lambda record: (data_of(record), summary(record).rank)) if sweep else list(records)
-    compared, data = Compared.of(ranked), chart_data(Compared.of(ranked))
+    compared = Compared.of(ranked)
+    data = chart_data(compared)
     board = make_leaderboard(sweep, baseline) if sweep else None
     settings = [_as_words(settings_of(record)) for record in ranked]
     environments = [_as_words(environment_of(record)) for record in ranked]

@@ -1,10 +1,14 @@
-"""What the tests of test_runs.py share."""
+"""What tests of the run table and of reports share."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
 
+from src.loggers.event_files import OrderedEventFileWriter
 from src.records.record import Record
 from src.views.card import print_card
 from tests.conftest import MakeRun
@@ -23,3 +27,13 @@ def card(record: Record) -> str:
     console = Console(width=200, file=io.StringIO())
     print_card(record, console)
     return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def log(record: Record, tag: str, *values: float) -> None:
+    """Write a curve with a point every ten steps."""
+    name = re.sub(r"\W", "-", tag)[:100]
+    writer = OrderedEventFileWriter(str(record.directory), filename_suffix=f".{name}")
+    for number, value in enumerate(values, 1):
+        summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+        writer.add_event(Event(wall_time=1.0, step=10 * number, summary=summary))
+    writer.close()

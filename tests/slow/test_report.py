@@ -20,9 +20,12 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from src.paths import ROOT
 from src.records.record import Record
 from src.records.summary import summary
+from src.views.report import make_report
 from src.views.table import figure
+from tests.conftest import MakeRun
 from tests.helpers.boards import records, wait_for
 from tests.helpers.browsers import CHROMIUM, NEEDS_CHROMIUM, QUIET, events
+from tests.helpers.runs import log
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -65,12 +68,12 @@ class Report:
             (name.strip(), tag): value for name, tag, value in cells
         }
 
-    def point_at(self, chart: Locator, fraction: float) -> None:
-        """Move the pointer over a chart to a fraction of its curves' length."""
+    def point_at(self, chart: Locator, fraction: float, height: float = 0.5) -> None:
+        """Move the pointer over a chart to a fraction of its curves' length, and of its height from the top."""
         chart.scroll_into_view_if_needed()
         box = chart.locator("svg").bounding_box()
         assert box
-        self.page.mouse.move(box["x"] + 58 + fraction * (box["width"] - 66), box["y"] + box["height"] / 2)
+        self.page.mouse.move(box["x"] + 58 + fraction * (box["width"] - 66), box["y"] + height * box["height"])
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +196,7 @@ def test_curves_can_be_hidden_enlarged_and_read_with_the_keyboard(report: Report
     report.page.locator("#legend button").first.press("Enter")
     assert chart.locator(".line").count() == 8
 
-    ticks = "figure[data-chart] svg >> nth=1 >> text[text-anchor=middle]"
+    ticks = "figure[data-chart] svg >> nth=1 >> text.step"
     before = report.page.locator(ticks).all_text_contents()
     report.point_at(chart, 0.5)
     report.page.mouse.down()
@@ -310,6 +313,26 @@ def test_a_report_is_never_wider_than_the_window(report: Report, width: int):
     assert report.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_text_from_records_is_shown_and_never_run(chromium: Browser, make_run: MakeRun, tmp_path: Path):
+    hostile = """</script><script>document.title = 'run'</script><img src=x onerror="document.title = 'run'">"""
+    runs = [
+        make_run(f"optimizer.lr={rate}", "seed=1", name=hostile + rate, note=hostile, accuracy=float(rate))
+        for rate in ("0.1", "0.2", "0.3")
+    ]
+    for run in runs:
+        log(run, "train/" + hostile, 1.0, 2.0)
+    (tmp_path / "report.html").write_text(make_report(runs))
+    with chromium.new_context(offline=True) as context:
+        seen = Report(context.new_page(), runs)
+        seen.page.goto((tmp_path / "report.html").as_uri())
+        assert seen.column("note") == [hostile] * 3
+        assert seen.page.locator("#legend button").first.inner_text() == f"{hostile}0.1 lr=0.1"
+        seen.point_at(seen.page.locator("figure[data-chart]"), 0.5)
+        assert hostile in seen.page.locator("#tip").inner_text()
+        assert seen.page.title() == ", ".join(f"{hostile}{rate}" for rate in ("0.1", "0.2", "0.3"))
+        assert not seen.problems
+
+
 def test_the_table_and_the_charts_follow_from_each_other(report: Report):
     """Also the image of the documentation: the table, the parallel coordinates and the curves with the pointer over one."""
     report.page.set_viewport_size({"width": 1100, "height": 900})
@@ -320,11 +343,11 @@ def test_the_table_and_the_charts_follow_from_each_other(report: Report):
     assert report.page.locator(".charts .line.on").count() > 0
     if folder := os.environ.get("SCREENSHOTS"):
         report.page.set_viewport_size({"width": 1100, "height": 2600})
-        report.point_at(report.chart("acc"), 0.6)
-        top, bottom = report.page.locator("#table").bounding_box(), report.page.locator("#curves").bounding_box()
+        report.point_at(report.chart("acc"), 0.6, 0.2)
+        top, bottom = report.page.locator("#table").bounding_box(), report.page.locator("#tip").bounding_box()
         assert top
         assert bottom
-        height = bottom["y"] + bottom["height"] - top["y"]
+        height = bottom["y"] + bottom["height"] - top["y"] + 10
         png = report.page.screenshot(clip={"x": 0, "y": top["y"], "width": 1100, "height": height})
         colors = Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
         colors.save(Path(folder, "report.png"), optimize=True)

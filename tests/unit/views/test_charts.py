@@ -5,22 +5,10 @@ import statistics
 from itertools import pairwise
 
 import pytest
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
 
-from src.loggers.event_files import OrderedEventFileWriter
-from src.records.record import Record
 from src.views.charts import Compared, axes, chart_data, charts, thin
 from tests.conftest import MakeRun
-
-
-def log(record: Record, tag: str, *values: float) -> None:
-    """Write a curve with a point every ten steps."""
-    writer = OrderedEventFileWriter(str(record.directory), filename_suffix=f".{tag.replace('/', '-')}")
-    for number, value in enumerate(values, 1):
-        summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
-        writer.add_event(Event(wall_time=1.0, step=10 * number, summary=summary))
-    writer.close()
+from tests.helpers.runs import log
 
 
 def test_the_peaks_of_a_thinned_curve_remain():
@@ -131,15 +119,17 @@ def test_axes_have_the_scale_of_their_values(make_run: MakeRun):
 
 
 def test_without_a_difference_there_are_no_axes(make_run: MakeRun):
-    assert axes(Compared.of([make_run("seed=1"), make_run("seed=2")])) == []
-    assert axes(Compared.of([make_run("seed=1")])) == []
+    runs = [make_run(f"seed={seed}", accuracy=seed / 4) for seed in (1, 2, 3)]
+    assert axes(Compared.of(runs)) == []
 
 
 def test_runs_are_scored_by_one_metric_of_which_the_highest_score_is_the_best(make_run: MakeRun):
     loss = {"metric": "val/loss", "value": 0.25, "epoch": 1, "checkpoint": None}
-    runs = [make_run("monitor=val/loss", f"seed={seed}", best=loss | {"value": seed}) for seed in (1, 2)]
-    data = chart_data(Compared.of([*runs, make_run("seed=3")]))
+    runs = [make_run("monitor=val/loss", f"seed={seed}", best=loss | {"value": seed}, accuracy=None) for seed in (1, 2)]
+    data = chart_data(Compared.of([*runs, make_run("seed=3", accuracy=None, status="failed")]))
     assert (data["metric"], data["scores"]) == ("best/val/loss", [-1, -2, None])
+    data = chart_data(Compared.of([make_run("seed=3"), make_run("seed=4", accuracy=0.5)]))
+    assert (data["metric"], data["scores"]) == ("best/val/acc", [0.9, 0.5])
 
 
 def test_numbers_that_json_cannot_express_are_words(make_run: MakeRun):
