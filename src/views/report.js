@@ -201,11 +201,10 @@ function drawParallel() {
     if (share.has(run)) line.style.setProperty("--s", `${Math.round(100 * share.get(run))}%`);
     else line.classList.add("unranked");
   }
-  const lacking = axes.some(axis => axis.positions.includes(-1));
-  axes.forEach((axis, index) => drawAxis(svg, axis, index, lacking));
+  axes.forEach((axis, index) => drawAxis(svg, axis, index));
 }
 
-function drawAxis(svg, axis, index, lacking) {
+function drawAxis(svg, axis, index) {
   const known = axis.ticks.map(([, text]) => text);
   const label = `${axis.name}, ${known[0]} to ${known.at(-1)}; up and down arrow keys select, Escape shows all`;
   const group = add(svg, "g", {class: "axis", tabindex: 0, role: "group", "aria-label": label, "data-axis": index});
@@ -216,7 +215,7 @@ function drawAxis(svg, axis, index, lacking) {
   for (const [position, text] of axis.ticks) {
     add(group, "text", {x: axis.x + (last ? 8 : -8), y: heightOf(position) + 4, "text-anchor": last ? "start" : "end", class: "tick"}, shorten(text, 12));
   }
-  if (lacking && axis.positions.includes(-1)) {
+  if (axis.positions.includes(-1)) {
     add(group, "text", {x: axis.x + (last ? 8 : -8), y: NONE + 4, "text-anchor": last ? "start" : "end", class: "tick"}, "none");
   }
   const selection = add(group, "rect", {class: "selection", x: axis.x - 9, width: 18});
@@ -357,7 +356,9 @@ function drawChart(element) {
   const y = value => clamp(height - LOWER - (scale(Math.max(value, chart.isLog ? low : -Infinity)) - floor) / (ceiling - floor) * (height - LOWER - UPPER), -1e5, 1e5);
   const ticks = ticksOf(low, high, chart.isLog, 5);
   const decimals = Math.max(...ticks.map(tick => (String(tick).split(".")[1] ?? "").length));
-  const name = tick => chart.isLog || Math.abs(high) >= 1e5 || high - low < 1e-4 ? tick.toExponential(1).replace(".0e", "e") : tick.toFixed(decimals);
+  const largest = Math.max(Math.abs(low), Math.abs(high));
+  const isExtreme = largest >= 1e5 || (chart.isLog ? low : largest) < 1e-3;
+  const name = tick => isExtreme ? tick.toExponential() : chart.isLog ? String(tick) : tick.toFixed(decimals);
   for (const tick of ticks) {
     add(svg, "path", {class: "grid", d: `M${LEFT} ${y(tick).toFixed(1)}H${width - RIGHT}`});
     add(svg, "text", {x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end"}, name(tick));
