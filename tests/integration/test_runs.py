@@ -19,13 +19,13 @@ from pathlib import Path
 import pytest
 
 from src.dashboard.names import readable_names
+from src.formatting import figure
 from src.paths import ROOT
 from src.records.record import Record
 from src.records.settings import data_of
 from src.records.summary import differing, find_best, summary
 from src.records.sweep import Sweep
 from src.views.leaderboard import make_leaderboard
-from src.views.table import figure
 from tests.conftest import SMALL, Command, Finished, MakeRun
 from tests.helpers.runs import card, three
 from tests.helpers.sweeps import a_grid

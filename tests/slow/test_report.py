@@ -17,11 +17,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
+from src.formatting import figure
 from src.paths import ROOT
 from src.records.record import Record
 from src.records.summary import summary
 from src.views.report import make_report
-from src.views.table import figure
 from tests.conftest import MakeRun
 from tests.helpers.boards import records, wait_for
 from tests.helpers.browsers import CHROMIUM, NEEDS_CHROMIUM, QUIET, events
