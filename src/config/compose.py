@@ -177,11 +177,12 @@ class Plan:
         what = name.get("model", name["task"]) + (f" on {name['data']}" if "data" in name else "")
         what += f" with {name['optimizer']}" if "optimizer" in name else ""
         epochs = config["trainer"]["max_epochs"]
-        what += f", {epochs} epoch{'' if epochs == 1 else 's'}, trainer={choices['trainer']}"
+        what += f", {epochs} epoch{'' if epochs == 1 else 's'}"
+        what += f", trainer={choices['trainer']}" if choices["trainer"] != "auto" else ""
         if self.search:
-            return f"{self.search['n_trials']} jobs of a search, such as {what}"
+            return f"{self.search['n_trials']} trials, such as {what}"
         jobs = len(self.jobs or [])
-        return what if jobs == 1 else f"{jobs} jobs, the first {what}"
+        return what if jobs == 1 else f"{jobs} jobs, first {what}"
 
 
 def preflight(line: CommandLine) -> list[dict[str, Any]]:

@@ -10,8 +10,8 @@ TensorBoard listens on this machine only and runs until it is stopped. New runs 
     python -m src.dashboard --sweep latest
     # Curves over the number of samples, comparable across batch sizes
     python -m src.dashboard --x samples
-    # One row of HParams for each configuration
-    python -m src.dashboard --mean-over-seeds
+    # One row of HParams for each run, and no means over seeds and folds
+    python -m src.dashboard --no-mean-over-seeds
 """
 
 import argparse
@@ -20,13 +20,16 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from src.command import add_filter, add_sweep, exit_with, status_of
 from src.errors import Interrupted, UserError
 from src.launching.stop import raise_on_stop
 from src.parsers import make_parser
 from src.terminal import survive_closed_output
+
+if TYPE_CHECKING:
+    from src.dashboard.view import View
 
 _HOST = "127.0.0.1"
 _REFRESH_S = 5.0
@@ -51,8 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_sweep(parser)
     text = "Unit of the horizontal axis of curves: optimizer steps or training samples, which omits imported runs (default: steps)."
     parser.add_argument("--x", choices=("steps", "samples"), default="steps", help=text)
-    text = "Show one row of HParams for the seeds and folds of each configuration."
-    parser.add_argument("--mean-over-seeds", action="store_true", help=text)
+    text = "Show the seeds and folds of a configuration in one row of HParams, and their mean as a run (default)."
+    parser.add_argument("--mean-over-seeds", action=argparse.BooleanOptionalAction, default=True, help=text)
     text = "Listen on this port (default: the first free one from 6006)."
     parser.add_argument("--port", type=_port, metavar="PORT", help=text)
     parser.add_argument("--no-browser", action="store_true", help="Do not open a browser.")
@@ -92,25 +95,29 @@ def _serve(args: argparse.Namespace) -> None:
             raise UserError(
                 "no run matches that." if text or sweep else "there is no run yet; python -m src.train makes one."
             )
-        address = _start(view.directory, args.port, fast=not args.slow_loader)
+        address = _start(view, args.port, fast=not args.slow_loader)
         print(f"{len(view)} run{'' if len(view) == 1 else 's'} at {address} (Ctrl-C ends it)", flush=True)
         if not args.no_browser and _has_browser():
             webbrowser.open(address)
         while True:
+            view.update_means()
             threading.Event().wait(_REFRESH_S)
             view.refresh()
 
 
-def _start(directory: Path, port: int | None, fast: bool) -> str:
+def _start(view: "View", port: int | None, fast: bool) -> str:
     """Start TensorBoard in a thread of this process; returns its address.
 
     Raises:
         UserError: the port is in use, or none is free.
     """
-    from tensorboard import default, program
+    from tensorboard import program
 
-    board = program.TensorBoard(plugins=default.get_plugins())
-    words = ["--logdir", str(directory), "--host", _HOST, "--reload_interval", str(int(_REFRESH_S))]
+    from src.dashboard.plugins import make_plugins
+    from src.dashboard.server import make_server
+
+    board = program.TensorBoard(make_plugins(lambda: view.columns, lambda: view.charts), server_class=make_server)
+    words = ["--logdir", str(view.directory), "--host", _HOST, "--reload_interval", str(int(_REFRESH_S))]
     words += ["--reload_multifile", "true", "--load_fast", "auto" if fast else "false"]
     words += ["--samples_per_plugin", "images=100,scalars=10000"]
     board.configure(argv=["", *words, *([] if port is None else ["--port", str(port)])])

@@ -1,13 +1,16 @@
 """Modified copies of event files, updated as the originals grow."""
 
 import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+from tensorboard.plugins.hparams import metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
+
+from src.loggers.hparams import session_start
+from src.records.record import Record
 
 Change = Callable[[Event], None]
 
@@ -39,21 +42,19 @@ class Copy:
         self._file.close()
 
 
-def in_group(group: str) -> Change:
-    """Assign sessions to a group: a row of HParams with the mean of its runs' metrics."""
+def as_session(record: Record, group: str) -> Change:
+    """Assign a session to a group, a row of HParams, and update its settings: earlier versions wrote the names of classes."""
 
     def change(event: Event) -> None:
         for value in event.summary.value:
             if value.tag == metadata.SESSION_START_INFO_TAG:
-                content = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
-                content.session_start_info.group_name = group
-                value.metadata.plugin_data.content = content.SerializeToString()
+                value.CopyFrom(session_start(record, group).value[0])
 
     return change
 
 
-def by_samples(points: list[tuple[int, float]], batch_size: int) -> Change:
-    """Set the step of every event to the number of training samples seen, instead of optimizer steps.
+def samples_at(points: Sequence[tuple[int, float]], batch_size: int) -> Callable[[int], int]:
+    """The number of training samples seen at an optimizer step.
 
     Args:
         points: the curve ``samples``, (step, samples), to which points may be added later; batches between points, before
@@ -66,6 +67,12 @@ def by_samples(points: list[tuple[int, float]], batch_size: int) -> Change:
         at, seen = points[number - 1] if number else (0, 0.0)
         reached = seen + (step - at) * batch_size
         return int(min(reached, points[number][1]) if number < len(points) else reached)
+
+    return samples
+
+
+def by_samples(samples: Callable[[int], int]) -> Change:
+    """Set the step of every event to the number of training samples seen, see ``samples_at``."""
 
     def change(event: Event) -> None:
         event.step = samples(event.step)

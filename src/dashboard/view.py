@@ -1,52 +1,70 @@
 """Temporary log directory for TensorBoard, with links to the runs, which are not changed."""
 
 import contextlib
+import math
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import api_pb2
 
 from src.config.schemas import default_of
-from src.dashboard.copies import Change, Copy, by_samples, in_group
-from src.dashboard.names import group_names, readable_names
+from src.dashboard.columns import hparams_columns, margin_charts, spread
+from src.dashboard.copies import Change, Copy, as_session, by_samples, samples_at
+from src.dashboard.means import with_band, write_mean
+from src.dashboard.names import Name, run_names
 from src.loggers.event_files import EVENTS, in_order, write_events
-from src.loggers.hparams import END_SUFFIX, START_SUFFIX, columns, hparams, session_end, session_start
+from src.loggers.hparams import END_SUFFIX, START_SUFFIX, session_end, session_start
 from src.records.record import Record
-from src.records.summary import metric_names, summary
-from src.views.scalars import curves
+from src.records.replicates import Replicates, as_replicates
+from src.records.summary import summary
+from src.views.bands import bands_of
+from src.views.scalars import Point, curves
 
 _PREFIX = "runs-dashboard-"
+# Seconds for mean curves before TensorBoard starts.
+_MEANS_S = 2.0
 
 
 class View:
     """A directory with a folder for each chosen run, kept up to date.
 
     The directories contain links to the run's event files, and copies of the projector's files. Entries that TensorBoard would
-    show incorrectly are rewritten: the end of a run that was killed, and the columns of HParams, where plain TensorBoard
-    shows every setting in arbitrary order.
+    show incorrectly are rewritten: the end of a run that was killed, and settings recorded by earlier versions.
 
     Args:
         choose: returns the current selection of runs.
         samples_axis: plot all curves over the samples seen instead of the optimizer step.
-        mean_over_seeds: show runs that differ only in the seed in one row of HParams.
+        mean_over_seeds: show runs that differ only in seed and fold in one row of HParams, and their mean as a run.
+
+    Attributes:
+        directory: the log directory.
+        columns: the columns of HParams.
+        charts: charts of the mean curves for Custom Scalars; None if there are none.
     """
 
     def __init__(
-        self, choose: Callable[[], Sequence[Record]], *, samples_axis: bool = False, mean_over_seeds: bool = False
+        self, choose: Callable[[], Sequence[Record]], *, samples_axis: bool = False, mean_over_seeds: bool = True
     ) -> None:
         self._choose, self._samples_axis, self._mean_over_seeds = choose, samples_axis, mean_over_seeds
         remove_stale()
         self.directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        self.columns = api_pb2.Experiment()
+        self.charts: layout_pb2.Category | None = None
         self._runs: dict[str, _Run] = {}  # by name
-        self._columns: tuple[int, bytes] = (0, b"")
+        self._replicates: dict[str, Replicates] = {}  # by the name of their configuration, if there are several
+        self._means: dict[str, list[str]] = {}  # tags with a band of each run of means, by its name
 
     def __enter__(self) -> "View":
         self.refresh()
+        self.update_means(_MEANS_S)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,47 +76,84 @@ class View:
         return len(self._runs)
 
     def refresh(self) -> None:
-        """Update the directory to the current state of the runs."""
+        """Update the directory to the current state of the runs, except for the means."""
         records = self._choose()
-        chosen = dict(zip(readable_names(records), records, strict=True))
-        groups = group_names(chosen) if self._mean_over_seeds else {}
+        names = run_names(records)
+        chosen = dict(zip((name.run for name in names), records, strict=True))
+        groups = self._group(records, names)
         for name, run in list(self._runs.items()):
-            if name not in chosen or run.group != groups.get(name):
+            if name not in chosen or run.group != groups.get(name, name):
                 self._runs.pop(name).remove()
         for name, record in chosen.items():
+            group = groups.get(name, name)
             if name not in self._runs:
-                self._runs[name] = _Run(self.directory, name, self._samples_axis, groups.get(name))
-            self._runs[name].follow(record)
-        self._write_columns(records)
+                self._runs[name] = _Run(self.directory, name, self._samples_axis, group)
+            self._runs[name].follow(record, self._replicates.get(group))
+        self.columns = hparams_columns(records, folded=bool(self._replicates))
 
-    def _write_columns(self, records: Sequence[Record]) -> None:
-        """Write the columns of HParams; in a new file when they change, since TensorBoard uses the first that it reads."""
-        settings = [hparams(record.values["config"]) for record in records]
-        found = columns(settings, metric_names(map(summary, records)))
-        number, before = self._columns
-        if (now := found.SerializeToString()) == before:
-            return
-        self._columns = (number + 1, now)
-        folder = self.directory / f"_columns {number + 1}"
-        folder.mkdir()
-        write_events(folder, ".columns", found)
-        if number:
-            shutil.rmtree(self.directory / f"_columns {number}")
+    def _group(self, records: Sequence[Record], names: Sequence[Name]) -> dict[str, str]:
+        """The group of each run that counts among its replicates; the others are rows of their own."""
+        if not self._mean_over_seeds:
+            return {}
+        found: dict[str, dict[str, Record]] = {}
+        for name, record in zip(names, records, strict=True):
+            found.setdefault(name.configuration, {})[name.run] = record
+        groups: dict[str, str] = {}
+        self._replicates = {}
+        for configuration, runs in found.items():
+            replicates = as_replicates(list(runs.values()))
+            used = set(map(id, replicates.used))
+            groups |= {name: configuration for name, record in runs.items() if id(record) in used}
+            if len(replicates.used) > 1:
+                self._replicates[configuration] = replicates
+        return groups
+
+    def update_means(self, seconds: float = math.inf) -> None:
+        """Write a run of mean curves for each configuration with replicates, which requires reading all their event files.
+
+        Args:
+            seconds: after this time no further one is written; the next call continues.
+        """
+        until = time.monotonic() + seconds
+        wanted = {f"{name} mean of {len(found.used)}": found for name, found in self._replicates.items()}
+        for name in self._means.keys() - wanted:
+            del self._means[name]
+            shutil.rmtree(self.directory / name)
+        for name in wanted.keys() - self._means:
+            if time.monotonic() > until:
+                break
+            curves = bands_of([self._curves(record) for record in wanted[name].used])
+            write_mean(self.directory / name, curves)
+            self._means[name] = with_band(curves)
+        tags = dict.fromkeys(tag for tags in self._means.values() for tag in tags)
+        self.charts = margin_charts(tags) if tags else None
+
+    def _curves(self, record: Record) -> dict[str, list[Point]]:
+        found = curves(record.directory)
+        if not self._samples_axis:
+            return found
+        samples = samples_at([(point.step, point.value) for point in found.get("samples", [])], _batch_size(record))
+        return {tag: [point._replace(step=samples(point.step)) for point in found[tag]] for tag in found}
+
+
+def _batch_size(record: Record) -> int:
+    return int(default_of(record.values["config"]["data"], "data", "batch_size"))
 
 
 class _Run:
     """The folder of a run in the view."""
 
-    def __init__(self, root: Path, name: str, samples_axis: bool, group: str | None) -> None:
+    def __init__(self, root: Path, name: str, samples_axis: bool, group: str) -> None:
         self.root, self.folder = root, root / name
         self.group, self.samples_axis = group, samples_axis
         self._samples: list[tuple[int, float]] = []
         self._copies: dict[Path, Copy] = {}
         self._own: set[str] = set()
+        self._spread: dict[str, float] = {}
         self.folder.mkdir(parents=True)
 
-    def follow(self, record: Record) -> None:
-        """Link new files, remove deleted ones, and update the modified copies."""
+    def follow(self, record: Record, replicates: Replicates | None) -> None:
+        """Link new files, remove deleted ones, and update the modified copies and the spread of the replicates."""
         wanted = dict(self._files(record))
         for path in [path for path in self._present() if path not in wanted]:
             if path in self._copies:
@@ -116,6 +171,9 @@ class _Run:
         for copy in self._copies.values():
             copy.advance()
         self._say(record, {path.name for path in wanted})
+        if replicates and self._spread != (now := spread(replicates)):
+            self._spread = now
+            self._write(".spread", Summary(value=[Summary.Value(tag=tag, simple_value=now[tag]) for tag in now]))
 
     def _files(self, record: Record) -> Iterator[tuple[Path, Path]]:
         """The files of a run that TensorBoard reads: path in the folder, and the original file.
@@ -141,13 +199,15 @@ class _Run:
     def _change(self, path: Path, record: Record) -> Change | None:
         if not path.match(EVENTS):
             return None
-        if self.samples_axis and not path.name.endswith((START_SUFFIX, END_SUFFIX)):
-            return by_samples(self._samples, default_of(record.values["config"]["data"], "data", "batch_size"))
-        return in_group(self.group) if self.group and path.name.endswith(START_SUFFIX) else None
+        if path.name.endswith(START_SUFFIX):
+            return as_session(record, self.group)
+        if self.samples_axis and not path.name.endswith(END_SUFFIX):
+            return by_samples(samples_at(self._samples, _batch_size(record)))
+        return None
 
     def _say(self, record: Record, names: set[str]) -> None:
         """Write the start and the end of a session if the run could not write them."""
-        self._once(START_SUFFIX, names, [session_start(record.values["config"], self.group or "")])
+        self._once(START_SUFFIX, names, [session_start(record, self.group)])
         if record.status != "running":
             self._once(END_SUFFIX, names, session_end(summary(record)))
 
@@ -159,9 +219,12 @@ class _Run:
                 (self.folder / name).unlink()
             self._own -= mine
         elif not theirs and not mine:
-            before = set(os.listdir(self.folder))
-            write_events(self.folder, suffix, *summaries)
-            self._own |= set(os.listdir(self.folder)) - before
+            self._write(suffix, *summaries)
+
+    def _write(self, suffix: str, *summaries: Summary) -> None:
+        before = set(os.listdir(self.folder))
+        write_events(self.folder, suffix, *summaries)
+        self._own |= set(os.listdir(self.folder)) - before
 
     def close(self) -> None:
         """Close the files."""

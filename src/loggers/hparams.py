@@ -2,14 +2,12 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
-from tensorboard.plugins.hparams.summary_v2 import Discrete, HParam, Metric, RealInterval, hparams_config_pb
 
-from src.records.settings import differing_names, flatten
+from src.records.record import Record
+from src.records.settings import settings_of
 from src.records.summary import Summary as RunSummary
 
 # Suffixes of the event files with the start and the end of a session.
@@ -20,30 +18,31 @@ _STATUS = {
     "failed": api_pb2.STATUS_FAILURE,
     "interrupted": api_pb2.STATUS_FAILURE,
 }
-# Settings that identify a run and are not hyperparameters.
-_NOT_HPARAMS = ("name", "tags", "logger", "monitor", "mode")
+# Settings that do not affect the training.
+_NOT_HPARAMS = ("logger", "monitor", "mode")
 Value = bool | float | str
 
 
-def hparams(config: Mapping[str, Any]) -> dict[str, Value]:
-    """Convert a configuration to hyperparameters: dotted names to booleans, numbers and strings.
+def hparams(record: Record) -> dict[str, Value]:
+    """The hyperparameters of a run: dotted names to booleans, numbers and strings; for a group the chosen option, ``adam``.
 
     Settings that are null are omitted, since a string among numbers would make the whole column one of strings.
     """
     flat: dict[str, Value] = {}
-    for key, value in flatten({key: value for key, value in config.items() if key not in _NOT_HPARAMS}).items():
+    for key, value in settings_of(record).items():
+        if key.partition(".")[0] in _NOT_HPARAMS or value is None:
+            continue
         if isinstance(value, bool | str):
-            flat[key.removesuffix("._target_")] = value
-        elif value is not None:
+            flat[key] = value
+        else:
             flat[key] = float(value) if isinstance(value, int | float) else json.dumps(value)
-    flat.pop("data.dir", None)  # a property of the machine
     return flat
 
 
-def session_start(config: Mapping[str, Any], group: str = "") -> Summary:
+def session_start(record: Record, group: str = "") -> Summary:
     """Summary of the start of a run with its settings; runs of the same ``group`` share a row."""
-    start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time(), group_name=group)
-    for name, value in hparams(config).items():
+    start = plugin_data_pb2.SessionStartInfo(start_time_secs=record.started.timestamp(), group_name=group)
+    for name, value in hparams(record).items():
         if isinstance(value, bool):
             start.hparams[name].bool_value = value
         elif isinstance(value, str):
@@ -60,31 +59,6 @@ def session_end(run: RunSummary) -> list[Summary]:
     if run.best is None:
         return [ended]
     return [ended, Summary(value=[Summary.Value(tag=f"best/{run.monitor}", simple_value=run.best)])]
-
-
-def columns(settings: Sequence[Mapping[str, Value]], metrics: Sequence[str]) -> Summary:
-    """Summary of the columns of the table: the settings in which runs differ, then the metrics.
-
-    Args:
-        settings: result of ``hparams`` for each run.
-        metrics: tags of scalars.
-    """
-    varied = {
-        name: list(dict.fromkeys(one[name] for one in settings if name in one)) for name in differing_names(settings)
-    }
-    return hparams_config_pb(
-        hparams=[HParam(name, _domain(found)) for name, found in varied.items()],
-        metrics=[Metric(name, display_name=name) for name in metrics],
-        time_created_secs=0.0,
-    )
-
-
-def _domain(values: Sequence[Value]) -> Discrete | RealInterval | None:
-    """Domain for the tab's filters: discrete for strings, an interval for numbers, None for mixed types."""
-    if all(isinstance(value, float) for value in values):
-        return RealInterval(min(values), max(values))
-    kinds = {type(value) for value in values}
-    return Discrete(values) if len(kinds) == 1 else None
 
 
 def _summary(tag: str, content: plugin_data_pb2.HParamsPluginData) -> Summary:

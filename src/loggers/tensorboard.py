@@ -74,11 +74,12 @@ class TensorBoard(OnOptimizerStep, TensorBoardLogger):
         super().open_session(config, trainer)
         directory = Path(self.log_dir)
         texts = [text("config", _fenced("json", json.dumps(config, indent=2)))]
-        texts.append(text("environment", _environment(Record.load(directory))))
+        record = Record.load(directory)
+        texts.append(text("environment", _environment(record)))
         if (patch := directory / PATCH).exists():
             texts.append(text("patch", _fenced("diff", patch.read_text(errors="replace"))))
         _remove(directory, END_SUFFIX)
-        _replace(directory, START_SUFFIX, custom_scalars(_LAYOUT), *texts, session_start(config))
+        _replace(directory, START_SUFFIX, custom_scalars(_LAYOUT), *texts, session_start(record))
 
     @rank_zero_only
     def save(self) -> None:

@@ -201,10 +201,14 @@ and the best run of each sweep are kept.
 
 _EXPORT = """Export every point of every curve in long format, as CSV or JSON.
 
+With ``--fold``, mean and spread of the curves of each configuration, with the id of its latest run.
+
     # The curves of the latest finished run, to a file
     python -m src.runs export latest -o curves.csv
     # Those of all finished runs, as JSON
     python -m src.runs export --filter done --json -o curves.json
+    # Mean, standard deviation, minimum and maximum over the seeds of a sweep
+    python -m src.runs export SWEEP --fold seed -o means.csv
 """
 
 _REPORT = """Write a report of runs or a sweep to a single HTML file.
@@ -345,6 +349,11 @@ def build_parser() -> argparse.ArgumentParser:
     export = add_command(commands, "export", _EXPORT)
     add_run_or_sweep(export, f"Runs to export (default: all). {_SEVERAL}", name="runs", nargs="*")
     add_filter_option(export)
+    text = (
+        "Export mean and spread of the curves of runs that differ only in these settings or groups, such as seed or "
+        "seed,data.fold; only finished runs count."
+    )
+    export.add_argument("--fold", type=_names, metavar="NAME,...", help=text)
     text = "Write to this file (default: standard output)."
     export.add_argument("-o", "--output", dest="file", metavar="FILE", help=text)
 

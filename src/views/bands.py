@@ -1,7 +1,7 @@
 """Mean and spread of the curves of replicates."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from src.records.replicates import Replicates
@@ -30,6 +30,31 @@ class BandPoint(NamedTuple):
     std: float | None
     min: float
     max: float
+
+
+class MeanPoint(NamedTuple):
+    """A point of a mean curve of a configuration, in long format; see ``BandPoint``.
+
+    Attributes:
+        run: the id of the latest run of the configuration.
+    """
+
+    run: str
+    tag: str
+    step: int
+    n: int
+    mean: float
+    std: float | None
+    min: float
+    max: float
+
+
+def mean_points(groups: Iterable[Replicates]) -> Iterator[MeanPoint]:
+    """All points of the mean curves of these configurations."""
+    for one in groups:
+        for tag, curve in bands(one).items():
+            for point in curve:
+                yield MeanPoint(one.runs[-1].values["id"], tag, *point)
 
 
 def bands(replicates: Replicates) -> dict[str, list[BandPoint]]:

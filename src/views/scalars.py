@@ -2,9 +2,9 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from src.records.find import labels
 from src.records.record import Record
@@ -58,20 +58,20 @@ def points(records: Sequence[Record]) -> Iterator[RunPoint]:
                 yield RunPoint(label, tag, *point)
 
 
-def export(records: Sequence[Record], file: TextIO) -> int:
-    """Write all points as CSV in long format, and return their number."""
+def export(rows: Iterable[Sequence[Any]], fields: Sequence[str], file: TextIO) -> int:
+    """Write points as CSV in long format, and return their number."""
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(RunPoint._fields)
+    writer.writerow(fields)
     count = 0
-    for point in points(records):
-        writer.writerow(point)
+    for row in rows:
+        writer.writerow(row)
         count += 1
     return count
 
 
-def export_json(records: Sequence[Record], file: TextIO) -> int:
-    """Write all points as a JSON list of objects, and return their number."""
-    found = [point._asdict() for point in points(records)]
+def export_json(rows: Iterable[Sequence[Any]], fields: Sequence[str], file: TextIO) -> int:
+    """Write points as a JSON list of objects, and return their number."""
+    found = [dict(zip(fields, row, strict=True)) for row in rows]
     file.write(json.dumps(found, indent=2) + "\n")
     return len(found)
 

@@ -1,9 +1,9 @@
 """TensorBoard over the runs: under readable names, telling the truth, and leaving the runs as they are."""
 
 import os
-import re
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +18,8 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from src.dashboard.view import View
+from src.loggers.event_files import write_events
+from src.loggers.hparams import START_SUFFIX, session_start
 from src.paths import ROOT
 from src.records.lock import owned
 from src.records.summary import summary
@@ -70,6 +72,30 @@ def test_a_view_follows_its_runs_and_goes_without_a_trace(make_run: MakeRun, out
     assert all(run.directory.exists() for run in runs)
 
 
+def test_the_mean_of_a_configuration_follows_its_runs(make_run: MakeRun, outputs: Path):
+    for seed in (1, 2):
+        write(make_run(f"seed={seed}", "name=a", events=True).directory, {"val/acc": [(1, 0.0), (2, seed)]}).close()
+
+    def means(view: View) -> dict[str, list[float]]:
+        view.refresh()
+        view.update_means()
+        folders = {path.name: path for path in view.directory.glob("*mean*")}
+        return {name: [point.value for point in curves(folder)["val/acc"]] for name, folder in folders.items()}
+
+    with View(lambda: records(outputs)) as view:
+        assert means(view) == {"a mean of 2": [0.0, 1.5]}
+        added = make_run("seed=3", "name=a", status="running", events=True)
+        write(added.directory, {"val/acc": [(1, 3.0)]}).close()
+        assert set(means(view)) == {"a mean of 2"}
+        added.update(status="done")
+        assert means(view) == {"a mean of 3": [1.0, 1.5]}
+        (added.directory / "run.json").unlink()
+        assert set(means(view)) == {"a mean of 2"}
+    with View(lambda: records(outputs), mean_over_seeds=False) as view:
+        assert means(view) == {}
+        assert view.charts is None
+
+
 def test_views_of_killed_dashboards_are_cleared_away(make_run: MakeRun, tmp_path: Path):
     make_run("seed=1", events=True)
     stale = Path(tempfile.mkdtemp(prefix=f"runs-dashboard-{2**22 + 1}-"))  # no process has a number above 2**22
@@ -90,6 +116,20 @@ def test_one_run_that_goes_on_is_running_again(make_run: MakeRun, outputs: Path)
         with owned(record.directory):
             view.refresh()
         assert status(next(view.directory.glob("seed*"))) is None
+
+
+def test_settings_of_runs_of_earlier_versions_are_shown_as_choices(make_run: MakeRun, outputs: Path):
+    record = make_run("optimizer=sgd")
+    summary = session_start(record)
+    data = plugin_data_pb2.HParamsPluginData.FromString(summary.value[0].metadata.plugin_data.content)
+    data.session_start_info.hparams["optimizer"].string_value = "torch.optim.SGD"
+    summary.value[0].metadata.plugin_data.content = data.SerializeToString()
+    write_events(record.directory, START_SUFFIX, summary)
+    with View(lambda: records(outputs)) as view:
+        [folder] = view.directory.iterdir()
+        seen = EventAccumulator(str(folder)).Reload().SummaryMetadata("_hparams_/session_start_info")
+    shown = plugin_data_pb2.HParamsPluginData.FromString(seen.plugin_data.content).session_start_info
+    assert shown.hparams["optimizer"].string_value == "sgd"
 
 
 def write(folder: Path, points: dict[str, list[tuple[int, float]]]) -> EventFileWriter:
@@ -138,36 +178,45 @@ LOADERS = pytest.mark.parametrize("loader", [[], ["--slow-loader"]])
 
 
 @LOADERS
-def test_a_sweep_with_a_failed_job_is_shown_as_it_is(trained: Path, loader: list[str]):
+def test_a_sweep_with_failed_jobs_is_shown_as_it_is(trained: Path, loader: list[str]):
     before = contents(trained)
     with dashboard(trained, "--sweep", "latest", *loader) as board:
         assert board.count == 4
-        runs = [record for record in records(trained) if record.values["sweep"]]
-        assert [record.values["status"] for record in runs] == ["done", "done", "done", "failed"]
+        jobs = [record for record in records(trained) if record.values["sweep"]]
+        assert [record.status for record in jobs] == [*["done"] * 2, *["failed"] * 2]
+        configurations = {"lr=0.01": jobs[:2]}
+        single = {f"lr=1e+30 seed {seed} 00{seed + 1} (failed)": [jobs[seed + 1]] for seed in (1, 2)}
+        means = [f"{name} mean of 2" for name in configurations]
 
         def check() -> None:
             rows = board.hparams()
-            assert len(rows) == 4
-            assert board.columns == ["optimizer.lr"]
-            assert board.metrics == [
-                "best/val/acc",
-                *("val/acc", "test/acc", "val/loss", "test/loss", "train/acc", "train/loss"),
-            ]
-            for record in runs:
-                run = record.values
-                [(name, row)] = [item for item in rows.items() if re.search(rf" {record.directory.name}( |$)", item[0])]
-                assert ("(failed)" in name) == (run["status"] == "failed")
-                [session] = row["sessions"]
-                assert session["status"] == (SUCCESS if run["status"] == "done" else FAILURE)
-                assert row["hparams"]["optimizer.lr"] == run["config"]["optimizer"]["lr"]
-                shown = {value["name"]["tag"]: value["value"] for value in session["metricValues"]}
-                assert shown == {tag: pytest.approx(value, rel=1e-6) for tag, value in summary(record).metrics.items()}
-                if run["status"] == "done":
-                    curve = board.scalars(name, "val/acc")
-                    assert curve[-1][1] == pytest.approx(run["metrics"]["val/acc"], rel=1e-6)
+            assert board.columns == ["lr"]
+            assert board.metrics[:5] == ["best/val/acc", "best/val/acc std", "n", "val/acc", "test/acc"]
+            assert set(rows) == {*configurations, *single}
+            for name, runs in {**configurations, **single}.items():
+                [status] = {session["status"] for session in rows[name]["sessions"]}
+                assert status == (SUCCESS if runs[0].status == "done" else FAILURE)
+                assert rows[name]["hparams"]["optimizer.lr"] == runs[0].values["config"]["optimizer"]["lr"]
+                assert rows[name]["hparams"]["optimizer"] == "adam"
+                expected: dict[str, float] = {}
+                for metric in summary(runs[0]).metrics:
+                    values = [summary(run).metrics[metric] for run in runs]
+                    expected |= {metric: statistics.fmean(values), f"{metric} std": statistics.stdev(values), "n": 2}
+                assert board.values(rows[name]) == {
+                    metric: pytest.approx(value, rel=1e-5, abs=1e-7) for metric, value in expected.items()
+                }
+            assert sorted(name for name in board.runs() if "mean" in name) == means
+            for mean, runs in zip(means, configurations.values(), strict=True):
+                found = [[point.value for point in curves(run.directory)["val/acc"]] for run in runs]
+                expected_curve = [statistics.fmean(values) for values in zip(*found, strict=True)]
+                assert [value for _, value in board.scalars(mean, "val/acc")] == pytest.approx(expected_curve)
 
         eventually(check)
-        wait_for(lambda: all(board.ask("plugins_listing")[name]["enabled"] for name in PLUGINS))
+        shown = board.ask("plugin/timeseries/tags")["scalars"]["runTagInfo"]
+        groups = sorted({tag.split("/")[0] for tags in shown.values() for tag in tags})
+        assert groups == ["train", "val", "whole run", "within the epochs"]
+        [lr] = board.ask("plugin/scalars/scalars", run="lr=0.01 seed 1 000", tag="within the epochs/lr")[-1:]
+        assert lr[2] == pytest.approx(0.01)
         port = board.address.rpartition(":")[2]
         sockets = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True).stdout.splitlines()
         assert {line.split()[3] for line in sockets if line.split()[3].endswith(f":{port}")} == {f"127.0.0.1:{port}"}
@@ -177,19 +226,16 @@ def test_a_sweep_with_a_failed_job_is_shown_as_it_is(trained: Path, loader: list
     assert contents(trained) == before
 
 
-PLUGINS = ("scalars", "images", "histograms", "graphs", "text", "hparams", "custom_scalars", "pr_curves", "projector")
-
-
 @LOADERS
 def test_a_resumed_run_is_one_curve(trained: Path, loader: list[str]):
     [record] = [record for record in records(trained) if not record.values["sweep"]]
     assert record.values["resumed"]
     python = EventAccumulator(str(record.directory), size_guidance={"scalars": 0}).Reload()
     epochs = [(point.step, point.value) for point in python.Scalars("val/loss")]
-    assert [step for step, _ in epochs] == list(range(8, 801, 8))
+    assert [step for step, _ in epochs] == list(range(8, 161, 8))
     with dashboard(trained, "sweep==null", *loader) as board:
         [name] = wait_for(board.runs)
-        shown = wait_for(lambda: found if len(found := board.scalars(name, "val/loss")) == 100 else None)
+        shown = wait_for(lambda: found if len(found := board.scalars(name, "val/loss")) == 20 else None)
         assert shown == [(step, pytest.approx(value, rel=1e-6)) for step, value in epochs]
 
         def check() -> None:
@@ -235,17 +281,24 @@ def test_event_files_of_one_second_are_read_in_the_order_in_which_they_were_begu
 
 def test_seeds_of_one_configuration_share_a_row(make_run: MakeRun, outputs: Path):
     for seed, name, value in ((1, "a", 0.25), (2, "further", 0.75)):
-        record = make_run(f"seed={seed}", f"name={name}", events=True)
-        write(record.directory, {"val/acc": [(1, value)]}).close()
+        record = make_run(f"seed={seed}", f"name={name}", events=True, accuracy=value)
+        write(record.directory, {"val/acc": [(1, 0.0), (2, value)]}).close()
+    make_run("seed=3", "name=c", accuracy=0.0, status="failed")  # it has a row of its own
     other = make_run("seed=1", "name=b", "optimizer.lr=0.1", events=True)
     write(other.directory, {"val/acc": [(1, 0.1)]}).close()
-    with dashboard(outputs, "--mean-over-seeds") as board:
+    with dashboard(outputs) as board:
 
         def check() -> None:
             rows = board.hparams()
-            assert {name: len(row["sessions"]) for name, row in rows.items()} == {"a": 2, "b": 1}
-            mean = [value["value"] for value in rows["a"]["metricValues"] if value["name"]["tag"] == "val/acc"]
-            assert mean == [0.5]
+            assert {name.split()[0]: len(row["sessions"]) for name, row in rows.items()} == {"a": 2, "b": 1, "c": 1}
+            std = pytest.approx(statistics.stdev([0.25, 0.75]))
+            values = board.values(rows["a"])
+            assert (values["val/acc"], values["val/acc std"], values["n"]) == (0.5, std, 2)
+            tags = ("val/acc", "replicates/lower/val/acc", "replicates/upper/val/acc")
+            shown = [board.scalars("a mean of 2", tag) for tag in tags]
+            assert [step for step, _ in shown[0]] == [1, 2]
+            middle, lower, upper = (curve[-1][1] for curve in shown)
+            assert (middle, middle - lower, upper - middle) == (0.5, std, std)
 
         eventually(check)
 
@@ -256,7 +309,7 @@ def test_two_hundred_runs_are_all_shown(make_run: MakeRun, outputs: Path, loader
         record = make_run(f"optimizer.lr={(seed % 4 + 1) / 100}", accuracy=seed / 200, events=True)
         record.update(config={**record.values["config"], "seed": seed}, seed=seed)
         write(record.directory, {"val/acc": [(1, seed / 200)]}).close()
-    with dashboard(outputs, *loader) as board:
+    with dashboard(outputs, "--no-mean-over-seeds", *loader) as board:
         assert board.count == 200
         wait_for(lambda: len(board.runs()) == 200)
 
@@ -276,7 +329,7 @@ def test_a_new_run_appears_by_itself(make_run: MakeRun, outputs: Path):
     make_run("seed=1", events=True)
     with dashboard(outputs) as board:
         wait_for(lambda: len(board.runs()) == 1)
-        make_run("seed=2", events=True)
+        make_run("optimizer.lr=0.1", events=True)
         wait_for(lambda: len(board.runs()) == 2)
 
 

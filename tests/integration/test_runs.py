@@ -17,9 +17,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from tensorboard.compat.proto.summary_pb2 import Summary
 
-from src.dashboard.names import readable_names
+from src.dashboard.names import run_names
 from src.formatting import figure
+from src.loggers.event_files import write_events
 from src.paths import ROOT
 from src.records.record import Record
 from src.records.settings import data_of
@@ -454,8 +456,7 @@ def test_a_copied_run_is_a_run_of_its_own(runs, make_run: MakeRun, outputs: Path
     assert f"{id} (runs/backup)" in refused.stderr
     assert json.loads(runs("show", id, "--json").stdout)["directory"] == str(record.directory)
     assert json.loads(runs("diff", *map(str, both), "--json").stdout)["runs"] == [f"{id} (runs/{p.name})" for p in both]
-    folders = readable_names([Record.load(path) for path in both])
-    assert len(set(folders)) == 2
+    assert len({name.run for name in run_names([Record.load(path) for path in both])}) == 2
     made = json.loads(runs("report", *map(str, both), "--json").stdout)
     assert made[0]["runs"] == 2
     (record.directory / "report.html").unlink()
@@ -582,6 +583,23 @@ def test_every_point_is_exported(train_here: Command, runs, tmp_path: Path):
     assert runs("export", "--filter", "seed==3").stdout == file.read_text()
     assert len(json.loads(runs("export", "--json").stdout)) == len(rows)
     assert runs("export", "-o", str(tmp_path / "no" / "such")).status == 1
+
+
+def test_mean_and_spread_over_seeds_are_exported(runs, make_run: MakeRun):
+    made = [make_run(f"seed={seed}") for seed in (1, 2)]
+    for record, value in zip(made, (0.25, 0.75), strict=True):
+        points = [Summary.Value(tag="val/acc", simple_value=value)]
+        write_events(record.directory, "", Summary(value=points))
+    [row] = json.loads(runs("export", "--fold", "seed", "--json").stdout)
+    std = pytest.approx(statistics.stdev([0.25, 0.75]))
+    id = made[1].values["id"]
+    assert row == {
+        "run": id, "tag": "val/acc", "step": 0, "n": 2, "mean": 0.5, "std": std, "min": 0.25, "max": 0.75
+    }  # fmt: skip
+    header, line = runs("export", made[0].values["id"], "--fold", "seed,data.fold").stdout.splitlines()
+    assert header == "run,tag,step,n,mean,std,min,max"
+    assert line == f"{made[0].values['id']},val/acc,0,1,0.25,,0.25,0.25"
+    assert runs("export", "--fold", "sede").status == 2
 
 
 class Page(HTMLParser):

@@ -171,7 +171,7 @@ def test_the_first_line_says_what_is_trained_before_torch_is_imported(outputs: P
     )
     with _start(outputs, sys.executable, "-c", code) as running:
         said, _ = running.communicate(timeout=100)
-    assert said.splitlines()[0] == f"training mlp on mnist with sgd, 2 epochs, trainer=auto, in {outputs / 'runs'}"
+    assert said.splitlines()[0] == f"training mlp on mnist with sgd, 2 epochs, in {outputs / 'runs'}"
     assert said.splitlines()[1] == "importing torch"
     assert said.splitlines()[2].startswith("r20")
 

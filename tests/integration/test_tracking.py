@@ -158,7 +158,7 @@ def test_the_configuration_is_in_tensorboard_as_text_and_as_hyperparameters(fit_
     plugin = seen.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     start = plugin_data_pb2.HParamsPluginData.FromString(plugin).session_start_info
     assert start.hparams["optimizer.lr"].number_value == 0.5
-    assert start.hparams["optimizer"].string_value == "torch.optim.SGD"
+    assert start.hparams["optimizer"].string_value == "SGD"
     assert "task.gradient_clip_norm" not in start.hparams
     assert "hp_metric" not in seen.Tags()["scalars"]
     assert not list(result["directory"].glob("hparams.yaml"))

@@ -4,31 +4,34 @@ from pathlib import Path
 
 import pytest
 
-from src.dashboard.names import readable_names
+from src.dashboard.names import run_names
 from tests.conftest import MakeRun
-
-# -- names
 
 
 def test_runs_are_named_after_what_sets_them_apart(make_run: MakeRun):
     made = [
-        make_run("seed=1", "optimizer=sgd", sweep="s1"),
-        make_run("seed=2", "optimizer=sgd", sweep="s1", status="failed"),
-        make_run("seed=1", "optimizer=adam", "optimizer.lr=0.3", sweep="s1", pruned_in_epoch=2),
-        make_run("seed=7", "name=mine"),
-        make_run("seed=8", "name=mine"),
+        make_run("seed=1", "optimizer=sgd", sweep="s20261126-142233-ab12"),
+        make_run("seed=2", "optimizer=sgd", sweep="s20261126-142233-ab12", status="failed"),
+        make_run(
+            "seed=1", "optimizer=adam", "optimizer.lr=0.0123456", sweep="s20261126-142233-ab12", pruned_in_epoch=2
+        ),
+        make_run("seed=7", "name=my-net"),
+        make_run("seed=8", "name=my-net"),
         make_run("model.hidden=[8]"),
         make_run("model.hidden=[8,8]", status="interrupted"),
     ]
-    names = readable_names(made)
-    assert names[0] == "s1/optimizer=sgd lr=0.1/seed 1 000"
-    assert names[1] == "s1/optimizer=sgd lr=0.1/seed 2 001 (failed)"
-    assert names[2] == "s1/optimizer=adam lr=0.3/seed 1 002 (pruned)"
-    assert names[3].startswith("mine/seed 7 r2026")
-    assert Path(names[3]).parent == Path(names[4]).parent
-    assert names[5].startswith("hidden=[8]/seed 0 r2026")
-    assert names[6].endswith(" (interrupted)")
-    assert len(set(names)) == 7
+    assert [name.run for name in run_names(made)] == [
+        "optimizer=sgd lr=0.1 ab12 seed 1 ab12-000",  # since other ids contain 000
+        "optimizer=sgd lr=0.1 ab12 seed 2 001 (failed)",
+        "optimizer=adam lr=0.01235 ab12 seed 1 002 (pruned)",
+        "my-net seed 7 0003",
+        "my-net seed 8 0004",
+        "hidden=[8] seed 0 0005",
+        "hidden=[8,8] seed 0 0006 (interrupted)",
+    ]
+    alone = run_names(made[:3])
+    assert [name.run for name in alone][2] == "optimizer=adam lr=0.01235 seed 1 002 (pruned)"
+    assert [name.configuration for name in alone] == [*["optimizer=sgd lr=0.1"] * 2, "optimizer=adam lr=0.01235"]
 
 
 def test_folds_are_replicates_as_seeds_are(make_run: MakeRun):
@@ -38,19 +41,27 @@ def test_folds_are_replicates_as_seeds_are(make_run: MakeRun):
         for seed in (0, 1)
         for fold in (0, 2)
     ]
-    names = readable_names(folds)
-    assert names[0] == "lr=0.1/seed 0 fold 0 000"
-    assert names[3] == "lr=0.1/seed 1 fold 2 003"
-    assert len({Path(name).parent for name in names}) == 2
+    names = run_names(folds)
+    assert (names[0].run, names[3].run) == ("lr=0.1 seed 0 fold 0 000", "lr=0.1 seed 1 fold 2 003")
+    assert [name.configuration for name in names] == [*["lr=0.1"] * 4, *["lr=0.2"] * 4]
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".", "ä" * 100, "\u202e", "x" * 100, "new\nline", "\ud800"])
+def test_a_configuration_has_one_name(make_run: MakeRun):
+    made = [make_run("seed=1", "name=a"), make_run("seed=2", "name=b"), make_run("seed=1", "name=a", "optimizer.lr=1")]
+    # That of its first run, since runs with different names may have the same settings.
+    assert [name.configuration for name in run_names(made)] == ["lr=0.001 a", "lr=0.001 a", "lr=1 a"]
+    assert [name.configuration for name in run_names(made[:1])] == ["a"]
+    assert [name.configuration for name in run_names([make_run("seed=1")])] == ["all"]
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".", "ä" * 300, "\u202e", "x" * 300, "new\nline", "\ud800"])
 def test_any_name_is_a_folders(make_run: MakeRun, tmp_path: Path, name: str):
-    record = make_run("seed=1")
-    record.values["name"] = name
-    [folder] = readable_names([record])
+    records = [make_run("seed=1"), make_run("seed=1")]
+    records[0].values["name"] = name
+    [found, _] = run_names(records)
     (tmp_path / "root").mkdir()
-    made = tmp_path / "root" / folder
-    made.mkdir(parents=True)
-    assert made.resolve().is_relative_to((tmp_path / "root").resolve())
-    assert len(made.relative_to(tmp_path / "root").parts) <= 2
+    for folder in (found.run, f"{found.configuration} mean of 100"):
+        made = tmp_path / "root" / folder
+        made.mkdir(parents=True)
+        assert made.resolve().parent == (tmp_path / "root").resolve()
+    assert found.run.endswith("0000")

@@ -62,6 +62,10 @@ def test_the_end_of_a_session_is_true_and_can_be_replaced(make_run: MakeRun, sta
     assert len(list(record.directory.glob("events.*"))) == 1
 
 
-def test_hyperparameters_keep_their_kinds():
-    flat = hparams({"a": {"_target_": "x.Y", "n": 3, "f": 0.5, "b": True, "none": None, "list": [1, 2]}, "name": "me"})
-    assert flat == {"a": "x.Y", "a.n": 3.0, "a.f": 0.5, "a.b": True, "a.list": "[1, 2]"}
+def test_hyperparameters_keep_their_kinds_and_name_choices(make_run: MakeRun):
+    flat = hparams(make_run("optimizer=sgd", "model.hidden=[8]", "seed=3", "name=me"))
+    shown = ("optimizer", "optimizer.lr", "optimizer.nesterov", "model.hidden", "seed")
+    assert {name: flat[name] for name in shown} == {
+        "optimizer": "sgd", "optimizer.lr": 0.1, "optimizer.nesterov": False, "model.hidden": "[8]", "seed": 3.0
+    }  # fmt: skip
+    assert not {"name", "monitor", "data.dir", "freeze._target_", "init_from"} & set(flat)

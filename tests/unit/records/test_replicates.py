@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from src.dashboard.names import group_names
 from src.errors import ConfigError, UserError
 from src.records.baseline import BASELINE, find_baseline, pin, pinned_id, removed_message, unpin
 from src.records.record import Record
@@ -90,15 +89,6 @@ def test_any_setting_or_group_can_be_grouped_over(make_run: MakeRun):
     check_folded(["seed", "data.fold", "optimizer", "optimizer.lr", "model.dropout"], runs)
     with pytest.raises(ConfigError, match=r"did you mean 'optimizer\.lr'"):
         check_folded(["optimizer.lrr"], runs)
-
-
-def test_a_configuration_has_one_name_in_the_dashboard(make_run: MakeRun):
-    runs = {
-        "a/seed 1 x": make_run("seed=1"),
-        "b/seed 2 y": make_run("seed=2"),
-        "a/seed 1 z": make_run("model.dropout=0.5"),
-    }
-    assert group_names(runs) == {"a/seed 1 x": "a", "b/seed 2 y": "a", "a/seed 1 z": "a/seed 1 z"}
 
 
 # -- baseline
