@@ -98,7 +98,7 @@ def _ids(records: Sequence[Record]) -> list[str]:
     short = dict(zip(unique, find.short_ids(unique, labels, ()), strict=True))
     shown = [short.get(record.values["id"], label) for record, label in zip(records, labels, strict=True)]
     return [
-        f"{_cut(record.values['name'], _TITLE)} {id}" if record.is_imported else id
+        f"{_cut(record.values['name'].rpartition('/')[2], _TITLE)} {id}" if record.is_imported else id
         for record, id in zip(records, shown, strict=True)
     ]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from src.errors import ConfigError, suggest
 from src.records.record import Record
-from src.records.settings import DATA_PATHS, REPLICATES, containing, data_of, flat_settings
+from src.records.settings import DATA_PATHS, REPLICATES, containing, data_of, flat_settings, settings_of
 from src.records.summary import Summary, summary
 
 # Identified by ``data_of``, which resolves relative paths.
@@ -81,11 +81,9 @@ def configuration_of(record: Record, over: Sequence[str] = REPLICATES) -> str:
         record: the run.
         over: dotted names of these settings; the name of a group stands for all settings in it.
     """
-    settings = {
-        name: value
-        for name, value in flat_settings(record.values["config"]).items()
-        if name not in _PATHS and not is_folded(name, over)
-    }
+    # The settings of imported runs have any names and values.
+    found = settings_of(record) if record.is_imported else flat_settings(record.values["config"])
+    settings = {name: value for name, value in found.items() if name not in _PATHS and not is_folded(name, over)}
     return json.dumps([data_of(record), settings], sort_keys=True)
 
 
