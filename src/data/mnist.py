@@ -2,16 +2,18 @@
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+import torch
 from torch import Tensor
 from torchvision import datasets
 
 from src.bounds import Bounds, Positive
 from src.data.archives import unpack
 from src.data.module import TensorData
-from src.errors import DataError
+from src.errors import ConfigError, DataError
 from src.paths import from_root
 
 SIZE = 60_000  # training images
@@ -24,13 +26,13 @@ class MNIST(TensorData):
         settings: see ``TensorData``.
 
     Raises:
-        ConfigError: there are fewer samples than ``train_size`` and ``val_size`` together.
+        ConfigError: there are fewer samples than ``train_size`` and ``val_size`` together, or ``only_classes`` are no classes.
     """
 
     source: ClassVar[type[datasets.MNIST]] = datasets.MNIST
     input_shape = (28, 28)
     classes = 10
-    loaded_by = ("dir",)
+    loaded_by = ("dir", "only_classes")
     # MNIST is part of the repository; torchvision downloads the others on first use.
     ships: ClassVar[bool] = True
 
@@ -43,11 +45,26 @@ class MNIST(TensorData):
         ] = 5000,
         mean: Annotated[float, "the network receives (grey value - mean) / std, by default in [-1, 1]"] = 127.5,
         std: Annotated[Positive, "see mean"] = 127.5,
+        only_classes: Annotated[
+            Sequence[int] | None, "the classes to train and test on, in the order of the outputs; null: all"
+        ] = None,
         **settings: Any,
     ) -> None:
         super().__init__(val_size=val_size, mean=mean, std=std, **settings)
-        self._check_sizes(SIZE)
         self.dir = from_root(dir)
+        self.only_classes = None if only_classes is None else self._checked(only_classes)
+        if self.only_classes is None:
+            self._check_sizes(SIZE)
+        else:
+            self.classes = len(self.only_classes)
+            self.class_names = tuple(self.class_names[one] for one in self.only_classes)
+
+    def _checked(self, chosen: Sequence[int]) -> tuple[int, ...]:
+        if len(chosen) < 2 or len({*chosen}) < len(chosen) or not all(0 <= one < self.classes for one in chosen):
+            raise ConfigError(
+                f"data.only_classes={list(chosen)} must name two classes or more, each once, from 0 to {self.classes - 1}."
+            )
+        return tuple(chosen)
 
     @property
     def archives(self) -> list[tuple[str, str]]:
@@ -91,7 +108,16 @@ class MNIST(TensorData):
         self.source(folder, download=True)
 
     def load(self, train: bool) -> tuple[Tensor, Tensor]:
-        """Load images as uint8 (n, 28, 28) and classes as int64 (n,)."""
+        """Load images as uint8 (n, 28, 28) and classes as int64 (n,); those of ``only_classes`` are numbered by position."""
+        images, labels = self._read(train)
+        if self.only_classes is None:
+            return images, labels
+        positions = torch.full((len(self.source.classes),), -1)
+        positions[list(self.only_classes)] = torch.arange(self.classes)
+        renumbered = positions[labels]
+        return images[renumbered >= 0], renumbered[renumbered >= 0]
+
+    def _read(self, train: bool) -> tuple[Tensor, Tensor]:
         found = self.source(self.dir, train=train)
         return found.data, found.targets
 
@@ -128,7 +154,6 @@ class QMNIST(MNIST):
         for what in ("train", "test"):
             datasets.QMNIST(folder, what=what, download=True)
 
-    def load(self, train: bool) -> tuple[Tensor, Tensor]:
-        """See ``MNIST.load``."""
+    def _read(self, train: bool) -> tuple[Tensor, Tensor]:
         found = datasets.QMNIST(self.dir, what="train" if train else "test")
         return found.data, found.targets[:, 0].long()  # the other columns are metadata, such as the writer

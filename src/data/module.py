@@ -13,7 +13,16 @@ from src.data.augment import Augmentation
 from src.data.chunks import Chunk, ChunkLoader
 from src.data.images import is_image
 from src.data.normalize import Normalize
-from src.data.split import Fold, Folds, check_fold_size, check_folds, count_of, hold_out, hold_out_fold
+from src.data.split import (
+    Fold,
+    Folds,
+    check_fold_size,
+    check_folds,
+    count_of,
+    first_of_each_class,
+    hold_out,
+    hold_out_fold,
+)
 from src.data.validation import validated
 from src.errors import ConfigError
 from src.randomness import AUGMENTATION, seed_step, step_seeds
@@ -48,7 +57,7 @@ class TensorData(pl.LightningDataModule):
 
     Raises:
         ConfigError: ``std`` is not above 0, ``mean`` or ``std`` has the wrong shape, augmentation is set for samples that are not
-            images, ``folds`` and ``fold`` are incompatible, or the subclass lacks a required attribute.
+            images, ``folds`` and ``fold`` or ``per_class`` and other settings are incompatible, or the subclass lacks a required attribute.
     """
 
     input_shape: tuple[int, ...]
@@ -93,6 +102,9 @@ class TensorData(pl.LightningDataModule):
             CountOrZero | FractionBelowOne, "training samples held out for validation, a number or a fraction"
         ] = 5000,
         train_size: Annotated[Count | None, "number of the remaining samples to train on; null: all"] = None,
+        per_class: Annotated[
+            Count | None, "number of the remaining samples of each class to train on; null: all"
+        ] = None,
         mean: Annotated[
             float | Sequence[float], "the network receives (raw - mean) / std; one number, or one per channel"
         ] = 0.0,
@@ -107,7 +119,8 @@ class TensorData(pl.LightningDataModule):
         check_folds(folds, fold)
         self.batch_size, self.steps_per_execution = batch_size, steps_per_execution
         self.val_size = val_size if folds is None else 1 / folds
-        self.train_size, self.folds, self.fold, self.seed = train_size, folds, fold, seed
+        self.train_size, self.per_class, self.folds, self.fold, self.seed = train_size, per_class, folds, fold, seed
+        self._check_per_class()
         self.normalize = Normalize(self._per_channel("mean", mean), self._per_channel("std", std))
         self.in_chunks = False
         changes = Augmentation(**(augment or {}))
@@ -127,6 +140,18 @@ class TensorData(pl.LightningDataModule):
         if missing:
             target = f"{type(self).__module__}.{type(self).__qualname__}"
             raise ConfigError(f"data._target_={target}: the class must define {', '.join(missing)}.")
+
+    def _check_per_class(self) -> None:
+        if self.per_class is None:
+            return
+        if self.train_size is not None:
+            raise ConfigError(
+                f"data.per_class={self.per_class} and data.train_size={self.train_size} both limit the training samples: "
+                "leave one out."
+            )
+        if not self.classes or self.multilabel:
+            kind = "a sample may be of several classes" if self.classes else "the targets are numbers"
+            raise ConfigError(f"data.per_class={self.per_class}: {kind}: set data.train_size instead.")
 
     def _per_channel(self, name: str, value: float | Sequence[float]) -> float | Tensor:
         """Convert a list with a number for each channel, or each value of a vector, to a tensor; a single number is unchanged."""
@@ -216,7 +241,19 @@ class TensorData(pl.LightningDataModule):
         else:
             count = count_of(self.val_size, samples)
             held_out, rest = hold_out(self.seed, samples, count, classes if self.stratified else None)
+        if self.per_class is not None:
+            return self._limited(rest, labels, self.per_class), held_out
         return rest[: self.train_size], held_out
+
+    def _limited(self, samples: Tensor, labels: Tensor, count: int) -> Tensor:
+        """The first ``count`` samples of each class."""
+        fewest, label = torch.bincount(labels[samples], minlength=self.classes).min(0)
+        if count > fewest:
+            raise ConfigError(
+                f"data.per_class={count} must be at most {fewest}, the training samples of class "
+                f"{self.class_names[label]!r} outside the validation set: set a smaller number, or hold out fewer samples."
+            )
+        return first_of_each_class(samples, labels, count)
 
     def _check_sizes(self, size: int) -> None:
         """Raise ``ConfigError`` if a set would be empty, or smaller than configured."""

@@ -43,6 +43,17 @@ def hold_out(
     return _parted(order, by_class[evenly])
 
 
+def first_of_each_class(order: Tensor, labels: Tensor, count: int) -> Tensor:
+    """The first ``count`` samples of each class: those of a smaller count are among those of a larger one.
+
+    Args:
+        order: indices of samples, int64.
+        labels: the classes of all samples, int64.
+        count: samples of each class; of a class that has fewer, all.
+    """
+    return torch.cat([order[labels[order] == one][:count] for one in labels.unique()])
+
+
 def hold_out_fold(
     seed: int, samples: int, fold: int, folds: int, strata: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:

@@ -13,8 +13,8 @@ _NOT_SETTINGS = ("name", "tags", "resume", "data.dir")
 _LISTS = ("callbacks", "logger")
 # Settings of a data set that change neither its test samples nor the metrics on them.
 _NOT_DATA = (
-    *("_target_", "batch_size", "steps_per_execution", "train_size", "val_size", "folds", "fold", "mean", "std"),
-    *("augment", "transforms", "num_workers"),
+    *("_target_", "batch_size", "steps_per_execution", "train_size", "per_class", "val_size", "folds", "fold"),
+    *("mean", "std", "augment", "transforms", "num_workers"),
 )
 # Settings in which replicates of a training differ.
 REPLICATES = ("seed", "data.fold")
@@ -111,6 +111,8 @@ def data_of(record: Record) -> str:
     decisive = {key: value for key, value in data.items() if key not in _NOT_DATA}
     if target.startswith("src.data.mnist."):
         decisive.pop("dir", None)  # only the location of the archives
+        if decisive.get("only_classes") is None:
+            decisive.pop("only_classes", None)  # not recorded by earlier versions
     for key in DATA_PATHS:
         if decisive.get(key) is not None:
             decisive[key] = str(from_root(str(decisive[key])))

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from src.paths import ROOT
+from src.training.weights import load_model
 from tests.conftest import Command, copy_of_the_project
 from tests.helpers.data import archives
 from tests.helpers.pictures import folder_of_images
@@ -135,3 +137,26 @@ def test_a_folder_of_images_is_trained_on_two_devices_and_evaluated_by_the_comma
     wrong = command("train", "data=image_folder", *words, "data.transforms=[{name: Flip}]")
     assert wrong.status == 2
     assert "data.transforms[0].name=Flip is none of torchvision's transforms" in wrong.stderr
+
+
+# -- few samples of each class
+
+
+def test_a_run_on_some_digits_is_fine_tuned_with_a_few_samples_of_others(train_here: Command):
+    words = ["data.val_size=100", "trainer=cpu", "model.hidden=[16]", "trainer.max_epochs=1", "logger=none"]
+    words += ["data.only_classes=[3,4]", "init_from={path:latest,strict:false}"]
+    first = train_here(*words[:-2], "data.only_classes=[0,1,2]", "data.per_class=200", small=False)
+    assert first.status == 0, first.stderr
+    tuned = train_here(*words, "data.per_class=5", "optimizer.lr=1e-9", small=False)
+    assert tuned.status == 0, tuned.stderr
+    before, after = (load_model(run / "checkpoints/last.ckpt").state_dict() for run in tuned.directories)
+    torch.testing.assert_close(
+        after["classifier.net.layers.0.weight"], before["classifier.net.layers.0.weight"], rtol=0, atol=1e-7
+    )
+    assert after["classifier.net.layers.2.weight"].shape == (2, 16)
+    assert "did not initialize net.layers.2.bias, net.layers.2.weight" in tuned.runs[1]["warnings"][0]["text"]
+
+    refused = train_here(*words, "data.per_class=6000", small=False)
+    assert refused.status == 1
+    assert "error: data.per_class=6000 must be at most 5" in refused.stderr
+    assert "Traceback" not in refused.stdout + refused.stderr

@@ -1,9 +1,11 @@
-"""The class names of MNIST and its variants."""
+"""The classes of MNIST and its variants."""
 
 import pytest
+import torch
 
 from src.data.mnist import KMNIST, MNIST, QMNIST, FashionMNIST
 from src.data.module import TensorData
+from src.errors import ConfigError
 
 
 def test_every_data_set_names_as_many_classes_as_it_has():
@@ -20,3 +22,18 @@ def test_every_data_set_names_as_many_classes_as_it_has():
         class Wrong(TensorData):
             classes = 2
             class_names = ("a", "b", "c")
+
+
+def test_some_of_the_classes_are_numbered_in_the_order_in_which_they_are_listed():
+    data = MNIST(only_classes=[7, 1], val_size=0)
+    data.setup("fit")
+    assert (data.classes, data.class_names) == (2, ("7", "1"))
+    assert torch.bincount(data.train_set[1]).tolist() == [6265, 6742]
+    assert data.test_set[1][:4].tolist() == [0, 1, 1, 1]  # it begins 7 2 1 0 4 1 4 9 5 9 0 6 9 0 1
+    assert MNIST.classes == 10
+
+
+@pytest.mark.parametrize("chosen", [[], [3], [3, 3], [3, 10], [-1, 3]])
+def test_classes_that_do_not_exist_are_refused(chosen: list[int]):
+    with pytest.raises(ConfigError, match=r"must name two classes or more, each once, from 0 to 9"):
+        MNIST(only_classes=chosen)

@@ -419,6 +419,57 @@ def test_a_part_is_held_out_as_a_fraction_and_in_proportion_to_the_classes():
         Uneven(val_size=0.2, train_size=81).setup("fit")
 
 
+class Numbered(Tiny):
+    """200 samples, each its own number, of classes of 140, 40 and 20."""
+
+    input_shape, classes = (), 3
+
+    def load(self, train: bool) -> Any:
+        return torch.arange(200.0), torch.tensor([0] * 140 + [1] * 40 + [2] * 20)
+
+
+def test_a_number_of_training_samples_per_class_is_chosen_by_the_seed_outside_the_validation_set():
+    def samples(count: int | None, seed: int = 0, **settings: Any) -> set[float]:
+        data = Numbered(per_class=count, seed=seed, **settings)
+        data.setup("fit")
+        if count:
+            assert torch.bincount(data.train_set[1]).tolist() == [count] * 3
+        assert data.val_set[0].tolist() == whole[seed].val_set[0].tolist()
+        return {*data.train_set[0].tolist()}
+
+    whole = {seed: Numbered(seed=seed) for seed in (0, 1)}
+    for data in whole.values():
+        data.setup("fit")
+    assert samples(5) == samples(5, batch_size=3) != samples(5, seed=1)
+    assert samples(1) < samples(5) < samples(12) < samples(None) == {*whole[0].train_set[0].tolist()}
+
+
+class Indicators(Tiny):
+    multilabel = True
+
+
+class Amounts(Tiny):
+    classes, targets = None, 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (
+            Numbered,
+            {"per_class": 21, "val_size": 0},
+            "data.per_class=21 must be at most 20, the training samples of class '2' outside the validation set",
+        ),
+        (Numbered, {"per_class": 5, "train_size": 9}, "data.per_class=5 and data.train_size=9 both limit the training"),
+        (Indicators, {"per_class": 5}, "data.per_class=5: a sample may be of several classes: set data.train_size"),
+        (Amounts, {"per_class": 5}, "data.per_class=5: the targets are numbers: set data.train_size instead"),
+    ],
+)
+def test_numbers_per_class_that_there_are_not_are_refused(kind: type[TensorData], settings: Any, message: str):
+    with pytest.raises(ConfigError, match=message):
+        kind(**settings).setup("fit")
+
+
 @given(sizes, st.integers(2, 7), seeds, st.booleans())
 def test_folds_partition_the_samples_evenly_in_size_and_classes(size: int, folds: int, seed: int, classes: bool):
     labels = torch.arange(size) % 3 if classes else None
