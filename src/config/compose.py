@@ -36,6 +36,7 @@ from src.records.find import find
 from src.records.metrics import mode_of
 
 CONFIG_NAME = "train"
+_DISTILLER = "src.tasks.distillation.Distiller"  # by name, since the configuration imports no torch
 # The config groups of conf/, whose choices are kept in the record.
 CHOICES = (*GROUPS, "experiment", "sweep", "debug")
 
@@ -230,10 +231,9 @@ def make_plan(line: CommandLine) -> Plan:
             config = composed(*job)
             check_hydra(config, usual)
             _refuse_unused(config, composed())
-            if line.multirun and config.init_from in ("latest", "best"):
-                raise ConfigError(
-                    f"init_from={config.init_from} may change while a sweep runs: name the run by its id."
-                )
+            for key in ("init_from", "task.teacher"):
+                if line.multirun and (run := OmegaConf.select(config, key)) in ("latest", "best"):
+                    raise ConfigError(f"{key}={run} may change while a sweep runs: name the run by its id.")
             found.append(Composed(config, checked(_without_hydra(config), typed)))
         return Plan(found, jobs, space, constant, hydra)
 
@@ -408,7 +408,21 @@ def checked(config: DictConfig, typed: Mapping[str, str] | None = None) -> dict[
     plain = OmegaConf.to_container(used, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
     settings = check({**dict.fromkeys(unused), **plain}, typed)  # type: ignore[dict-item]
+    if settings["task"]["_target_"] == _DISTILLER:
+        settings["task"] = {**settings["task"], "teacher": _id_of(settings["task"]["teacher"], "task.teacher")}
     return conceal_config({**settings, "init_from": _checkpoint_of(settings["init_from"])})
+
+
+def _id_of(word: str, setting: str) -> str:
+    """The id of the run that a setting names.
+
+    Raises:
+        ConfigError: there is no such run.
+    """
+    try:
+        return str(find(word).values["id"])
+    except RunNotFound as error:
+        raise ConfigError(f"{setting}={error}") from error
 
 
 def _checkpoint_of(init_from: str | Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from src.records.suggestions import runs
 
 _PLUGINS = ("hydra/launcher", "hydra/sweeper")
 _PRESETS = ("debug", "experiment", "sweep")  # groups without settings of their own
-_OF_RUNS = ("resume", "init_from")  # settings whose values are runs
+_OF_RUNS = ("resume", "init_from", "task.teacher")  # settings whose values are runs
 
 
 def overrides(typed: Sequence[str], prefix: str, **_: Any) -> dict[str, str]:

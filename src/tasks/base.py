@@ -91,6 +91,10 @@ class SupervisedTask(pl.LightningModule):
         """Raise ``DataError`` if targets of a batch are invalid. Not called for a ``TensorData``, which checks its labels."""
         raise NotImplementedError
 
+    def training_loss(self, inputs: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss that is minimized in Lightning's own loop, summed over the samples."""
+        return self.loss(outputs, targets)
+
     def train_sums(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Each of the ``train_metrics`` by name, summed over the samples."""
         return {}
@@ -182,7 +186,7 @@ class SupervisedTask(pl.LightningModule):
         """
         inputs, targets = self._checked(batch)
         outputs = self(inputs)
-        loss = self.loss(outputs, targets)
+        loss = self.training_loss(inputs, outputs, targets)
         count = torch.tensor(len(targets), device=loss.device)
         weights = self.loss.sample_weights(targets)
         weight = count if weights is None else weights.sum()
