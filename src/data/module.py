@@ -57,7 +57,8 @@ class TensorData(pl.LightningDataModule):
 
     Raises:
         ConfigError: ``std`` is not above 0, ``mean`` or ``std`` has the wrong shape, augmentation is set for samples that are not
-            images, ``folds`` and ``fold`` or ``per_class`` and other settings are incompatible, or the subclass lacks a required attribute.
+            images, ``folds`` and ``fold`` or ``per_class`` and other settings are incompatible, or the subclass lacks a required
+            attribute.
     """
 
     input_shape: tuple[int, ...]

@@ -40,7 +40,9 @@ def teach(task: pl.LightningModule, data: pl.LightningDataModule | None) -> None
 
 
 def _described(data: Any) -> str:
-    return f"samples of shape {tuple(data.input_shape)} in {len(data.class_names)} classes ({_listed(data.class_names)})"
+    return (
+        f"samples of shape {tuple(data.input_shape)} in {len(data.class_names)} classes ({_listed(data.class_names)})"
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

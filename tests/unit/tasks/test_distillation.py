@@ -50,5 +50,7 @@ def test_the_loss_is_that_of_hinton_with_the_teachers_own_normalisation():
 
 @pytest.mark.parametrize("data", [Numbers(), SeveralClasses(), None])
 def test_data_without_one_class_for_each_sample_is_refused(data: object):
-    with pytest.raises(ConfigError, match=r"requires a data set in memory with one class for each sample, and \w+ is none"):
+    with pytest.raises(
+        ConfigError, match=r"requires a data set in memory with one class for each sample, and \w+ is none"
+    ):
         Distiller.outputs(data, {})  # type: ignore[arg-type]
