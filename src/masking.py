@@ -36,8 +36,8 @@ _IN_URLS = (
     ),
 )
 _ASSIGNED = (
-    # In code, YAML and environment files.
-    re.compile(rf"""(?<![\w.])((?i:{_NAME})["']?\s*[:=]\s*["'])(?!\*\*\*|\$\{{|\{{|<)([^"'\s]{{4,}})(?=["'])"""),
+    # In code, YAML and environment files; also of an attribute and of an entry, as in os.environ["API_KEY"] = "...".
+    re.compile(rf"""(?<!\w)((?i:{_NAME})["']?\]?\s*[:=]\s*["'])(?!\*\*\*|\$\{{|\{{|<)([^"'\s]{{4,}})(?=["'])"""),
     # Without quotes only a word with a digit, and without characters of an expression.
     re.compile(rf"""(?m)(^[+-]?\s*(?:export\s+)?(?i:{_NAME})\s*[:=]\s*)((?=\S*\d)[\w+/=~-]{{8,}})(?=\s*$)"""),
 )
@@ -45,6 +45,8 @@ _PLACES = (*_IN_URLS, *_ASSIGNED)
 _NOT_SECRET = ("", "null", "true", "false", "???")
 # Shorter values of variables not set here may be ordinary words.
 _SHORTEST = 8
+# Smaller numbers, such as the index of a token, are no secrets, whatever the setting is called.
+_SMALLEST = 100_000
 
 # Variables for secrets from the command line or a configuration file.
 _moved: dict[str, str] = {}
@@ -110,7 +112,13 @@ def _conceal_value(key: str, value: Any) -> Any:
         return conceal_config(value, f"{key}.")
     if isinstance(value, list):
         return [_conceal_value(key, one) for one in value]
+    if isinstance(value, int) and value >= _SMALLEST and _is_named_secret(key):
+        value = str(value)
     return conceal(key, value) if isinstance(value, str) else value
+
+
+def _is_named_secret(key: str) -> bool:
+    return bool(_SETTING.fullmatch(key.rpartition(".")[2]))
 
 
 def conceal(key: str, text: str) -> str:
@@ -125,7 +133,7 @@ def conceal(key: str, text: str) -> str:
     """
     name = re.sub(r"\W+", "_", key).upper()
     plain = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
-    if _SETTING.fullmatch(key.rpartition(".")[2]) and plain.lower() not in _NOT_SECRET and "${" not in plain:
+    if _is_named_secret(key) and plain.lower() not in _NOT_SECRET and "${" not in plain:
         return reference(_variable(plain, name))
     for place in _PLACES:
         text = place.sub(lambda found: found[1] + reference(_variable(found[2], f"{name}_PASSWORD")), text)
@@ -181,8 +189,10 @@ def mask_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     def hidden(name: str, value: Any) -> Any:
         if isinstance(value, Mapping):
             return mask_settings(value)
-        is_setting = isinstance(value, str) and _SETTING.fullmatch(name.rpartition(".")[2])
-        return _MASK if is_setting and value.lower() not in _NOT_SECRET else masked(value)
+        if isinstance(value, list):
+            return [hidden(name, one) for one in value]
+        is_value = value is not None and str(value).lower() not in _NOT_SECRET
+        return _MASK if is_value and _is_named_secret(name) else masked(value)
 
     return {name: hidden(name, value) for name, value in config.items()}
 

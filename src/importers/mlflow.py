@@ -73,7 +73,7 @@ def read_directory(directory: Path, root: Path) -> Found:
     """
     try:
         meta = read_yaml(directory / META)
-        if "run_id" not in meta:
+        if "run_id" not in meta or "lifecycle_stage" not in meta:  # versions of registered models have the former
             return
         above = directory.parent / META
         experiment = read_yaml(above) if directory != root and above.is_file() else {}

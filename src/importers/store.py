@@ -38,7 +38,7 @@ _VALIDATION = ("val", "valid", "validation", "eval", "dev")
 
 
 def entries_of(run: SourceRun, monitor: str | None = None, mode: str | None = None) -> dict[str, Any]:
-    """The entries of the record of a run, except those that a user changes afterwards.
+    """The entries of the record of a run, except tags and note, which a user changes afterwards.
 
     Args:
         run: the run.
@@ -62,11 +62,12 @@ def entries_of(run: SourceRun, monitor: str | None = None, mode: str | None = No
         monitor = None
     duration = None if run.status == "running" else round(max(0.0, run.changed - run.started), 3)
     commit = run.tags.get(_COMMIT_TAG)
+    name = " ".join(f"{run.experiment}/{run.name}".split()).lstrip("-./ ")[:_NAME] or None
     return masked(
         {
             "format": FORMAT,
             "id": f"i{start:%Y%m%d-%H%M%S}-{hashlib.sha256(run.key.encode(errors='replace')).hexdigest()[:8]}",
-            "name": " ".join(f"{run.experiment}/{run.name}".split()).lstrip("-./ ")[:_NAME] or None,
+            "name": name,
             "status": run.status,
             "command": f"python -m src.runs import {shlex.quote(str(run.store))}",
             "overrides": [],
@@ -86,6 +87,7 @@ def entries_of(run: SourceRun, monitor: str | None = None, mode: str | None = No
                 "kind": run.kind,
                 "id": run.id,
                 "experiment": run.experiment,
+                "name": name,
                 "parent": run.tags.get(_PARENT_TAG),
                 "changed": run.changed,
                 "points": sum(map(len, run.curves.values())),
@@ -146,6 +148,8 @@ def save(run: SourceRun, entries: Mapping[str, Any], tags: Sequence[str] = (), *
         raise DataError(str(error)) from None
     kept = record.values["tags"]
     new = {**entries, "tags": [*kept, *(tag for tag in dict.fromkeys(tags) if tag not in kept)]}
+    if not is_new and record.values["name"] != record.values["imported"].get("name"):
+        new["name"] = record.values["name"]  # renamed here
     if {**record.values, **new} == record.values:
         return "already there"
     if not dry:

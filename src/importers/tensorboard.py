@@ -96,8 +96,8 @@ class _Content:
     @property
     def started(self) -> float:
         """Time of the first event or point, in seconds since 1970."""
-        first = [points[0].wall_time for points in self.curves.values()]
-        return min(time for time in [self.began or 0.0, *first] if time > 0 or not first)
+        times = [self.began or 0.0, *(points[0].wall_time for points in self.curves.values())]
+        return min((time for time in times if time > 0), default=0.0)
 
     def add(self, event: Event) -> None:
         if self.began is None:

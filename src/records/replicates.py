@@ -9,7 +9,7 @@ from typing import Any
 
 from src.errors import ConfigError, suggest
 from src.records.record import Record
-from src.records.settings import DATA_PATHS, REPLICATES, containing, data_of, flat_settings, settings_of
+from src.records.settings import DATA_PATHS, REPLICATES, containing, data_of, flat_settings, own_settings
 from src.records.summary import Summary, summary
 
 # Identified by ``data_of``, which resolves relative paths.
@@ -81,8 +81,7 @@ def configuration_of(record: Record, over: Sequence[str] = REPLICATES) -> str:
         record: the run.
         over: dotted names of these settings; the name of a group stands for all settings in it.
     """
-    # The settings of imported runs have any names and values.
-    found = settings_of(record) if record.is_imported else flat_settings(record.values["config"])
+    found = own_settings(record)
     settings = {name: value for name, value in found.items() if name not in _PATHS and not is_folded(name, over)}
     return json.dumps([data_of(record), settings], sort_keys=True)
 
@@ -126,16 +125,19 @@ def _without(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 def replicates_of(record: Record, records: Sequence[Record]) -> Replicates:
     """The runs among ``records`` that have the configuration of a run."""
     configuration = configuration_of(record)
-    similar = [other for other in records if not _differ(record.values["config"], other.values["config"])]
+    similar = [other for other in records if not _differ(record, other)]
     found = zip(similar, configurations(similar), strict=True)
     return as_replicates([other for other, other_configuration in found if other_configuration == configuration])
 
 
-def _differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _differ(record: Record, other_record: Record) -> bool:
     """Whether two runs certainly have different configurations, by the first entry in which they do.
 
     It takes a fraction of the time of ``configuration_of``. Numbers of different types, such as 1 and 1.0, count as equal.
     """
+    if record.is_imported or other_record.is_imported:
+        return False
+    one, other = record.values["config"], other_record.values["config"]
 
     def settings(config: Mapping[str, Any], key: str) -> dict[str, Any]:
         flat = flat_settings(containing([key], config))
@@ -160,13 +162,14 @@ def group(records: Sequence[Record], over: Sequence[str] = REPLICATES) -> list[R
 
 
 def as_replicates(runs: Sequence[Record], over: Sequence[str] = REPLICATES) -> Replicates:
-    """Choose the runs that count among those of one configuration.
+    """Choose the runs that count among those of one configuration; all are in the order of their starts.
 
     Two runs with the same seed and fold are repetitions, not independent samples, so only the latest of them counts; of a run
     and the copies of its directory, the run.
     """
+    runs = sorted(runs, key=lambda record: record.started)
     kept: dict[str, Record] = {}
-    for record in sorted(runs, key=lambda record: (not record.is_copy, record.started)):
+    for record in sorted(runs, key=lambda record: not record.is_copy):
         if record.status == "done":
             kept[_folded(record, over)] = record
 
@@ -178,7 +181,7 @@ def as_replicates(runs: Sequence[Record], over: Sequence[str] = REPLICATES) -> R
 
     used = {id(record) for record in kept.values()}
     left_out = [(record, reason(record)) for record in runs if id(record) not in used]
-    return Replicates(list(runs), [record for record in runs if id(record) in used], left_out)
+    return Replicates(runs, [record for record in runs if id(record) in used], left_out)
 
 
 def _folded(record: Record, over: Sequence[str]) -> str:
@@ -194,6 +197,6 @@ def check_folded(names: Sequence[str], records: Sequence[Record]) -> None:
     for name in names:
         if name in REPLICATES or any(_lookup(record.values["config"], name) is not None for record in records):
             continue
-        known = {name for record in records for name in flat_settings(record.values["config"])}
+        known = {name for record in records for name in own_settings(record)}
         if name not in known:
             raise ConfigError(f"--fold {name}: no run has this setting{suggest(name, known)}")

@@ -52,6 +52,11 @@ def _settings_of(record: Record, config: Mapping[str, Any]) -> dict[str, Any]:
     return flat_settings(config, choices)
 
 
+def own_settings(record: Record) -> dict[str, Any]:
+    """The settings of a run by dotted name, without the choices; those of an imported run have any names and values."""
+    return settings_of(record) if record.is_imported else flat_settings(record.values["config"])
+
+
 def containing(names: Collection[str], config: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of a configuration that contain these settings, and the monitor, which decides about those of callbacks."""
     split = [name.split(".") for name in names]

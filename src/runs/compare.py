@@ -26,7 +26,7 @@ from src.records.replicates import (
     seed_and_fold,
     value_of,
 )
-from src.records.settings import REPLICATES, data_of, differing_names, flat_settings, short_names
+from src.records.settings import REPLICATES, data_of, differing_names, own_settings, short_names
 from src.records.summary import differing, summary
 from src.records.sweep import SWEEP, find_sweep
 from src.runs.further import commands_for
@@ -241,7 +241,7 @@ def _one_configuration(word: str, records: Sequence[Record]) -> Replicates:
         [chosen] = done or groups[-1:]
         others = [(record, summary(record).ended) for one in groups if one is not chosen for record in one.runs]
         return replace(chosen, left_out=[*chosen.left_out, *others])
-    names = differing_names([flat_settings(one.used[0].values["config"]) for one in done])
+    names = differing_names([own_settings(one.used[0]) for one in done])
     names = [name for name in names if name not in REPLICATES] or ["their data"]
     more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
     raise UserError(
@@ -280,7 +280,7 @@ def _side(letter: str, word: str, chosen: Replicates, metric: str) -> Side:
         raise UserError(
             f"{letter}: no run of {word} can be compared: {_listed([f'{id} {why}' for id, why in left_out])}."
         )
-    top = max(seed_and_fold(record)[0] for record in chosen.runs)
+    top = max((seed for record in chosen.runs if isinstance(seed := seed_and_fold(record)[0], int)), default=-1)
     return Side(word, [record for record, _ in having], [value for _, value in having], left_out, top)
 
 
@@ -436,7 +436,7 @@ def _further(full: tuple[Side, Side], counts: tuple[int, int]) -> Further:
     for side, other, count in zip(full, reversed(full), counts, strict=True):
         gaps = [] if folds else [seed for seed in other.seeds if seed not in side.seeds]
         seeds = [*gaps, *range(top + 1, top + 1 + count)][:count]
-        if seeds:
+        if seeds and not side.runs[-1].is_imported:  # those have no command of this project
             commands += commands_for(side.runs[-1], seeds, side.folds)
     return Further(counts, commands)
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -70,10 +71,14 @@ def export(rows: Iterable[Sequence[Any]], fields: Sequence[str], file: TextIO) -
 
 
 def export_json(rows: Iterable[Sequence[Any]], fields: Sequence[str], file: TextIO) -> int:
-    """Write points as a JSON list of objects, and return their number."""
-    found = [dict(zip(fields, row, strict=True)) for row in rows]
-    file.write(json.dumps(found, indent=2) + "\n")
+    """Write points as a JSON list of objects, and return their number. NaN and Inf, which JSON does not have, are null."""
+    found = [{field: _finite(value) for field, value in zip(fields, row, strict=True)} for row in rows]
+    file.write(json.dumps(found, indent=2, allow_nan=False) + "\n")
     return len(found)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def plot(values: list[float], width: int = 60, ascii_only: bool = False) -> str:

@@ -255,7 +255,7 @@ def test_differences_to_the_baseline_are_shown(
     assert json.loads(printed("ls", "--fold", "seed", "--json"))[0]["vs_baseline"] == pytest.approx(0.03)
     assert "best/val/acc +0.04 (narrow, 0.8100, the mean of 3 runs)" in " ".join(card(b[2]).split())
     report = printed("report", b[2].values["id"]).strip()
-    assert "<td>+0.04</td>" in Path(report).read_text()
+    assert ">+0.04</td>" in Path(report).read_text()
     assert json.loads(printed("baseline", "--json"))[0]["n"] == 3
     assert "there is no baseline" in printed("baseline", "none")
     assert "vs baseline" not in printed("ls")

@@ -147,13 +147,17 @@ def test_importing_again_updates_what_has_changed(imports: Import, stores: Path,
     assert (status, printed.splitlines()[-1], all_runs()) == (0, "6 would be imported, 0 already there", [])
     imports(store)
     trial = by_name()["digits/trial"]
-    trial.update(note="mine", tags=["kept"])
-    assert imports(store)[1] == "0 imported, 6 already there"
+    trial.update(note="mine", tags=["kept"], name="renamed")
+    # A version of a registered model names the run that made it.
+    model = store / "models" / "m" / "version-1"
+    model.mkdir(parents=True)
+    (model / "meta.yaml").write_text(f"name: m\nrun_id: {trial.values['imported']['id']}\nstatus: READY\nversion: 1\n")
+    assert imports(store) == (0, "0 imported, 6 already there", "")
     [path] = store.glob(f"*/{trial.values['imported']['id']}/metrics/val/loss")
     with path.open("a") as file:
         file.write(f"{START + 5000} 0.125 50\n{START}")  # a line, and the beginning of another
     assert imports(store)[1] == "0 imported, 1 updated, 5 already there"
-    trial = by_name()["digits/trial"]
+    trial = by_name()["renamed"]
     assert (trial.values["best"]["value"], trial.values["note"], trial.values["tags"]) == (0.125, "mine", ["kept"])
     assert len(curves(trial.directory)["val/loss"]) == 5
     # The run itself is recognised, not its path.
@@ -256,6 +260,9 @@ def test_imported_runs_are_shown_and_compared_among_themselves(
         ["best", "--metric", "val/loss"],
         ["export", id],
         ["ls", "--fold", "seed"],
+        ["baseline", id],
+        ["ls"],
+        ["baseline", "none"],
     ):
         assert main(words) == 0, words
     printed = capfd.readouterr().out
@@ -274,6 +281,22 @@ def test_imported_runs_are_shown_and_compared_among_themselves(
     assert "was imported from mlflow" in capfd.readouterr().err
     assert not find_to_rebuild("latest").is_imported
     assert find_to_resume("latest").values["id"] == own.values["id"]
+
+
+def test_configurations_of_imported_runs_are_compared(
+    imports: Import, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    """Without seeds, and without a command that would train further ones."""
+    for lr in (0.1, 0.2):
+        writer = SummaryWriter(tmp_path / "events" / f"lr{lr}")
+        writer.add_hparams({"lr": lr}, {"val/loss": lr}, run_name=".")
+        writer.close()
+    assert imports(tmp_path / "events")[0] == 0
+    a, b = (record.values["id"] for record in all_runs())
+    assert main(["compare", a, b]) == 0
+    printed = capfd.readouterr().out
+    assert "val/loss" in printed
+    assert "src.train" not in printed
 
 
 def test_what_is_damaged_or_leads_elsewhere_is_skipped_in_a_line(imports: Import, stores: Path, tmp_path: Path):

@@ -3,7 +3,7 @@
 import pytest
 
 from src.errors import ConfigError
-from src.masking import conceal_words, has_credentials, mask, reveal
+from src.masking import conceal_config, conceal_words, has_credentials, mask, mask_settings, reveal
 
 # -- secrets
 
@@ -26,6 +26,8 @@ from src.masking import conceal_words, has_credentials, mask, reveal
         ("hunter2hunter2hunter2 is a word, and PWD none", "hunter2hunter2hunter2 is a word, and PWD none"),
         ("postgresql://u:${oc.env:PASSWORD}@h/x", "postgresql://u:${oc.env:PASSWORD}@h/x"),
         ('+api_key = "sk-123"', '+api_key = "***"'),
+        ('openai.api_key = "sk-123"', 'openai.api_key = "***"'),
+        ('os.environ["OPENAI_API_KEY"] = "sk-123"', 'os.environ["OPENAI_API_KEY"] = "***"'),
         ("+  'password': 'hunter2',", "+  'password': '***',"),
         ("+api_key: sk-123456", "+api_key: ***"),
         (
@@ -75,3 +77,15 @@ def test_the_secrets_of_a_command_line_move_into_the_environment(monkeypatch: py
     monkeypatch.delenv("B_API_KEY")
     with pytest.raises(ConfigError, match=r"set the environment variable B_API_KEY, or give b\.api_key= again"):
         reveal("${oc.env:B_API_KEY}", "b.api_key")
+
+
+def test_a_password_that_is_a_number_is_concealed_and_an_index_is_not(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CLIENT_PASSWORD", "")  # to be removed after the test
+    config = {"client": {"password": 12345678, "token": 5}}
+    assert conceal_config(config) == {"client": {"password": "${oc.env:CLIENT_PASSWORD}", "token": 5}}
+
+
+def test_settings_of_other_programs_are_masked_by_name_whatever_their_type():
+    settings = {"db_password": 12345678, "api_key": ["a1b2", "c3d4"], "token": None, "secret": False, "lr": 0.1}
+    masked = {"db_password": "***", "api_key": ["***", "***"], "token": None, "secret": False, "lr": 0.1}
+    assert mask_settings(settings) == masked

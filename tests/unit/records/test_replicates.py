@@ -78,7 +78,7 @@ def test_replicates_are_the_runs_with_the_same_configuration(make_run: MakeRun):
     ]
     runs = [*same, *other]
     assert [configuration_of(run) == configuration_of(first) for run in runs] == [run in same for run in runs]
-    assert replicates_of(first, runs).runs == same
+    assert replicates_of(first, runs).runs == sorted(same, key=lambda record: record.started)
 
 
 def test_any_setting_or_group_can_be_grouped_over(make_run: MakeRun):
