@@ -1,13 +1,26 @@
 """How numbers and durations are printed."""
 
 import math
+from typing import NamedTuple
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-# A unit and its seconds, from which duration on it is used; the smaller unit that follows it below another duration.
+
+
+class _Unit(NamedTuple):
+    """A unit, used for durations of ``from_s`` or more; below ``part_below_s`` a smaller unit, the part, follows."""
+
+    symbol: str
+    seconds: int
+    from_s: int
+    part: str
+    part_seconds: int
+    part_below_s: int
+
+
 _UNITS = (
-    ("d", _DAY, 2 * _DAY, "h", _HOUR, 8 * _DAY),
-    ("h", _HOUR, 3 * _HOUR, "m", _MINUTE, 8 * _HOUR),
-    ("m", _MINUTE, 2 * _MINUTE, "s", 1, 10 * _MINUTE),
+    _Unit("d", _DAY, from_s=2 * _DAY, part="h", part_seconds=_HOUR, part_below_s=8 * _DAY),
+    _Unit("h", _HOUR, from_s=3 * _HOUR, part="m", part_seconds=_MINUTE, part_below_s=8 * _HOUR),
+    _Unit("m", _MINUTE, from_s=2 * _MINUTE, part="s", part_seconds=1, part_below_s=10 * _MINUTE),
 )
 
 
@@ -28,8 +41,8 @@ def duration(seconds: float | None) -> str:
     if seconds is None or not math.isfinite(seconds):
         return ""
     whole = max(0, round(seconds))
-    for unit, size, at_least, part, size_of_part, parts_below in _UNITS:
-        if whole >= at_least:
-            rest = whole % size // size_of_part if whole < parts_below else 0
-            return f"{whole // size}{unit}" + (f"{rest}{part}" if rest else "")
+    for unit in _UNITS:
+        if whole >= unit.from_s:
+            rest = whole % unit.seconds // unit.part_seconds if whole < unit.part_below_s else 0
+            return f"{whole // unit.seconds}{unit.symbol}" + (f"{rest}{unit.part}" if rest else "")
     return f"{whole}s"

@@ -24,19 +24,19 @@ from src.config.check import check, takes
 from src.config.command_line import CommandLine, build_parser, fixed_words, points, typed_values
 from src.config.hydra import EXTRAS, OPTUNA, check_hydra, hydra_node, known_choices
 from src.config.hydra_internals import choices_and_values, current_loader, parse_overrides, with_values
-from src.config.schemas import METRICS, MONITOR, of_group, schema_of
+from src.config.schemas import METRICS, MONITOR, SOURCES, of_group, schema_of
 from src.config.settings_help import WIDTH, describe_flags, describe_settings
 from src.config.space import Dimension, split_space
 from src.config.targets import GROUPS, MANY, ONE, TAKEN_BY
 from src.errors import ConfigError, RunNotFound, not_installed, renamed, suggest, suggest_key
 from src.files import write
 from src.masking import conceal_config, is_secret, mask, reference
-from src.paths import CONF, from_root
+from src.paths import CONF, from_root, runs_dir, sweeps_dir
 from src.records.find import find
 from src.records.metrics import mode_of
 
 CONFIG_NAME = "train"
-_DISTILLER = "src.tasks.distillation.Distiller"  # by name, since the configuration imports no torch
+_DISTILLATION = "src/tasks/distillation.py"  # by its file, since the configuration imports no torch
 # The config groups of conf/, whose choices are kept in the record.
 CHOICES = (*GROUPS, "experiment", "sweep", "debug")
 
@@ -408,21 +408,24 @@ def checked(config: DictConfig, typed: Mapping[str, str] | None = None) -> dict[
     plain = OmegaConf.to_container(used, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
     settings = check({**dict.fromkeys(unused), **plain}, typed)  # type: ignore[dict-item]
-    if settings["task"]["_target_"] == _DISTILLER:
-        settings["task"] = {**settings["task"], "teacher": _id_of(settings["task"]["teacher"], "task.teacher")}
+    if _DISTILLATION in schema_of(settings["task"]["_target_"], "task")[SOURCES]:  # as those of its subclasses, too
+        settings["task"] = {**settings["task"], "teacher": _teacher(settings["task"]["teacher"])}
     return conceal_config({**settings, "init_from": _checkpoint_of(settings["init_from"])})
 
 
-def _id_of(word: str, setting: str) -> str:
-    """The id of the run that a setting names.
+def _teacher(word: str) -> str:
+    """The id of the run that ``task.teacher`` names; its directory if that is a copy or outside outputs/.
 
     Raises:
         ConfigError: there is no such run.
     """
     try:
-        return str(find(word).values["id"])
+        record = find(word)
     except RunNotFound as error:
-        raise ConfigError(f"{setting}={error}") from error
+        raise ConfigError(f"task.teacher={error}") from error
+    folder = record.directory.parent
+    has_id = not record.is_copy and (folder == runs_dir() or folder.parent == sweeps_dir())
+    return str(record.values["id"] if has_id else record.directory)
 
 
 def _checkpoint_of(init_from: str | Mapping[str, Any] | None) -> dict[str, Any] | None:

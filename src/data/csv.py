@@ -98,6 +98,7 @@ class CSV(TensorData):
             self.classes, self.targets, self.target_names = None, len(choice.target), choice.target
         else:
             self.classes, self.class_names = len(table.classes), table.classes
+        self.draws_test = test_path is None
         super().__init__(val_size=val_size, **settings)
         self._standardize(table, test_size)
 

@@ -33,6 +33,8 @@ class MNIST(TensorData):
     input_shape = (28, 28)
     classes = 10
     loaded_by = ("dir", "only_classes")
+    # Training images of each class.
+    class_sizes: ClassVar[tuple[int, ...]] = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
     # MNIST is part of the repository; torchvision downloads the others on first use.
     ships: ClassVar[bool] = True
 
@@ -56,6 +58,7 @@ class MNIST(TensorData):
         if self.only_classes is None:
             self._check_sizes(SIZE)
         else:
+            self._check_sizes(sum(self.class_sizes[one] for one in self.only_classes))
             self.classes = len(self.only_classes)
             self.class_names = tuple(self.class_names[one] for one in self.only_classes)
 
@@ -127,6 +130,7 @@ class FashionMNIST(MNIST):
 
     source = datasets.FashionMNIST
     class_names = tuple(datasets.FashionMNIST.classes)
+    class_sizes = (6000,) * 10
     ships = False
 
 
@@ -135,6 +139,7 @@ class KMNIST(MNIST):
 
     source = datasets.KMNIST
     class_names = tuple(datasets.KMNIST.classes)
+    class_sizes = (6000,) * 10
     ships = False
 
 

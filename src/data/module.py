@@ -52,6 +52,7 @@ class TensorData(pl.LightningDataModule):
         loaded_by: names of the settings, which are also attributes, on which the result of ``load`` depends: jobs of a sweep with
             equal settings load the samples once. None if unknown, so that each job loads its own.
         stratified: whether held-out samples are stratified by class; folds always are.
+        draws_test: whether the seed chooses the test samples, too.
         normalize: applied to every batch.
         in_chunks: whether training batches are ``Chunk``s of ``steps_per_execution`` batches; set before training starts.
 
@@ -68,6 +69,7 @@ class TensorData(pl.LightningDataModule):
     targets: int
     target_names: tuple[str, ...]
     stratified: bool = False
+    draws_test: bool = False
     loaded_by: ClassVar[tuple[str, ...] | None] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -243,10 +245,10 @@ class TensorData(pl.LightningDataModule):
             count = count_of(self.val_size, samples)
             held_out, rest = hold_out(self.seed, samples, count, classes if self.stratified else None)
         if self.per_class is not None:
-            return self._limited(rest, labels, self.per_class), held_out
+            return self._first_per_class(rest, labels, self.per_class), held_out
         return rest[: self.train_size], held_out
 
-    def _limited(self, samples: Tensor, labels: Tensor, count: int) -> Tensor:
+    def _first_per_class(self, samples: Tensor, labels: Tensor, count: int) -> Tensor:
         """The first ``count`` samples of each class."""
         fewest, label = torch.bincount(labels[samples], minlength=self.classes).min(0)
         if count > fewest:

@@ -39,7 +39,9 @@ class Normalize(nn.Module):
         return values.sub_(_as(values, self.mean)).div_(_as(values, self.std))
 
     def inverse(self, normalized: Tensor) -> Tensor:
-        """Convert normalised samples back to raw samples, in floating point."""
+        """Convert normalised samples back to raw samples, in floating point; tokens are returned unchanged."""
+        if self.is_identity and normalized.dtype in _INDICES:
+            return normalized
         return normalized * _as(normalized, self.std) + _as(normalized, self.mean)
 
 

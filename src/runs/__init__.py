@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.errors import UserError, not_installed
-from src.records.find import all_runs, find, find_to_rebuild
+from src.records.find import all_runs, check_format, find, find_to_rebuild
 from src.records.record import Record
 from src.records.settings import settings_of
 from src.records.summary import Summary, differing
@@ -50,7 +50,10 @@ class Run:
 
     def model(self, checkpoint: str = "best") -> "pl.LightningModule | Pipeline":
         """Rebuild the trained model; see ``src.runs.model``."""
-        return model(self.values["id"], checkpoint)
+        from src.training.weights import load_model, path_of
+
+        check_format(self.record)
+        return load_model(path_of(self.record, checkpoint))
 
 
 def load(run: str) -> Run:
@@ -103,8 +106,6 @@ def model(run: str | Path, checkpoint: str = "best") -> "pl.LightningModule | Pi
     Raises:
         UserError: the run or checkpoint does not exist, or its model cannot be rebuilt.
     """
-    from src.training.weights import load_model, path_of
+    from src.training.weights import load_model
 
-    if Path(run).is_file():
-        return load_model(run)
-    return load_model(path_of(find_to_rebuild(str(run)), checkpoint))
+    return load_model(run) if Path(run).is_file() else Run(find_to_rebuild(str(run))).model(checkpoint)

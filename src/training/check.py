@@ -17,7 +17,7 @@ from src.loggers.csv import OnOptimizerStep
 from src.numerics import one_thread
 from src.training.build import build_optimizer, build_schedule, make_data, make_network, make_task
 from src.training.finetuning import freeze, initialize
-from src.training.teacher import teach
+from src.training.teacher import load_teacher
 from src.training.unsupported import check_callback, check_callbacks, check_network, check_optimizer
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def _check_training(config: Mapping[str, Any], objects: Mapping[str, Any]) -> No
     net = None if config["model"] is None else _network(config, data)
     task = objects["task"] if "task" in objects else _named("task", make_task, config, data, net)
     initialize(task, config["init_from"])
-    teach(task, data)
+    load_teacher(task, data)
     freeze(task, config["freeze"])
     if config["optimizer"] is None:
         if is_builtin(config):

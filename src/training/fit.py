@@ -38,7 +38,7 @@ from src.training.recorder import CONFIG, RunRecorder
 from src.training.recorder import KEY as RECORDER
 from src.training.seeding import SeedSteps
 from src.training.signals import StopOnSignal
-from src.training.teacher import teach
+from src.training.teacher import load_teacher
 from src.training.unsupported import check_callback
 
 log = logging.getLogger(__name__)
@@ -150,7 +150,8 @@ def _fit(
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     if checkpoint is None and (others := initialize(task, config["init_from"])) and trainer.is_global_zero:
         Record.load(directory).warn(f"init_from={config['init_from']['path']} did not initialize {', '.join(others)}")
-    teach(task, data)
+    if (warning := load_teacher(task, data)) and checkpoint is None and trainer.is_global_zero:
+        Record.load(directory).warn(warning)
     freeze(task, config["freeze"])
     averages = any(isinstance(one, pl.callbacks.StochasticWeightAveraging) for one in callbacks)
     if checkpoint and averages and trainer.is_global_zero:

@@ -25,8 +25,8 @@ def load_model(path: str | Path) -> "pl.LightningModule | Pipeline":
     Raises:
         UserError: there is no such file, or it is damaged or not a checkpoint of this project.
     """
-    task, config = _load_task(Path(path))
-    return _pipeline(task, config) or task
+    task, _, data = _load_task(Path(path))
+    return _pipeline(task, data) or task
 
 
 def trained_task(record: Record, checkpoint: str = "best") -> "tuple[pl.LightningModule, dict[str, Any]]":
@@ -44,8 +44,8 @@ def trained_task(record: Record, checkpoint: str = "best") -> "tuple[pl.Lightnin
         UserError: the run is still running or was made by another version of this project, or the checkpoint is missing or
             damaged.
     """
-    flush_subnormals()
-    return _load_task(path_of(record, checkpoint))
+    task, config, _ = _load_run(record, checkpoint)
+    return task, config
 
 
 def path_of(record: Record, checkpoint: str) -> Path:
@@ -73,8 +73,8 @@ def trained(record: Record, checkpoint: str = "best") -> "tuple[Pipeline, dict[s
     Raises:
         UserError: as ``trained_task``, or the run trained something else.
     """
-    task, config = trained_task(record, checkpoint)
-    if (pipeline := _pipeline(task, config)) is None:
+    task, config, data = _load_run(record, checkpoint)
+    if (pipeline := _pipeline(task, data)) is None:
         raise UserError(
             f"{record.values['id']} trained {config['task']['_target_']} on {(config['data'] or {}).get('_target_', 'its own data')}: this command is for "
             "task=classification on a data set in memory with one class for each sample, such as data=mnist."
@@ -82,7 +82,14 @@ def trained(record: Record, checkpoint: str = "best") -> "tuple[Pipeline, dict[s
     return pipeline, config
 
 
-def _load_task(path: Path) -> "tuple[pl.LightningModule, dict[str, Any]]":
+def _load_run(
+    record: Record, checkpoint: str
+) -> "tuple[pl.LightningModule, dict[str, Any], pl.LightningDataModule | None]":
+    flush_subnormals()
+    return _load_task(path_of(record, checkpoint))
+
+
+def _load_task(path: Path) -> "tuple[pl.LightningModule, dict[str, Any], pl.LightningDataModule | None]":
     from src.training.build import make_data, make_task
     from src.training.checkpoints import load
     from src.training.recorder import CONFIG
@@ -90,7 +97,8 @@ def _load_task(path: Path) -> "tuple[pl.LightningModule, dict[str, Any]]":
     state = load(path)
     try:
         config = check(state[CONFIG])
-        task = make_task(config, make_data(config))
+        data = make_data(config)
+        task = make_task(config, data)
         task.on_load_checkpoint(state)  # a module may build what its state_dict needs there
         task.load_state_dict(state["state_dict"])
     except UserError:
@@ -99,15 +107,13 @@ def _load_task(path: Path) -> "tuple[pl.LightningModule, dict[str, Any]]":
         raise UserError(
             f"{path} is not a checkpoint of this project ({type(error).__name__}: {' '.join(str(error).split())})."
         ) from error
-    return task.eval(), config
+    return task.eval(), config, data
 
 
-def _pipeline(task: "pl.LightningModule", config: dict[str, Any]) -> "Pipeline | None":
+def _pipeline(task: "pl.LightningModule", data: Any) -> "Pipeline | None":
     from src.tasks.classification import classifies_tensors
     from src.tasks.pipeline import Pipeline
-    from src.training.build import make_data
 
-    data: Any = make_data(config)
     return Pipeline(data.normalize, task).eval() if classifies_tensors(task, data) else None  # type: ignore[arg-type]
 
 

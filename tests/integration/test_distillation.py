@@ -38,7 +38,10 @@ def test_a_teacher_that_does_not_fit_is_refused(train_here: Command):
     assert train_here("name=teacher", "trainer.max_epochs=1").status == 0
     for words, message in (
         (["task.teacher=nobody"], "task.teacher=nobody: there is no run of that id, name or directory"),
-        (["data.only_classes=[3,4]"], "in 2 classes (3, 4): choose a run on the same classes"),
+        (
+            ["data.only_classes=[3,4]"],
+            "was trained on 10 classes, and the student has 2: choose a run on the same data.",
+        ),
         (["-m", "task.teacher=latest", "seed=1,2"], "task.teacher=latest may change while a sweep runs"),
     ):
         refused = train_here(*DISTILL, *words)

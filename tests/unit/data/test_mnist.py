@@ -33,6 +33,16 @@ def test_some_of_the_classes_are_numbered_in_the_order_in_which_they_are_listed(
     assert MNIST.classes == 10
 
 
+def test_sizes_that_do_not_fit_the_chosen_classes_are_refused_before_they_are_loaded():
+    assert torch.bincount(MNIST().load(train=True)[1]).tolist() == list(MNIST.class_sizes)
+    assert {sum(kind.class_sizes) for kind in (MNIST, FashionMNIST, KMNIST, QMNIST)} == {60_000}
+    MNIST(only_classes=[0, 1], val_size=12_664)
+    with pytest.raises(ConfigError, match=r"data\.val_size=12665 leaves nothing to train on.* has 12,665 samples"):
+        MNIST(only_classes=[0, 1], val_size=12_665)
+    with pytest.raises(ConfigError, match=r"data\.train_size=3001 must be at most 3000"):
+        KMNIST(only_classes=[2, 5], val_size=9_000, train_size=3_001)
+
+
 @pytest.mark.parametrize("chosen", [[], [3], [3, 3], [3, 10], [-1, 3]])
 def test_classes_that_do_not_exist_are_refused(chosen: list[int]):
     with pytest.raises(ConfigError, match=r"must name two classes or more, each once, from 0 to 9"):

@@ -294,7 +294,8 @@ def test_one_number_normalises_to_the_bit_as_the_formula():
 def test_tokens_stay_integers_unless_they_are_normalised(dtype: torch.dtype):
     data = Shaped((16,), dtype)
     data.setup("fit")
-    assert data.normalize(data.train_set[0]).dtype == dtype
+    tokens = data.normalize(data.train_set[0])
+    assert tokens.dtype == data.normalize.inverse(tokens).dtype == dtype
     assert Shaped((16,), dtype, std=255.0).normalize(data.train_set[0]).dtype == torch.float32
     assert Normalize(0.0, 1.0)(torch.zeros(2, 3, dtype=torch.uint8)).dtype == torch.float32
 
