@@ -9,6 +9,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from src.analysis import robustness as changed_images
 from src.data.module import TensorData
 from src.errors import UserError
+from src.formatting import figure
 from src.records.record import Record
 from src.training.build import make_data
 from src.training.fit import make_trainer
@@ -30,7 +31,7 @@ class Evaluation(NamedTuple):
 
     def lines(self) -> list[str]:
         """The entry as text."""
-        metrics = [f"  {name:<10} {value:.4f}" for name, value in self.entry["metrics"].items()]
+        metrics = [f"  {name:<10} {figure(value)}" for name, value in self.entry["metrics"].items()]
         return metrics + changed_images.as_lines(self.entry.get("robustness", []))
 
     def store(self, record: Record) -> None:

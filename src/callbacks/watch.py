@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 
 from src.bounds import Count, Metric, Mode, NotNegative
 from src.callbacks.curves import epoch_metrics
+from src.formatting import figure
 from src.records.record import Record
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Watch(pl.Callback):
             self._best, self._best_epoch, self._stalled = value, epoch, False
         elif epoch - self._best_epoch >= self.patience_epochs and not self._stalled:
             self._stalled = True
-            best = f"{self._best:.4f} in epoch {self._best_epoch + 1}"
+            best = f"{figure(self._best)} in epoch {self._best_epoch + 1}"
             _warn(
                 trainer,
                 f"{self.monitor} has not improved for {self.patience_epochs} epochs (best: {best}): lower the learning rate, "

@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser("src.dashboard", __doc__)
     add_filter(parser)
     add_sweep(parser)
-    text = "Unit of the horizontal axis of curves: optimizer steps or training samples, which omits imported runs (default: steps)."
+    text = "Unit of the horizontal axis of curves: optimizer steps or training samples, which omits runs of unknown batch size (default: steps)."
     parser.add_argument("--x", choices=("steps", "samples"), default="steps", help=text)
     text = "Show the seeds and folds of a configuration in one row of HParams, and their mean as a run (default)."
     parser.add_argument("--mean-over-seeds", action=argparse.BooleanOptionalAction, default=True, help=text)
@@ -80,20 +80,19 @@ def _serve(args: argparse.Namespace) -> None:
     text = " ".join(args.filter) or None
     sweep = find_sweep(args.sweep) if args.sweep else None
 
-    samples_axis = args.x == "samples"
-
     def chosen() -> Sequence[Record]:
-        found = choose(sweep.records() if sweep else all_runs(), text)
-        # The batch size of an imported run, by which steps are converted, is not known.
-        return [record for record in found if not (samples_axis and record.is_imported)]
+        return choose(sweep.records() if sweep else all_runs(), text)
 
     if sweep is None:
         for problem in read_all()[1]:
             print(problem, file=sys.stderr)
+    samples_axis = args.x == "samples"
     with View(chosen, samples_axis=samples_axis, mean_over_seeds=args.mean_over_seeds) as view:
         if not len(view):
             raise UserError(
-                "no run matches that." if text or sweep else "there is no run yet; python -m src.train makes one."
+                "no run matches that."
+                if text or sweep or samples_axis
+                else "there is no run yet; python -m src.train makes one."
             )
         address = _start(view, args.port, fast=not args.slow_loader)
         print(f"{len(view)} run{'' if len(view) == 1 else 's'} at {address} (Ctrl-C ends it)", flush=True)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -32,6 +32,8 @@ def write_mean(folder: Path, curves: Mapping[str, Sequence[BandPoint]]) -> None:
     with (folder / f"{PREFIX}{int(now):010d}.mean").open("wb") as file:
         writer = RecordWriter(file)
         writer.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
+        # TensorBoard drops the points that it has read from an earlier folder of this name.
+        writer.write(Event(wall_time=now, session_log=SessionLog(status=SessionLog.START)).SerializeToString())
         for step, tag, value in _points(curves):
             summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
             writer.write(Event(wall_time=now, step=step, summary=summary).SerializeToString())

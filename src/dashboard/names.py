@@ -4,12 +4,12 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from src.records import find
 from src.records.record import Record
 from src.records.replicates import configurations
 from src.records.settings import REPLICATES, as_word, settings_of, short_names, shown_names
+from src.views.table import brief
 
 # Maximum length of the settings and of the sweep or name; names are folders, for which file systems allow 255 bytes.
 _SETTINGS, _TITLE = 100, 60
@@ -22,7 +22,7 @@ class Name:
 
     Attributes:
         run: the unique name of the run, ``<settings> <sweep or name> seed <n> fold <n> <id> (<status>)``.
-        configuration: the unique name of its configuration, ``<settings> <sweep or name>``.
+        configuration: the unique name of its configuration, ``<settings> <sweep or name>``, or ``all`` without these.
     """
 
     run: str
@@ -46,7 +46,7 @@ def run_names(records: Sequence[Record]) -> list[Name]:
     for record, short_id, configuration in zip(records, _ids(records), configurations(records), strict=True):
         label, title = labels[id(record)], titles[_family(record)]
         if configuration not in found:
-            shared = " ".join(filter(None, (label, title))) or _cut(record.values["name"] or "all", _TITLE)
+            shared = " ".join(filter(None, (label, title))) or "all"
             plain = _as_folder(shared)
             found[configuration] = plain if plain not in found.values() else f"{plain} {short_id}"
         status = "" if record.status == "done" else f"({record.status})"
@@ -77,12 +77,8 @@ def _labels(family: Sequence[Record]) -> Iterator[tuple[Record, str]]:
     for record in family:
         settings = settings_of(record)
         pairs = zip(shown, short_names(shown), strict=True)
-        words = [f"{short}={_word(settings[name])}" for name, short in pairs if name in settings]
+        words = [f"{short}={brief(as_word(settings[name]))}" for name, short in pairs if name in settings]
         yield record, _cut(" ".join(words), _SETTINGS)
-
-
-def _word(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else as_word(value)
 
 
 def _replicate(record: Record) -> list[str]:

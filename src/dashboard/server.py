@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # Curves as they were logged, which TensorBoard would smooth, and one color for the seeds and the mean of a configuration.
-_SETTINGS = {"smoothing": "0", "runColorGroup": "regex:^(.*?)(?: seed .*| mean of .*)?$"}
+# Runs that differ in nothing else are called ``seed 1 001``, and their mean ``all mean of 3``.
+COLOR_GROUP = r"^(?:all(?= mean of ))?(.*?)(?:(?:^| )seed .*| mean of .*)?$"
+_SETTINGS = {"smoothing": "0", "runColorGroup": f"regex:{COLOR_GROUP}"}
 
 
 def make_server(app: "WSGIApplication", flags: Namespace) -> TensorBoardServer:

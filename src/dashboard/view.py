@@ -7,8 +7,9 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -41,7 +42,7 @@ class View:
 
     Args:
         choose: returns the current selection of runs.
-        samples_axis: plot all curves over the samples seen instead of the optimizer step.
+        samples_axis: plot all curves over the samples seen instead of the optimizer step; runs of unknown batch size are omitted.
         mean_over_seeds: show runs that differ only in seed and fold in one row of HParams, and their mean as a run.
 
     Attributes:
@@ -59,8 +60,8 @@ class View:
         self.columns = api_pb2.Experiment()
         self.charts: layout_pb2.Category | None = None
         self._runs: dict[str, _Run] = {}  # by name
-        self._replicates: dict[str, Replicates] = {}  # by the name of their configuration, if there are several
-        self._means: dict[str, list[str]] = {}  # tags with a band of each run of means, by its name
+        self._replicates: dict[str, Replicates] = {}  # by the name of their configuration
+        self._means: dict[str, _Mean] = {}  # by name
 
     def __enter__(self) -> "View":
         self.refresh()
@@ -77,10 +78,10 @@ class View:
 
     def refresh(self) -> None:
         """Update the directory to the current state of the runs, except for the means."""
-        records = self._choose()
+        records = [record for record in self._choose() if not self._samples_axis or _batch_size(record)]
         names = run_names(records)
-        chosen = dict(zip((name.run for name in names), records, strict=True))
-        groups = self._group(records, names)
+        groups, self._replicates = self._group(records, names)
+        chosen = {self._shown(name.run, record, groups): record for name, record in zip(names, records, strict=True)}
         for name, run in list(self._runs.items()):
             if name not in chosen or run.group != groups.get(name, name):
                 self._runs.pop(name).remove()
@@ -89,24 +90,36 @@ class View:
             if name not in self._runs:
                 self._runs[name] = _Run(self.directory, name, self._samples_axis, group)
             self._runs[name].follow(record, self._replicates.get(group))
-        self.columns = hparams_columns(records, folded=bool(self._replicates))
+        self.columns = hparams_columns(records, folded=bool(self._averaged()))
 
-    def _group(self, records: Sequence[Record], names: Sequence[Name]) -> dict[str, str]:
-        """The group of each run that counts among its replicates; the others are rows of their own."""
+    def _shown(self, name: str, record: Record, groups: Mapping[str, str]) -> str:
+        """The name of a run, which changes with its row: TensorBoard keeps the row that it has read for a name."""
+        is_left_out = self._mean_over_seeds and record.status == "done" and name not in groups
+        return f"{name} (not counted)" if is_left_out else name
+
+    def _group(self, records: Sequence[Record], names: Sequence[Name]) -> tuple[dict[str, str], dict[str, Replicates]]:
+        """Group the runs that count among the replicates of their configuration; the others are rows of their own.
+
+        Returns:
+            The configuration of each of these runs, by name, and the replicates of each configuration.
+        """
         if not self._mean_over_seeds:
-            return {}
+            return {}, {}
         found: dict[str, dict[str, Record]] = {}
         for name, record in zip(names, records, strict=True):
             found.setdefault(name.configuration, {})[name.run] = record
         groups: dict[str, str] = {}
-        self._replicates = {}
+        by_configuration: dict[str, Replicates] = {}
         for configuration, runs in found.items():
-            replicates = as_replicates(list(runs.values()))
+            by_configuration[configuration] = replicates = as_replicates(list(runs.values()))
             used = set(map(id, replicates.used))
             groups |= {name: configuration for name, record in runs.items() if id(record) in used}
-            if len(replicates.used) > 1:
-                self._replicates[configuration] = replicates
-        return groups
+        return groups, by_configuration
+
+    def _averaged(self) -> dict[str, Replicates]:
+        """The replicates of each configuration that has a run of means, by the name of that run."""
+        several = {name: found for name, found in self._replicates.items() if len(found.used) > 1}
+        return {f"{name} mean of {len(found.used)}": found for name, found in several.items()}
 
     def update_means(self, seconds: float = math.inf) -> None:
         """Write a run of mean curves for each configuration with replicates, which requires reading all their event files.
@@ -115,17 +128,18 @@ class View:
             seconds: after this time no further one is written; the next call continues.
         """
         until = time.monotonic() + seconds
-        wanted = {f"{name} mean of {len(found.used)}": found for name, found in self._replicates.items()}
-        for name in self._means.keys() - wanted:
-            del self._means[name]
-            shutil.rmtree(self.directory / name)
+        wanted = self._averaged()
+        for name, mean in list(self._means.items()):
+            if name not in wanted or mean.of != _directories(wanted[name]):
+                del self._means[name]
+                shutil.rmtree(self.directory / name)
         for name in wanted.keys() - self._means:
             if time.monotonic() > until:
                 break
             curves = bands_of([self._curves(record) for record in wanted[name].used])
             write_mean(self.directory / name, curves)
-            self._means[name] = with_band(curves)
-        tags = dict.fromkeys(tag for tags in self._means.values() for tag in tags)
+            self._means[name] = _Mean(_directories(wanted[name]), with_band(curves))
+        tags = dict.fromkeys(tag for mean in self._means.values() for tag in mean.tags)
         self.charts = margin_charts(tags) if tags else None
 
     def _curves(self, record: Record) -> dict[str, list[Point]]:
@@ -136,8 +150,20 @@ class View:
         return {tag: [point._replace(step=samples(point.step)) for point in found[tag]] for tag in found}
 
 
+class _Mean(NamedTuple):
+    """A run of means: the directories of the averaged runs, and the tags with a band."""
+
+    of: list[Path]
+    tags: list[str]
+
+
+def _directories(replicates: Replicates) -> list[Path]:
+    return [record.directory for record in replicates.used]
+
+
 def _batch_size(record: Record) -> int:
-    return int(default_of(record.values["config"]["data"], "data", "batch_size"))
+    """The configured batch size; 0 for an imported run, and for data without this setting."""
+    return 0 if record.is_imported else int(default_of(record.values["config"]["data"], "data", "batch_size") or 0)
 
 
 class _Run:
@@ -167,13 +193,12 @@ class _Run:
             if change is not None and path not in self._copies:
                 self._copies[path] = Copy(source, self.folder / path, change)
             elif change is None:
-                _bring(source, self.folder / path)
+                _link_or_copy(source, self.folder / path)
         for copy in self._copies.values():
             copy.advance()
-        self._say(record, {path.name for path in wanted})
-        if replicates and self._spread != (now := spread(replicates)):
-            self._spread = now
-            self._write(".spread", Summary(value=[Summary.Value(tag=tag, simple_value=now[tag]) for tag in now]))
+        self._write_session(record, {path.name for path in wanted})
+        if replicates and (self._spread or len(replicates.used) > 1):
+            self._write_spread(spread(replicates))
 
     def _files(self, record: Record) -> Iterator[tuple[Path, Path]]:
         """The files of a run that TensorBoard reads: path in the folder, and the original file.
@@ -205,13 +230,13 @@ class _Run:
             return by_samples(samples_at(self._samples, _batch_size(record)))
         return None
 
-    def _say(self, record: Record, names: set[str]) -> None:
+    def _write_session(self, record: Record, names: set[str]) -> None:
         """Write the start and the end of a session if the run could not write them."""
-        self._once(START_SUFFIX, names, [session_start(record, self.group)])
+        self._write_if_missing(START_SUFFIX, names, [session_start(record, self.group)])
         if record.status != "running":
-            self._once(END_SUFFIX, names, session_end(summary(record)))
+            self._write_if_missing(END_SUFFIX, names, session_end(summary(record)))
 
-    def _once(self, suffix: str, names: set[str], summaries: Sequence[Summary]) -> None:
+    def _write_if_missing(self, suffix: str, names: set[str], summaries: Sequence[Summary]) -> None:
         mine = {name for name in self._own if name.endswith(suffix)}
         theirs = any(name.endswith(suffix) for name in names)
         if theirs and mine:  # the run has written them since
@@ -220,6 +245,13 @@ class _Run:
             self._own -= mine
         elif not theirs and not mine:
             self._write(suffix, *summaries)
+
+    def _write_spread(self, now: dict[str, float]) -> None:
+        """Write the spread of the replicates if it has changed; NaN replaces values that there are no longer."""
+        now = dict.fromkeys(self._spread, math.nan) | now
+        if now != self._spread:
+            self._spread = now
+            self._write(".spread", Summary(value=[Summary.Value(tag=tag, simple_value=now[tag]) for tag in now]))
 
     def _write(self, suffix: str, *summaries: Summary) -> None:
         before = set(os.listdir(self.folder))
@@ -242,7 +274,7 @@ class _Run:
                 above.rmdir()
 
 
-def _bring(source: Path, target: Path) -> None:
+def _link_or_copy(source: Path, target: Path) -> None:
     """Link an event file, or copy a file of the projector, which rejects files outside its log directory."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.match(EVENTS):

@@ -14,6 +14,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import writer
 from torch.utils.tensorboard.summary import custom_scalars, image, text
 
+from src.formatting import figure
 from src.loggers.csv import OnOptimizerStep, Status
 from src.loggers.event_files import EVENTS, OrderedEventFileWriter, write_events
 from src.loggers.hparams import END_SUFFIX, START_SUFFIX, session_end, session_start
@@ -161,6 +162,6 @@ def _environment(record: Record) -> str:
 
 def _result(run: RunSummary) -> str:
     rows = {"status": run.ended, "error": run.error, "duration_s": run.duration}
-    metrics = {name: "NaN or Inf" if value is None else f"{value:.4f}" for name, value in run.metrics.items()}
+    metrics = {name: "NaN or Inf" if value is None else figure(value) for name, value in run.metrics.items()}
     rows |= metrics | run.best_line
     return _listed([(name, value) for name, value in rows.items() if value is not None])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from src.errors import UserError
 from src.files import write
+from src.formatting import figure
 from src.paths import outputs_dir
 from src.records.find import all_runs
 from src.records.record import Record
@@ -35,7 +36,7 @@ class Baseline:
     def description(self) -> str:
         """The run and its value: ``wide, 0.9712, the mean of 5 runs``."""
         runs = f", the mean of {self.value.n} runs" if self.value.n > 1 else ""
-        return f"{summary(self.record).title}, {self.value.mean:.4f}{runs}"
+        return f"{summary(self.record).title}, {figure(self.value.mean)}{runs}"
 
     def difference(self, record: Record, value: float | None = None) -> float | None:
         """A run's metric minus the mean of the baseline's replicates.

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from src.errors import RunNotFound, suggest
+from src.formatting import figure
 from src.records.metrics import mode_of
 from src.records.record import Record
 from src.records.settings import as_word, comparable, differing_names, settings_of
@@ -70,7 +71,7 @@ class Summary:
         if self.best is None:
             return {}
         epoch = "" if self.best_epoch is None else f" in epoch {self.best_epoch + 1}"
-        return {f"best/{self.monitor}": f"{self.best:.4f}{epoch}"}
+        return {f"best/{self.monitor}": f"{figure(self.best)}{epoch}"}
 
     @property
     def outcome(self) -> str:

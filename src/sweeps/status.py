@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from src.formatting import duration
+from src.formatting import duration, figure
 from src.records.record import Record
 from src.records.summary import Summary, summary
 from src.records.sweep import Sweep
@@ -83,7 +83,7 @@ class Status(AbstractContextManager["Status"]):
         parts = [f"{self.done}/{total} done", f"{len(self.running)} running"]
         parts += [f"{self.failed} failed"] if self.failed else []
         if self.best:
-            parts.append(f"best {self.best.best:.4f} ({self.best.command.partition('src.train ')[2]})")
+            parts.append(f"best {figure(self.best.best)} ({self.best.command.partition('src.train ')[2]})")
         ended = self.done + self.failed - self.earlier
         if ended:
             left = total - self.done - self.failed

@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from src.formatting import figure
 from src.notifications import Event, Notifications
 from src.records.record import Record
 
@@ -42,7 +43,7 @@ class NotifyOfMetrics(pl.Callback):
         if value < self._best or self._best_epoch < 0:
             self._best, self._best_epoch = value, epoch
         elif epoch - self._best_epoch >= self.notifications.plateau:
-            best = f"{self._sign * self._best:.4f} in epoch {self._best_epoch}"
+            best = f"{figure(self._sign * self._best)} in epoch {self._best_epoch}"
             text = f"{self.monitor} has not improved for {epoch - self._best_epoch} epochs (best {best})"
             self._send("plateau", text, epoch, metrics)
 

@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from src.formatting import figure
 from src.launching.logs import LOG_NAME
 from src.paths import ROOT, shown
 from src.records.baseline import find_baseline
@@ -42,7 +43,7 @@ def print_card(record: Record, console: Console | None = None) -> None:
     for name, best in run.best_line.items():
         rows.add_row(Text(name), Text(best))
     if (metric := run.test_metric) and (test := run.metrics[metric]) is not None:
-        rows.add_row(Text(metric), f"{test:.4f} with {'the last' if run.best is None else 'the best'} weights")
+        rows.add_row(Text(metric), f"{figure(test)} with {'the last' if run.best is None else 'the best'} weights")
     if run.speed and run.duration is not None:  # None if the record could not be closed
         rows.add_row("speed", f"{run.speed:,.0f} samples/s, {run.duration:.1f} s in all")
     if run.threads:
@@ -67,7 +68,7 @@ def _compared(earlier: Record, record: Record) -> str:
     changes = [f"{name} {old or 'null'} to {new or 'null'}" for name, (old, new) in list(varied.items())[:_CHANGES]]
     if len(varied) > _CHANGES:
         changes.append(f"{len(varied) - _CHANGES} more: python -m src.runs diff")
-    reached = "" if one is None or other is None else f"{metric} {other - one:+.4f}; "
+    reached = "" if one is None or other is None else f"{metric} {difference(other - one)}; "
     return reached + (", ".join(changes) or "the same settings")
 
 

@@ -181,7 +181,7 @@ def thin(values: Sequence[float], most: int) -> list[int]:
     """Choose the points of a curve to draw, so that no peak is lost: of equal parts of it the lowest and the highest value.
 
     Args:
-        values: the values; NaN is never the lowest or the highest of a part, unless the part has no other.
+        values: the values; NaN and Inf are never the lowest or the highest of a part, unless it has no other.
         most: maximum number of points, at least 4.
 
     Returns:
@@ -193,7 +193,7 @@ def thin(values: Sequence[float], most: int) -> list[int]:
     bounds = [1 + number * (len(values) - 2) // parts for number in range(parts + 1)]
     kept = {0, len(values) - 1}
     for begin, end in pairwise(bounds):
-        inner = [number for number in range(begin, end) if not math.isnan(values[number])] or [begin]
+        inner = [number for number in range(begin, end) if math.isfinite(values[number])] or [begin]
         kept |= {min(inner, key=values.__getitem__), max(inner, key=values.__getitem__)}
     return sorted(kept)
 
@@ -225,10 +225,16 @@ def _axis(name: str, values: Sequence[Any], words: Sequence[str]) -> dict[str, A
     """The axis of a setting, from its values in the runs and the words for them on a command line."""
     known = [value for value in values if value is not None]
     if not all(map(_is_number, known)) or len(set(known)) <= _CHOICES:
-        return {"name": name, "scale": "choice", "values": [brief(word) or None for word in words]}
+        return {"name": name, "scale": "choice", "values": [label or None for label in _choices(words)]}
     low, median, high = min(known), statistics.median(known), max(known)
     is_log = low > 0 and high >= _LOG_RANGE * low and high >= _LOG_MEDIAN * median
     return {"name": name, "scale": "log" if is_log else "linear", "values": values}
+
+
+def _choices(words: Sequence[str]) -> list[str]:
+    """Labels of the values of a setting, which are shortened unless different values would get the same one."""
+    short = list(map(brief, words))
+    return short if len({*short}) == len({*words}) else list(words)
 
 
 def _is_number(value: Any) -> bool:

@@ -3,7 +3,7 @@
 import socket
 from collections import Counter
 
-from src.formatting import duration
+from src.formatting import duration, figure
 from src.notifications import Event
 from src.records.record import Record
 from src.records.summary import summary
@@ -19,7 +19,7 @@ def run_event(record: Record) -> Event:
     test = {run.test_metric: run.metrics[run.test_metric]} if run.test_metric else {}
     parts = [run.ended if run.error is None else f"{run.ended}: {run.error.rstrip('.')}"]
     parts += [f"{name} {value}" for name, value in run.best_line.items()]
-    parts += [f"{name} {value:.4f}" for name, value in test.items() if value is not None]
+    parts += [f"{name} {figure(value)}" for name, value in test.items() if value is not None]
     parts += [f"took {duration(run.duration)}"] if run.duration is not None else []
     details = {
         "run": run.id,
@@ -52,7 +52,7 @@ def sweep_event(sweep: Sweep, status: int) -> Event:
     )
     text = f"sweep {sweep.values['id']} {kind}: {jobs} of {sweep.values['trials']}"
     if best:
-        text += f", best/{best.monitor} {best.best:.4f} ({best.command.partition('src.train ')[2]})"
+        text += f", best/{best.monitor} {figure(best.best)} ({best.command.partition('src.train ')[2]})"
     details = {
         "sweep": sweep.values["id"],
         "jobs": dict(count),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from src.errors import RunNotFound
+from src.formatting import figure
 from src.launching.logs import LOG_NAME
 from src.paths import shown
 from src.records.find import find
@@ -54,7 +55,7 @@ def print_overview(sweep: Sweep, console: Console | None = None) -> None:
         best = board.rows[0]
         among = f", the mean of {len(best.values)} jobs" if len(best.values) > 1 else ""
         settings = "".join(f" {key}={value}" for key, value in best.settings.items())
-        result = f"{best.mean:.4f}{among}{settings and ', with' + settings}"
+        result = f"{figure(best.mean)}{among}{settings and ', with' + settings}"
         console.print(f"best: {board.metric} {result}", markup=False, soft_wrap=True)
         ways.append(board.winner)
     if sweep.missing() or any(not record.is_finished and not record.would_fail_again for record in records):

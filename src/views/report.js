@@ -179,8 +179,8 @@ function place(axis) {
   const at = value => high > low ? (to(value) - to(low)) / (to(high) - to(low)) : 0.5;
   axis.positions = axis.values.map(value => value === null ? -1 : at(value));
   const inner = ticksOf(low, high, axis.scale === "log", 6).map(value => [at(value), String(value)]);
-  const ends = [low, high].map(value => [at(value), figure(value)]);
-  axis.ticks = [...ends, ...inner.filter(([position]) => position > 0.06 && position < 0.94)];
+  const [first, last] = [low, high].map(value => [at(value), figure(value)]);
+  axis.ticks = [first, ...inner.filter(([position]) => position > 0.06 && position < 0.94), last];
 }
 
 const heightOf = position => position < 0 ? NONE : BOTTOM - position * (BOTTOM - TOP);

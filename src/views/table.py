@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from src.formatting import figure
-from src.records.settings import short_names
+from src.records.settings import as_word, short_names
 from src.records.summary import Summary, metric_names
 
 STATUS_STYLE = {"done": "green", "failed": "red", "interrupted": "yellow", "running": "cyan", "pruned": "dim"}
@@ -141,12 +141,14 @@ def _in_one_line(text: str) -> str:
 
 
 def brief(word: str) -> str:
-    """Format the value of a setting, with fractions to four significant digits."""
+    """Format the value of a setting, as on the command line, with fractions to four significant digits."""
     try:
         number = float(word)
     except ValueError:
         return word
-    return word if number.is_integer() else f"{number:.4g}"
+    if number.is_integer() or as_word(number) != word:  # 1.10 is a string, such as a version
+        return word
+    return f"{number:.4g}"
 
 
 def difference(value: float | None) -> str:

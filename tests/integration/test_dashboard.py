@@ -73,8 +73,9 @@ def test_a_view_follows_its_runs_and_goes_without_a_trace(make_run: MakeRun, out
 
 
 def test_the_mean_of_a_configuration_follows_its_runs(make_run: MakeRun, outputs: Path):
-    for seed in (1, 2):
-        write(make_run(f"seed={seed}", "name=a", events=True).directory, {"val/acc": [(1, 0.0), (2, seed)]}).close()
+    runs = [make_run(f"seed={seed}", "name=a", events=True) for seed in (1, 2)]
+    for seed, record in enumerate(runs, 1):
+        write(record.directory, {"val/acc": [(1, 0.0), (2, seed)]}).close()
 
     def means(view: View) -> dict[str, list[float]]:
         view.refresh()
@@ -83,14 +84,24 @@ def test_the_mean_of_a_configuration_follows_its_runs(make_run: MakeRun, outputs
         return {name: [point.value for point in curves(folder)["val/acc"]] for name, folder in folders.items()}
 
     with View(lambda: records(outputs)) as view:
-        assert means(view) == {"a mean of 2": [0.0, 1.5]}
+        assert means(view) == {"all mean of 2": [0.0, 1.5]}
         added = make_run("seed=3", "name=a", status="running", events=True)
         write(added.directory, {"val/acc": [(1, 3.0)]}).close()
-        assert set(means(view)) == {"a mean of 2"}
+        assert set(means(view)) == {"all mean of 2"}
         added.update(status="done")
-        assert means(view) == {"a mean of 3": [1.0, 1.5]}
+        assert means(view) == {"all mean of 3": [1.0, 1.5]}
         (added.directory / "run.json").unlink()
-        assert set(means(view)) == {"a mean of 2"}
+        assert means(view) == {"all mean of 2": [0.0, 1.5]}
+        again = make_run("seed=2", "name=a", events=True)
+        write(again.directory, {"val/acc": [(1, 0.0), (2, 5)]}).close()
+        assert means(view) == {"all mean of 2": [0.0, 3.0]}  # a repetition replaces the run of its seed
+        [replaced] = view.directory.glob("*(not counted)")
+        assert replaced.name.startswith("seed 2 ")
+        for record in runs:
+            (record.directory / "run.json").unlink()
+        assert means(view) == {}
+        [left] = view.directory.glob("seed*")
+        assert EventAccumulator(str(left)).Reload().Scalars("replicates/n")[-1].value == 1
     with View(lambda: records(outputs), mean_over_seeds=False) as view:
         assert means(view) == {}
         assert view.charts is None
@@ -144,6 +155,7 @@ def write(folder: Path, points: dict[str, list[tuple[int, float]]]) -> EventFile
 
 def test_curves_of_different_batch_sizes_align_over_the_samples(make_run: MakeRun, outputs: Path):
     record = make_run("data.batch_size=32", status="running")
+    make_run("data=none")  # without a batch size, and omitted
     # Two epochs of 100 samples: batches of 32, 32, 32 and 4.
     writer = write(
         record.directory,

@@ -79,7 +79,7 @@ def test_a_table_is_trained_and_evaluated_by_the_commands(train_here: Command, c
     assert run["best"]["metric"] == "val/acc"
     measured = command("evaluate", "latest")
     assert measured.status == 0, measured.stderr
-    assert "test/acc   1.0000" in measured.stdout
+    assert "test/acc   1.000" in measured.stdout
 
 
 def test_what_is_wrong_with_a_table_is_reported_before_a_run_begins(train_here: Command, tmp_path: Path):
@@ -130,7 +130,7 @@ def test_a_folder_of_images_is_trained_on_two_devices_and_evaluated_by_the_comma
     assert run["best"]["metric"] == "val/acc"
     measured = command("evaluate", "latest")
     assert measured.status == 0, measured.stderr
-    assert "test/acc   1.0000" in measured.stdout
+    assert "test/acc   1.000" in measured.stdout
     predicted = command("predict", "latest", str(folder / "red"), "--csv")
     assert predicted.status == 0, predicted.stderr
     assert predicted.stdout.count(".png,red,") == 50

@@ -28,6 +28,7 @@ from src.records.settings import data_of
 from src.records.summary import differing, find_best, summary
 from src.records.sweep import Sweep
 from src.views.leaderboard import make_leaderboard
+from src.views.table import difference
 from tests.conftest import SMALL, Command, Finished, MakeRun
 from tests.helpers.runs import card, three
 from tests.helpers.sweeps import a_grid
@@ -502,7 +503,7 @@ def test_runs_of_somebody_else_are_measured_and_left_alone(
     cut = make_run("seed=9", status="interrupted", accuracy=None)
     measured = as_reader("evaluate", "theirs")
     [run] = [run for run in measured.runs if run["name"] == "theirs"]
-    assert f"test/acc   {run['metrics']['test/acc']:.4f}" in measured.stdout
+    assert f"test/acc   {figure(run['metrics']['test/acc'])}" in measured.stdout
     assert (measured.status, "the result is not in the run's record" in measured.stderr) == (1, True)
     resumed = as_reader("train", f"resume={cut.values['id']}")
     for done, said in (
@@ -735,9 +736,9 @@ def test_the_card_compares_with_the_run_before(train_here: Command, monkeypatch:
     second = train_here("seed=1", "optimizer.lr=0.01")
     one, other = (run["best"]["value"] for run in second.runs)
     line = next(line for line in second.stdout.splitlines() if "compared with first" in line)
-    assert f"best/val/acc {other - one:+.4f}; optimizer.lr 0.001 to 0.01" in line
+    assert f"best/val/acc {difference(other - one)}; optimizer.lr 0.001 to 0.01" in line
     again = train_here("seed=1", "optimizer.lr=0.01")
-    assert "best/val/acc +0.0000; the same settings" in again.stdout
+    assert "best/val/acc +0; the same settings" in again.stdout
 
 
 # Runs on different data
@@ -748,7 +749,7 @@ def test_metrics_on_different_data_are_not_compared(runs, make_run: MakeRun, out
     clothes = make_run("data=fashion_mnist", accuracy=0.88)
     better = make_run("data=fashion_mnist", "seed=2", "data.train_size=512", accuracy=0.89)
     assert "compared with" not in card(clothes)
-    assert "best/val/acc +0.0100; seed 0 to 2, data.train_size null to 512" in card(better)
+    assert "best/val/acc +0.01; seed 0 to 2, data.train_size null to 512" in card(better)
     shown = runs("best")
     assert better.values["id"] in shown.stdout
     assert "the best on FashionMNIST" in shown.stdout

@@ -5,8 +5,10 @@ With SCREENSHOTS set to a folder, the images of the documentation are written to
 
 import base64
 import io
+import math
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -17,12 +19,14 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Frame, Page, sync_playwright
 
+from src.formatting import figure
 from src.paths import ROOT
 from src.records.record import Record
 from src.records.summary import summary
 from tests.conftest import MakeRun
 from tests.helpers.boards import FAILURE, SUCCESS, Dashboard, dashboard, eventually, records, train, wait_for
 from tests.helpers.browsers import CHROMIUM, NEEDS_CHROMIUM, QUIET, events
+from tests.helpers.runs import log
 from tests.helpers.screens import COLUMNS, as_html, final_lines, in_a_terminal, prompt
 
 pytestmark = NEEDS_CHROMIUM
@@ -286,7 +290,7 @@ def test_texts_tell_of_configuration_environment_and_result(browser: Browser, jo
             assert results[name][results[name].index("status") + 1] == run["status"]
             assert (run["error"] is None) or run["error"] in results[name]
             for tag, value in run["metrics"].items():
-                assert results[name][results[name].index(tag) + 1] == f"{value:.4f}"
+                assert results[name][results[name].index(tag) + 1] == figure(value)
             torch = environments[name].index("torch")
             assert environments[name][torch + 1] == run["environment"]["packages"]["torch"]
 
@@ -356,21 +360,39 @@ def test_plain_tensorboard_over_the_outputs_tells_the_truth_too(trained: Path, j
 
 
 @pytest.mark.parametrize("loader", [[], ["--slow-loader"]])
-def test_a_further_seed_joins_its_row(make_run: MakeRun, outputs: Path, loader: list[str]):
+def test_a_row_and_its_mean_follow_the_seeds(make_run: MakeRun, outputs: Path, loader: list[str]):
+    def add(seed: int, accuracy: float) -> Record:
+        record = make_run(f"seed={seed}", status="running", events=True, accuracy=accuracy)
+        log(record, "val/acc", 0.0, accuracy)
+        record.update(status="done")
+        return record
+
+    _, second = add(1, 0.1), add(2, 0.2)
     for seed in (1, 2):
-        make_run(f"seed={seed}", events=True, accuracy=seed / 10)
+        make_run("optimizer.lr=0.5", f"seed={seed}", events=True)
     with dashboard(outputs, *loader) as board:
 
-        def check(count: int) -> None:
-            [row] = board.hparams().values()
+        def check(*expected: float) -> None:
+            row, count = board.hparams()["lr=0.001"], len(expected)
             values = board.values(row)
             assert (values["n"], len(row["sessions"])) == (count, count)
-            assert values["best/val/acc std"] == pytest.approx(statistics.stdev([0.1, 0.2, 0.6][:count]))
-            assert {name for name in board.runs() if "mean" in name} == {f"all mean of {count}"}
+            assert values["best/val/acc"] == pytest.approx(statistics.fmean(expected))
+            std = statistics.stdev(expected) if count > 1 else math.nan
+            assert float(values["best/val/acc std"]) == pytest.approx(std, nan_ok=True)
+            means = {name for name in board.runs() if name.startswith("lr=0.001 mean")}
+            assert means == ({f"lr=0.001 mean of {count}"} if count > 1 else set())
+            for mean in means:
+                [first, last] = board.scalars(mean, "val/acc")
+                assert (first, last) == ((10, 0.0), (20, pytest.approx(statistics.fmean(expected))))
 
-        eventually(lambda: check(2))
-        make_run("seed=3", events=True, accuracy=0.6)
-        eventually(lambda: check(3))
+        eventually(lambda: check(0.1, 0.2))
+        third = add(3, 0.6)
+        eventually(lambda: check(0.1, 0.2, 0.6))
+        again = add(3, 0.9)
+        eventually(lambda: check(0.1, 0.2, 0.9))
+        for record in (second, third, again):
+            shutil.rmtree(record.directory)
+        eventually(lambda: check(0.1))
 
 
 def data_url(png: bytes) -> str:

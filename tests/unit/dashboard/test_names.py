@@ -1,10 +1,12 @@
 """The names of runs in TensorBoard."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from src.dashboard.names import run_names
+from src.dashboard.server import COLOR_GROUP
 from tests.conftest import MakeRun
 
 
@@ -49,9 +51,18 @@ def test_folds_are_replicates_as_seeds_are(make_run: MakeRun):
 def test_a_configuration_has_one_name(make_run: MakeRun):
     made = [make_run("seed=1", "name=a"), make_run("seed=2", "name=b"), make_run("seed=1", "name=a", "optimizer.lr=1")]
     # That of its first run, since runs with different names may have the same settings.
-    assert [name.configuration for name in run_names(made)] == ["lr=0.001 a", "lr=0.001 a", "lr=1 a"]
-    assert [name.configuration for name in run_names(made[:1])] == ["a"]
+    assert [name.configuration for name in run_names(made)] == ["lr=0.001 a", "lr=0.001 a", "lr=1.0 a"]
     assert [name.configuration for name in run_names([make_run("seed=1")])] == ["all"]
+
+
+@pytest.mark.parametrize("words", [[], ["name=a"], ["optimizer.lr=0.1"]])
+def test_the_seeds_and_the_mean_of_a_configuration_have_one_color(make_run: MakeRun, words: list[str]):
+    made = [make_run(*words, f"seed={seed}") for seed in (1, 2)]
+    for records in (made, [*made, make_run("optimizer.lr=0.2", "seed=1")]):
+        names = run_names(records)
+        shown = [name.run for name in names[:2]] + [f"{names[0].configuration} mean of 2"]
+        groups = [re.fullmatch(COLOR_GROUP, name) for name in shown]
+        assert len({group and group[1] for group in groups}) == 1
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".", "ä" * 300, "\u202e", "x" * 300, "new\nline", "\ud800"])

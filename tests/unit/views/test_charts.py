@@ -27,8 +27,10 @@ def test_a_short_curve_is_not_thinned(count: int):
 
 def test_values_that_are_not_finite_do_not_hide_peaks():
     values = [math.nan if number % 2 else float(number) for number in range(1000)]
+    values[500] = math.inf
     kept = [values[number] for number in thin(values, 20)]
-    assert max(value for value in kept if not math.isnan(value)) == 998.0
+    assert max(value for value in kept if math.isfinite(value)) == 998.0
+    assert 554.0 in kept  # the highest of its part, which includes Inf
 
 
 def test_replicates_have_their_mean_and_spread_next_to_their_curves(make_run: MakeRun):
@@ -116,6 +118,12 @@ def test_axes_have_the_scale_of_their_values(make_run: MakeRun):
     assert found["dropout"]["values"] == [number / 10 for number in range(7)] + [0.9]
     assert found["hidden"]["values"][:2] == ["[8]", "[9]"]
     assert found["test/acc"]["values"][-1] is None
+
+
+def test_different_values_are_different_choices(make_run: MakeRun):
+    runs = [make_run(f"optimizer.lr={lr}", accuracy=lr) for lr in (0.012345, 0.012346, 0.5)]
+    [axis, *_] = axes(Compared.of(runs))
+    assert axis["values"] == ["0.012345", "0.012346", "0.5"]
 
 
 def test_without_a_difference_there_are_no_axes(make_run: MakeRun):

@@ -15,7 +15,7 @@ from src.records.settings import shown_names
 from src.records.summary import summary
 from src.views.listing import asked_for, details, order, table
 from src.views.showing import show
-from src.views.table import Column, fit, print_table
+from src.views.table import Column, brief, fit, print_table
 from tests.conftest import MakeRun
 from tests.helpers.runs import card, three
 
@@ -23,6 +23,11 @@ __all__ = ["three"]
 
 
 # ls, best
+
+
+def test_only_fractions_are_rounded():
+    words = ["0.0123456", "1e-07", "1.0", "1e+30", "64", "1.10", "infinity", "[0.123456]", ""]
+    assert [brief(word) for word in words] == ["0.01235", *words[1:]]
 
 
 def test_runs_without_settings_in_common_are_ordered_all_the_same(three: list[Record]):
@@ -33,6 +38,15 @@ def test_runs_without_settings_in_common_are_ordered_all_the_same(three: list[Re
 
 
 # Runs on different data
+
+
+def test_small_values_are_not_rounded_to_zero(make_run: MakeRun):
+    best = {"metric": "val/loss", "value": 3e-5, "epoch": 1, "checkpoint": "best.ckpt"}
+    first, second = (
+        make_run(f"seed={seed}", "monitor=val/loss", best=best | {"value": seed * 3e-5}) for seed in (1, 2)
+    )
+    assert summary(first).outcome == "done, best/val/loss 3.00e-05 in epoch 2"
+    assert "best/val/loss +3e-05" in card(second)
 
 
 def test_the_card_of_a_run_whose_record_could_not_be_closed(make_run: MakeRun):
