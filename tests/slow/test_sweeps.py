@@ -301,8 +301,8 @@ def test_a_job_starts_as_soon_as_a_worker_is_free(project: Path, outputs: Path):
         starts = [datetime.fromisoformat(run["started"]).timestamp() for run in others]
         assert max(starts) < ends[0]
         assert starts == sorted(starts)
-        lines = [line for line in done.stdout.splitlines() if re.match(r"job \d/5 done", line)]
-        assert [line.split()[1] for line in lines] == ["2/5", "3/5", "4/5", "5/5", "1/5"]
+        ended = re.findall(r"^\[(\d)/5\] job (\d+) done", done.stdout, re.MULTILINE)
+        assert ended == [("1", "001"), ("2", "002"), ("3", "003"), ("4", "004"), ("5", "000")]
 
 
 def test_jobs_that_fail_alike_end_the_sweep_and_a_resume_tries_the_others(project: Path, outputs: Path):
