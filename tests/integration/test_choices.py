@@ -76,9 +76,10 @@ def test_the_other_data_sets_train(fit_here: Fit, tmp_path: Path, choice: str, n
     assert result["metrics"]["test/acc"] > 0.8
 
 
-def test_what_cannot_be_fetched_is_named_with_where_to_put_it(here: Command, tmp_path: Path):
+def test_what_cannot_be_fetched_is_named_with_where_to_put_it(command: Command, tmp_path: Path):
     nobody = "http://127.0.0.1:9"  # nothing listens there
-    done = here(
+    # In a process of its own: urllib keeps the proxies of its first request.
+    done = command(
         "train", *SMALL, "data=kmnist", f"data.dir={tmp_path}", "logger=none", http_proxy=nobody, https_proxy=nobody
     )
     assert done.status == 1
