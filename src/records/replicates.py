@@ -81,9 +81,12 @@ def configuration_of(record: Record, over: Sequence[str] = REPLICATES) -> str:
         record: the run.
         over: dotted names of these settings; the name of a group stands for all settings in it.
     """
-    found = own_settings(record)
-    settings = {name: value for name, value in found.items() if name not in _PATHS and not is_folded(name, over)}
-    return json.dumps([data_of(record), settings], sort_keys=True)
+    return json.dumps([data_of(record), _unfolded(own_settings(record), over)], sort_keys=True)
+
+
+def _unfolded(settings: Mapping[str, Any], over: Sequence[str]) -> dict[str, Any]:
+    """The settings in which replicates are equal."""
+    return {name: value for name, value in settings.items() if name not in _PATHS and not is_folded(name, over)}
 
 
 def configurations(records: Iterable[Record], over: Sequence[str] = REPLICATES) -> list[str]:
@@ -140,8 +143,7 @@ def _differ(record: Record, other_record: Record) -> bool:
     one, other = record.values["config"], other_record.values["config"]
 
     def settings(config: Mapping[str, Any], key: str) -> dict[str, Any]:
-        flat = flat_settings(containing([key], config))
-        return {name: value for name, value in flat.items() if name not in _PATHS and not is_folded(name, REPLICATES)}
+        return _unfolded(flat_settings(containing([key], config)), REPLICATES)
 
     return any(
         one.get(key) != other.get(key) and settings(one, key) != settings(other, key) for key in {**one, **other}

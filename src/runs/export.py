@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> None:
     if args.fold:
         check_folded(args.fold, chosen)
         points: Iterator[Sequence[Any]] = bands.mean_points(group(chosen, args.fold))
-        fields: Sequence[str] = bands.MeanPoint._fields
+        fields: Sequence[str] = bands.MEAN_FIELDS
     else:
         points, fields = scalars.points(chosen), scalars.RunPoint._fields
     export = scalars.export_json if args.form == "json" else scalars.export

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src.records.replicates import Replicates
 from src.views.scalars import Point, curves
@@ -32,29 +32,16 @@ class BandPoint(NamedTuple):
     max: float
 
 
-class MeanPoint(NamedTuple):
-    """A point of a mean curve of a configuration, in long format; see ``BandPoint``.
-
-    Attributes:
-        run: the id of the latest run of the configuration.
-    """
-
-    run: str
-    tag: str
-    step: int
-    n: int
-    mean: float
-    std: float | None
-    min: float
-    max: float
+# The columns of ``mean_points``.
+MEAN_FIELDS = ("run", "tag", *BandPoint._fields)
 
 
-def mean_points(groups: Iterable[Replicates]) -> Iterator[MeanPoint]:
-    """All points of the mean curves of these configurations."""
+def mean_points(groups: Iterable[Replicates]) -> Iterator[tuple[Any, ...]]:
+    """All points of the mean curves of these configurations; a run is the latest of its configuration."""
     for one in groups:
         for tag, curve in bands(one).items():
             for point in curve:
-                yield MeanPoint(one.runs[-1].values["id"], tag, *point)
+                yield one.runs[-1].values["id"], tag, *point
 
 
 def bands(replicates: Replicates) -> dict[str, list[BandPoint]]:
