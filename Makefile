@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 READY_ALL := .venv/.ready-all
 RUNTIME_EXTRAS := sweeps
-EXTRAS := $(RUNTIME_EXTRAS) slurm ray export explain wandb mlflow docs dev
+EXTRAS := $(RUNTIME_EXTRAS) slurm ray export explain privacy wandb mlflow docs dev
 # Two test processes: more only fight over the cores.
 TEST_PROCESSES ?= 2
 
