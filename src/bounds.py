@@ -12,7 +12,10 @@ from typing import Annotated, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Limits of a number (greater than, greater or equal, less than, less or equal) or constraints of a string."""
+    """Limits of a number (greater than, greater or equal, less than, less or equal) or constraints of a string.
+
+    ``format="run"``: the string names a run, whose id replaces it in a checked configuration.
+    """
 
     gt: float | None = None
     ge: float | None = None
@@ -20,6 +23,7 @@ class Bounds:
     le: float | None = None
     pattern: str | None = None
     max_length: int | None = None
+    format: str | None = None
 
 
 Count = Annotated[int, Bounds(ge=1, le=1_000_000_000)]
@@ -35,6 +39,9 @@ OpenFraction = Annotated[float, Bounds(gt=0, lt=1)]
 # Words that need no quoting in a path, a command line or a filter.
 WORD = r"^[A-Za-z0-9._-]+$"
 Word = Annotated[str, Bounds(pattern=WORD, max_length=64)]
+
+# A run of this project: its id, name or directory.
+Run = Annotated[str, Bounds(format="run")]
 
 # Name of a metric as a task logs it.
 Metric = Annotated[str, Bounds(pattern=r"^\S+$", max_length=128)]

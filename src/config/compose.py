@@ -24,7 +24,7 @@ from src.config.check import check, takes
 from src.config.command_line import CommandLine, build_parser, fixed_words, points, typed_values
 from src.config.hydra import EXTRAS, OPTUNA, check_hydra, hydra_node, known_choices
 from src.config.hydra_internals import choices_and_values, current_loader, parse_overrides, with_values
-from src.config.schemas import METRICS, MONITOR, SOURCES, of_group, schema_of
+from src.config.schemas import METRICS, MONITOR, of_group, schema_of
 from src.config.settings_help import WIDTH, describe_flags, describe_settings
 from src.config.space import Dimension, split_space
 from src.config.targets import GROUPS, MANY, ONE, TAKEN_BY
@@ -36,7 +36,6 @@ from src.records.find import find
 from src.records.metrics import mode_of
 
 CONFIG_NAME = "train"
-_DISTILLATION = "src/tasks/distillation.py"  # by its file, since the configuration imports no torch
 # The config groups of conf/, whose choices are kept in the record.
 CHOICES = (*GROUPS, "experiment", "sweep", "debug")
 
@@ -231,7 +230,7 @@ def make_plan(line: CommandLine) -> Plan:
             config = composed(*job)
             check_hydra(config, usual)
             _refuse_unused(config, composed())
-            for key in ("init_from", "task.teacher"):
+            for key in ("init_from", *(f"task.{name}" for name in _runs_in(config.task))):
                 if line.multirun and (run := OmegaConf.select(config, key)) in ("latest", "best"):
                     raise ConfigError(f"{key}={run} may change while a sweep runs: name the run by its id.")
             found.append(Composed(config, checked(_without_hydra(config), typed)))
@@ -408,13 +407,19 @@ def checked(config: DictConfig, typed: Mapping[str, str] | None = None) -> dict[
     plain = OmegaConf.to_container(used, resolve=True, throw_on_missing=True)
     assert isinstance(plain, dict)
     settings = check({**dict.fromkeys(unused), **plain}, typed)  # type: ignore[dict-item]
-    if _DISTILLATION in schema_of(settings["task"]["_target_"], "task")[SOURCES]:  # as those of its subclasses, too
-        settings["task"] = {**settings["task"], "teacher": _teacher(settings["task"]["teacher"])}
-    return conceal_config({**settings, "init_from": _checkpoint_of(settings["init_from"])})
+    task = settings["task"]
+    runs = {name: _id_of(task[name], f"task.{name}") for name in _runs_in(task)}
+    return conceal_config({**settings, "task": {**task, **runs}, "init_from": _checkpoint_of(settings["init_from"])})
 
 
-def _teacher(word: str) -> str:
-    """The id of the run that ``task.teacher`` names; its directory if that is a copy or outside outputs/.
+def _runs_in(task: Mapping[str, Any] | DictConfig) -> list[str]:
+    """The settings of a task that name a run (``src.bounds.Run``) and are set."""
+    properties = _schema(task, "task").get("properties", {})
+    return [name for name, one in properties.items() if one.get("format") == "run" and task.get(name) is not None]
+
+
+def _id_of(word: str, key: str) -> str:
+    """The id of the run that a setting names; its directory if that is a copy or outside outputs/.
 
     Raises:
         ConfigError: there is no such run.
@@ -422,7 +427,7 @@ def _teacher(word: str) -> str:
     try:
         record = find(word)
     except RunNotFound as error:
-        raise ConfigError(f"task.teacher={error}") from error
+        raise ConfigError(f"{key}={error}") from error
     folder = record.directory.parent
     has_id = not record.is_copy and (folder == runs_dir() or folder.parent == sweeps_dir())
     return str(record.values["id"] if has_id else record.directory)

@@ -26,6 +26,7 @@ _KEYWORDS = {
     "le": "maximum",
     "pattern": "pattern",
     "max_length": "maxLength",
+    "format": "format",
 }
 # Schema of a value of any other class: a node with ``_target_``.
 _OBJECT = {"type": "object", "required": ["_target_"]}

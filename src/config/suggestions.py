@@ -13,7 +13,7 @@ from src.records.suggestions import runs
 
 _PLUGINS = ("hydra/launcher", "hydra/sweeper")
 _PRESETS = ("debug", "experiment", "sweep")  # groups without settings of their own
-_OF_RUNS = ("resume", "init_from", "task.teacher")  # settings whose values are runs
+_OF_RUNS = ("resume", "init_from")  # settings whose values are runs, besides those of type ``src.bounds.Run``
 
 
 def overrides(typed: Sequence[str], prefix: str, **_: Any) -> dict[str, str]:
@@ -58,7 +58,8 @@ def _values(name: str, typed: Sequence[str]) -> Mapping[str, str]:
         schemas = {one.key: one.schema for _, settings in found for one in settings}
     else:
         schemas = of_group("config")["run"]["properties"]
-    return {as_word(value): "" for value in allowed_values(schemas.get(name, {}))}
+    schema = schemas.get(name, {})
+    return runs("") if schema.get("format") == "run" else {as_word(value): "" for value in allowed_values(schema)}
 
 
 def _configuration(typed: Sequence[str]) -> dict[str, Any]:

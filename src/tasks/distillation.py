@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from src.bounds import Fraction, Positive
+from src.bounds import Fraction, Positive, Run
 from src.data.module import TensorData
 from src.errors import ConfigError
 from src.tasks.base import ClipNorm, MakeOptimizer, MakeSchedule
@@ -40,7 +40,7 @@ class Distiller(Classifier):
         classes: int,
         optimizer: MakeOptimizer | None = None,
         schedule: MakeSchedule | None = None,
-        teacher: Annotated[str, "the trained run to learn from: its id, name or directory"],
+        teacher: Annotated[Run, "the trained run to learn from: its id, name or directory"],
         alpha: Annotated[Fraction, "weight of the teacher's predictions in the loss; the labels have 1 - alpha"] = 0.9,
         temperature: Annotated[Positive, "divisor of the logits of both networks"] = 2.0,
         metrics: Annotated[Sequence[MetricName], "metrics of validation and test besides the loss"] = ("acc",),

@@ -15,6 +15,7 @@ from src.config.targets import build, resolve
 from src.errors import ConfigError, UserError, not_installed
 from src.loggers.csv import OnOptimizerStep
 from src.numerics import one_thread
+from src.tasks.base import SupervisedTask
 from src.training.build import build_optimizer, build_schedule, make_data, make_network, make_task
 from src.training.finetuning import freeze, initialize
 from src.training.teacher import load_teacher
@@ -64,6 +65,7 @@ def _check_training(config: Mapping[str, Any], objects: Mapping[str, Any]) -> No
         raise ConfigError(f"data=none: {kind.__name__} has no train_dataloader of its own: choose a data module.")
     net = None if config["model"] is None else _network(config, data)
     task = objects["task"] if "task" in objects else _named("task", make_task, config, data, net)
+    _check_monitor(task, config["monitor"])
     initialize(task, config["init_from"])
     load_teacher(task, data)
     freeze(task, config["freeze"])
@@ -78,6 +80,14 @@ def _check_training(config: Mapping[str, Any], objects: Mapping[str, Any]) -> No
     lengths = {"steps_per_epoch": _STEPS_PER_EPOCH, "max_epochs": config["trainer"]["max_epochs"]}
     if config["schedule"] is not None:
         _named("schedule", build_schedule, config, optimizer, lambda: lengths)
+
+
+def _check_monitor(task: pl.LightningModule, monitor: str | None) -> None:
+    """Refuse a metric that the settings of a built-in task leave out, such as that of a head which is not chosen."""
+    stage, _, name = (monitor or "").partition("/")
+    if isinstance(task, SupervisedTask) and stage == "val" and name not in (logged := ["loss", *task.val_metrics]):
+        known = ", ".join(f"val/{one}" for one in logged)
+        raise ConfigError(f"monitor={monitor} is not logged with these settings of the task, which logs {known}.")
 
 
 def is_builtin(config: Mapping[str, Any]) -> bool:

@@ -86,6 +86,7 @@ def answer(line: str, outputs: Path, shell: str = "fish") -> dict[str, str]:
         ("src.train 'callbacks=[default,mi", {"callbacks=[default,mistakes"}),
         ("src.train experiment=article_sgd optimizer.", {"optimizer.lr="}),
         ("src.train optimizer=nonsense seed=1 optimizer.", {"optimizer.lr=", "optimizer.betas="}),
+        ("src.train task=distillation task.teacher=tu", {"task.teacher=tuned"}),
         ("src.train +optimizer.a", {"+optimizer.amsgrad="}),
         ("src.train ~callbacks.b", {"~callbacks.best.monitor"}),
         ("src.train -m seed=1 --pl", {"--plan"}),

@@ -15,6 +15,7 @@ from src.data.module import TensorData
 from src.errors import ConfigError
 from src.models.mlp import MLP
 from src.tasks.multitask import MultiTask, MultiTaskLoss, slant
+from src.training.check import check_targets
 from src.training.fit import make_trainer
 from tests.helpers.tasks import SeveralClasses, ThreeClasses
 
@@ -148,6 +149,12 @@ def test_weights_are_as_many_as_heads():
         ConfigError, match=r"has 1 weights, and task.heads has 2 heads \(digit, slant\): give one for each"
     ):
         MultiTask(net=torch.nn.Identity(), class_names="01", heads=["digit", "slant"], weights=[1.0])
+
+
+def test_the_metric_of_a_head_that_is_not_chosen_cannot_be_monitored():
+    words = ["task=multitask", "task.heads=[slant]", "monitor=val/digit_acc"]
+    with pytest.raises(ConfigError, match=r"^monitor=val/digit_acc is not .* logs val/loss, val/slant_mae\.$"):
+        check_targets(preflight(parse(words))[0])
 
 
 @pytest.mark.parametrize("data", [SeveralClasses(), ThreeClasses(), None])
