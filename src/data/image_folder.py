@@ -23,7 +23,18 @@ from torchvision.transforms import v2
 from src.bounds import Bounds, Count, CountOrZero, FractionBelowOne, Positive
 from src.data.images import fitted
 from src.data.normalize import Normalize
-from src.data.split import Fold, Folds, check_fold_size, check_folds, count_of, hold_out, hold_out_fold
+from src.data.split import (
+    Fold,
+    Folds,
+    PerClass,
+    check_fold_size,
+    check_folds,
+    check_sizes,
+    count_of,
+    first_of_each_class,
+    hold_out,
+    hold_out_fold,
+)
 from src.errors import ConfigError, DataError, suggest
 from src.files import replacing
 from src.paths import ROOT, from_root, shown
@@ -102,6 +113,7 @@ class ImageFolder(pl.LightningDataModule):
             "images held out for the test if there is no folder test, a number or a fraction",
         ] = 0.1,
         train_size: Annotated[Count | None, "number of the remaining images to train on; null: all"] = None,
+        per_class: PerClass = None,
         mean: Annotated[
             Sequence[float] | None, "of each channel, from 0 to 255; null: measured on the training images"
         ] = None,
@@ -112,9 +124,11 @@ class ImageFolder(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         check_folds(folds, fold)
+        check_sizes(train_size, per_class)
         self.batch_size, self.num_workers, self.size, self.seed = batch_size, num_workers, size, seed
         self.val_size = val_size if folds is None else 1 / folds
-        self.test_size, self.train_size, self.folds, self.fold = test_size, train_size, folds, fold
+        self.test_size, self.train_size, self.per_class = test_size, train_size, per_class
+        self.folds, self.fold = folds, fold
         self.input_shape = (3, size, size)
         self._mean_and_std = _checked(mean, std)
         self._transform = _built(transforms, self.input_shape)
@@ -184,6 +198,8 @@ class ImageFolder(pl.LightningDataModule):
             raise ConfigError(
                 f"data.train_size={self.train_size} must be at most {len(train)}, the images that are left."
             )
+        if self.per_class is not None:
+            return first_of_each_class(rest[train], labels, self.per_class, self.class_names), rest[val], test
         return rest[train][: self.train_size], rest[val], test
 
     def _count(self, setting: str, images: int) -> int:

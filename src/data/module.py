@@ -16,8 +16,10 @@ from src.data.normalize import Normalize
 from src.data.split import (
     Fold,
     Folds,
+    PerClass,
     check_fold_size,
     check_folds,
+    check_sizes,
     count_of,
     first_of_each_class,
     hold_out,
@@ -105,9 +107,7 @@ class TensorData(pl.LightningDataModule):
             CountOrZero | FractionBelowOne, "training samples held out for validation, a number or a fraction"
         ] = 5000,
         train_size: Annotated[Count | None, "number of the remaining samples to train on; null: all"] = None,
-        per_class: Annotated[
-            Count | None, "number of the remaining samples of each class to train on; null: all"
-        ] = None,
+        per_class: PerClass = None,
         mean: Annotated[
             float | Sequence[float], "the network receives (raw - mean) / std; one number, or one per channel"
         ] = 0.0,
@@ -145,14 +145,8 @@ class TensorData(pl.LightningDataModule):
             raise ConfigError(f"data._target_={target}: the class must define {', '.join(missing)}.")
 
     def _check_per_class(self) -> None:
-        if self.per_class is None:
-            return
-        if self.train_size is not None:
-            raise ConfigError(
-                f"data.per_class={self.per_class} and data.train_size={self.train_size} both limit the training samples: "
-                "leave one out."
-            )
-        if not self.classes or self.multilabel:
+        check_sizes(self.train_size, self.per_class)
+        if self.per_class is not None and (not self.classes or self.multilabel):
             kind = "a sample may be of several classes" if self.classes else "the targets are numbers"
             raise ConfigError(f"data.per_class={self.per_class}: {kind}: set data.train_size instead.")
 
@@ -245,18 +239,8 @@ class TensorData(pl.LightningDataModule):
             count = count_of(self.val_size, samples)
             held_out, rest = hold_out(self.seed, samples, count, classes if self.stratified else None)
         if self.per_class is not None:
-            return self._first_per_class(rest, labels, self.per_class), held_out
+            return first_of_each_class(rest, labels, self.per_class, self.class_names), held_out
         return rest[: self.train_size], held_out
-
-    def _first_per_class(self, samples: Tensor, labels: Tensor, count: int) -> Tensor:
-        """The first ``count`` samples of each class."""
-        fewest, label = torch.bincount(labels[samples], minlength=self.classes).min(0)
-        if count > fewest:
-            raise ConfigError(
-                f"data.per_class={count} must be at most {fewest}, the training samples of class "
-                f"{self.class_names[label]!r} outside the validation set: set a smaller number, or hold out fewer samples."
-            )
-        return first_of_each_class(samples, labels, count)
 
     def _check_sizes(self, size: int) -> None:
         """Raise ``ConfigError`` if a set would be empty, or smaller than configured."""

@@ -1,11 +1,12 @@
 """Seeded, optionally stratified splits: a held-out subset, or a fold of a cross-validation."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from src.bounds import Bounds, CountOrZero
+from src.bounds import Bounds, Count, CountOrZero
 from src.errors import ConfigError
 from src.randomness import split_order
 
@@ -13,6 +14,7 @@ Folds = Annotated[
     Annotated[int, Bounds(ge=2, le=10_000)] | None, "folds of a cross-validation; one is held out in place of val_size"
 ]
 Fold = Annotated[CountOrZero | None, "the fold that is held out for validation, from 0; with -m all for each of them"]
+PerClass = Annotated[Count | None, "number of the remaining samples of each class to train on; null: all"]
 
 
 def count_of(size: int | float, samples: int) -> int:
@@ -43,15 +45,25 @@ def hold_out(
     return _parted(order, by_class[evenly])
 
 
-def first_of_each_class(order: Tensor, labels: Tensor, count: int) -> Tensor:
-    """The first ``count`` samples of each class: those of a smaller count are among those of a larger one.
+def first_of_each_class(order: Tensor, labels: Tensor, per_class: int, class_names: Sequence[str]) -> Tensor:
+    """The first samples of each class: those of a smaller number are among those of a larger one.
 
     Args:
         order: indices of samples, int64.
         labels: the classes of all samples, int64.
-        count: samples of each class; of a class that has fewer, all.
+        per_class: number of samples of each class.
+        class_names: names of the classes, for the error.
+
+    Raises:
+        ConfigError: a class has fewer samples.
     """
-    return torch.cat([order[labels[order] == one][:count] for one in labels.unique()])
+    fewest, label = torch.bincount(labels[order], minlength=len(class_names)).min(0)
+    if per_class > fewest:
+        raise ConfigError(
+            f"data.per_class={per_class} must be at most {fewest}, the number of samples of class {class_names[int(label)]!r} that are "
+            "not held out: set a smaller number, or hold out fewer samples."
+        )
+    return torch.cat([order[labels[order] == one][:per_class] for one in labels.unique()])
 
 
 def hold_out_fold(
@@ -80,6 +92,18 @@ def _parted(order: Tensor, held_out: Tensor) -> tuple[Tensor, Tensor]:
     chosen = torch.zeros(len(order), dtype=torch.bool)
     chosen[held_out] = True
     return order[chosen[order]], order[~chosen[order]]
+
+
+def check_sizes(train_size: int | None, per_class: int | None) -> None:
+    """Check that one setting limits the number of training samples.
+
+    Raises:
+        ConfigError: both are set.
+    """
+    if train_size is not None and per_class is not None:
+        raise ConfigError(
+            f"data.per_class={per_class} and data.train_size={train_size} both limit the training samples: leave one out."
+        )
 
 
 def check_folds(folds: int | None, fold: int | None) -> None:

@@ -52,6 +52,11 @@ def test_a_folder_is_split_in_the_proportions_of_the_classes(tmp_path: Path):
     other = loaded(tmp_path / "it", val_size=12, test_size=0.25, seed=4)
     assert files(other.test_set) != parts[2]
     assert len(files(loaded(tmp_path / "it", train_size=10).train_set)) == 10
+    settings = {"val_size": 12, "test_size": 0.25, "seed": 3}
+    few, fewer = (files(loaded(tmp_path / "it", **settings, per_class=count).train_set) for count in (5, 2))
+    assert Counter(name.split("/")[0] for name in few) == {"blue": 5, "green": 5, "red": 5}
+    assert {*fewer} < {*few}
+    assert not {*few} & {*parts[1]}
 
 
 def test_folders_for_validation_and_test_are_used_where_there_are_such(tmp_path: Path):
@@ -126,6 +131,8 @@ def test_transforms_change_the_training_images_alone(tmp_path: Path):
         ({"val_size": 65}, "data.val_size=65 leaves nothing to train on: there are 65 images, so set 64"),
         ({"test_size": 72}, "data.test_size=72 leaves nothing to train on: there are 72 images"),
         ({"train_size": 72}, "data.train_size=72 must be at most"),
+        ({"per_class": 20}, r"data.per_class=20 must be at most \d+, .* of class 'blue' that are not held out"),
+        ({"per_class": 1, "train_size": 9}, "data.per_class=1 and data.train_size=9 both limit"),
         ({"folds": 3}, "data.fold=null must be from 0 to 2 with data.folds=3"),
         ({"dir": "no/such"}, "data.dir=.*no/such: there is no such folder"),
     ],

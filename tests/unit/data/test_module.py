@@ -459,7 +459,7 @@ class Amounts(Tiny):
         (
             Numbered,
             {"per_class": 21, "val_size": 0},
-            "data.per_class=21 must be at most 20, the training samples of class '2' outside the validation set",
+            "data.per_class=21 must be at most 20, the number of samples of class '2' that are not held out",
         ),
         (Numbered, {"per_class": 5, "train_size": 9}, "data.per_class=5 and data.train_size=9 both limit the training"),
         (Indicators, {"per_class": 5}, "data.per_class=5: a sample may be of several classes: set data.train_size"),
