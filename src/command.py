@@ -90,9 +90,19 @@ _FILTER = (
 
 
 def add_filter(parser: argparse.ArgumentParser, default: str = "all runs") -> None:
-    """Add the positional argument FILTER; its words are joined by spaces."""
+    """Add the positional argument FILTER, one or more words; the attribute is a string, None without a filter."""
     text = _FILTER.format(default=f" (default: {default})")
-    _with_suggestions(parser.add_argument("filter", nargs="*", metavar="FILTER", help=text), suggestions.filters)
+    action = parser.add_argument("filter", nargs="*", action=_JoinWords, metavar="FILTER", help=text)
+    _with_suggestions(action, suggestions.filters)
+
+
+class _JoinWords(argparse.Action):
+    """Joins the words of an argument by spaces; None if there are none."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        setattr(namespace, self.dest, " ".join(values) or None)
 
 
 def add_filter_option(parser: argparse.ArgumentParser) -> None:

@@ -77,11 +77,10 @@ def _serve(args: argparse.Namespace) -> None:
     from src.records.sweep import find_sweep
     from src.views.listing import choose
 
-    text = " ".join(args.filter) or None
     sweep = find_sweep(args.sweep) if args.sweep else None
 
     def chosen() -> Sequence[Record]:
-        return choose(sweep.records() if sweep else all_runs(), text)
+        return choose(sweep.records() if sweep else all_runs(), args.filter)
 
     if sweep is None:
         for problem in read_all()[1]:
@@ -89,11 +88,7 @@ def _serve(args: argparse.Namespace) -> None:
     samples_axis = args.x == "samples"
     with View(chosen, samples_axis=samples_axis, mean_over_seeds=args.mean_over_seeds) as view:
         if not len(view):
-            raise UserError(
-                "no run matches that."
-                if text or sweep or samples_axis
-                else "there is no run yet; python -m src.train makes one."
-            )
+            raise UserError(_why_empty(args, any_chosen=bool(chosen())))
         address = _start(view, args.port, fast=not args.slow_loader)
         print(f"{len(view)} run{'' if len(view) == 1 else 's'} at {address} (Ctrl-C ends it)", flush=True)
         if not args.no_browser and _has_browser():
@@ -102,6 +97,14 @@ def _serve(args: argparse.Namespace) -> None:
             view.update_means()
             threading.Event().wait(_REFRESH_S)
             view.refresh()
+
+
+def _why_empty(args: argparse.Namespace, *, any_chosen: bool) -> str:
+    if any_chosen:
+        return "--x samples: of none of the runs the batch size is known: leave it out for curves by optimizer step."
+    if args.filter or args.sweep:
+        return "no run matches that."
+    return "there is no run yet; python -m src.train makes one."
 
 
 def _start(view: "View", port: int | None, fast: bool) -> str:

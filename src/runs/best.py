@@ -11,10 +11,10 @@ from src.views import listing
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    filter, runs = " ".join(args.filter) or None, read_runs()
-    chosen = listing.choose(runs, filter)
-    record = find_best(chosen, args.metric, among=f" that matches {filter!r}" if filter else "")
-    asked = listing.asked_for(args.metric, filter, None)
+    runs = read_runs()
+    chosen = listing.choose(runs, args.filter)
+    record = find_best(chosen, args.metric, among=f" that matches {args.filter!r}" if args.filter else "")
+    asked = listing.asked_for(args.metric, args.filter, None)
     print_runs(args.form, [record], asked, [run.values["id"] for run in runs])
     if args.form:
         return

@@ -17,7 +17,7 @@ from src.views import listing
 def run(args: argparse.Namespace) -> int:
     """Run the command; the exit status is 1 if something could not be deleted."""
     records = read_runs()
-    chosen = listing.choose(records, " ".join(args.filter)) if args.filter else []
+    chosen = listing.choose(records, args.filter) if args.filter else []
     items, reasons = trash.garbage(chosen, records)
     for reason in reasons:
         print(reason, file=sys.stderr)

@@ -19,16 +19,15 @@ from src.views.table import print_table
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    filter = " ".join(args.filter) or None
-    if args.sweep and not (filter or args.sort or args.reverse or args.columns or args.fold):
+    if args.sweep and not (args.filter or args.sort or args.reverse or args.columns or args.fold):
         print_leaderboard(args.form, find_sweep(args.sweep))
         return
-    asked = listing.asked_for(args.sort, filter, args.columns)
-    if args.sweep or filter or args.sort or args.reverse or args.fold or pinned_id():
+    asked = listing.asked_for(args.sort, args.filter, args.columns)
+    if args.sweep or args.filter or args.sort or args.reverse or args.fold or pinned_id():
         runs = read_runs()
         jobs, baseline = find_sweep(args.sweep).records() if args.sweep else runs, read_baseline(runs)
         every = [record.values["id"] for record in runs]
-        matching = listing.choose(jobs, filter)
+        matching = listing.choose(jobs, args.filter)
         if args.fold and matching:
             _print_groups(args, matching, every, baseline)
             return

@@ -13,8 +13,8 @@ from src.views.findings import as_rows, print_findings
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     records, damaged = (find_sweep(args.sweep).records(), []) if args.sweep else read_all()
-    if filter := " ".join(args.filter):
-        records = Filter(filter).choose(records)
+    if args.filter:
+        records = Filter(args.filter).choose(records)
     found = {**findings(records, args.k), "unreadable": damaged}
     warn(damaged)
     print_rows(args.form, as_rows(found), lambda console: print_findings(found, console), plain=found)

@@ -357,6 +357,12 @@ def test_mistakes_are_said_in_a_line(command: Command, make_run: MakeRun):
     assert said() == (1, "error: there is no run yet; python -m src.train makes one.")
     make_run("seed=1", events=True)
     assert said("seed>5") == (1, "error: no run matches that.")
+    own = make_run("seed=9")
+    own.update(config={**own.values["config"], "data": None})
+    unknown = (
+        "error: --x samples: of none of the runs the batch size is known: leave it out for curves by optimizer step."
+    )
+    assert said("seed==9", "--x", "samples") == (1, unknown)
     assert said("seed>>5")[0] == 2
     assert said("--sweep", "nothing")[0] == 1
     assert said("--port", "0")[0] == 2

@@ -33,7 +33,9 @@ def test_a_distillation_on_few_samples_of_each_class_on_two_processes(command: C
     teacher = command("train", *TEN, "name=teacher")
     assert teacher.status == 0, teacher.stderr
     words = ["task=distillation", "task.teacher=teacher", "data.train_size=null", "data.per_class=7"]
-    done = command("train", "-m", *TEN, *words, "data.batch_size=16", "trainer.precision=64-true", "trainer.devices=1,2")
+    done = command(
+        "train", "-m", *TEN, *words, "data.batch_size=16", "trainer.precision=64-true", "trainer.devices=1,2"
+    )
     assert done.status == 0, done.stdout + done.stderr
     one, two = (run["metrics"] for run in done.runs if run["name"] != "teacher")
     assert one["train/loss"] == pytest.approx(two["train/loss"], rel=1e-9)
