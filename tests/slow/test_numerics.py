@@ -35,11 +35,11 @@ def digests(threads: int | str, directory: Path) -> list[dict[str, Any]]:
 
 
 def test_weights_and_metrics_are_the_same_with_any_number_of_threads(tmp_path: Path) -> None:
-    one, *others = [digests(threads, tmp_path / str(threads)) for threads in (1, 2, 3, "auto")]
+    one, *others = [digests(threads, tmp_path / str(threads)) for threads in (1, 3, "auto")]
     assert {found["strict"] for found in one} == {strict_mode() != OFF}
     for found, *rest in zip(one, *others, strict=True):
         if found["independent"]:
-            assert [other["weights"] for other in rest] == 3 * [found["weights"]], found["words"]
+            assert [other["weights"] for other in rest] == 2 * [found["weights"]], found["words"]
             # Images are evaluated some thousand at once, so that sigmoids round their losses differently.
             loosely = {"abs": 1e-6} if found["has_sigmoid"] else {"abs": 0}
             for other in rest:
