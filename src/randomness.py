@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 # One random stream per purpose, so that the split differs from the order of the first epoch.
-_SPLIT, _ORDER, MODEL, AUGMENTATION, ATTACK, CORRUPTION, _TEST_SPLIT = range(7)
+_SPLIT, _ORDER, MODEL, AUGMENTATION, ATTACK, CORRUPTION, _TEST_SPLIT, _EPISODES = range(8)
+
+
+def _generator(*entropy: int) -> torch.Generator:
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
 
 
 def _permutation(entropy: tuple[int, ...], size: int) -> Tensor:
-    seed = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
-    return torch.randperm(size, generator=torch.Generator().manual_seed(seed))
+    return torch.randperm(size, generator=_generator(*entropy))
 
 
 def split_order(seed: int, size: int, purpose: str = "validation") -> Tensor:
@@ -27,6 +30,11 @@ def split_order(seed: int, size: int, purpose: str = "validation") -> Tensor:
 def epoch_order(seed: int, epoch: int, size: int) -> Tensor:
     """The order of samples in one epoch: a permutation of 0..size-1, int64 of shape (size,)."""
     return _permutation((seed, _ORDER, epoch), size)
+
+
+def episode_generator(seed: int, stage: str, epoch: int) -> torch.Generator:
+    """Generator of all few-shot episodes of a stage, ``train``, ``val`` or ``test``, in one epoch."""
+    return _generator(seed, _EPISODES, ("train", "val", "test").index(stage), epoch)
 
 
 @lru_cache(maxsize=8)  # called once per chunk, with the same result for a whole epoch

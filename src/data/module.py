@@ -57,6 +57,8 @@ class TensorData(pl.LightningDataModule):
         draws_test: whether the seed chooses the test samples, too.
         normalize: applied to every batch.
         in_chunks: whether training batches are ``Chunk``s of ``steps_per_execution`` batches; set before training starts.
+        loaders: loaders of the stages ``train``, ``val`` and ``test`` that replace the usual ones; a task may set them in its
+            ``setup``.
 
     Raises:
         ConfigError: ``std`` is not above 0, ``mean`` or ``std`` has the wrong shape, augmentation is set for samples that are not
@@ -126,6 +128,7 @@ class TensorData(pl.LightningDataModule):
         self._check_per_class()
         self.normalize = Normalize(self._per_channel("mean", mean), self._per_channel("std", std))
         self.in_chunks = False
+        self.loaders: dict[str, ChunkLoader] = {}
         changes = Augmentation(**(augment or {}))
         self.augmentation = None if changes == Augmentation() else changes
         if self.augmentation and not is_image(self.input_shape):
@@ -267,12 +270,16 @@ class TensorData(pl.LightningDataModule):
     @property
     def steps_per_epoch(self) -> int:
         """Number of optimizer steps per epoch, available after ``setup``."""
-        return math.ceil(len(self.train_set[1]) / self.batch_size)
+        return (
+            self.loaders["train"].steps
+            if "train" in self.loaders
+            else math.ceil(len(self.train_set[1]) / self.batch_size)
+        )
 
     def train_dataloader(self) -> ChunkLoader:
         """Shuffled training samples, from the current epoch of the trainer; chunks of one batch unless ``in_chunks`` is set."""
         steps = self.steps_per_execution if self.in_chunks else 1
-        loader = self._loader(self.train_set, self.batch_size, steps, self.seed)
+        loader = self.loaders.get("train") or self._loader(self.train_set, self.batch_size, steps, self.seed)
         if self.trainer is not None:
             # Lightning restores the state of a loader only within an epoch.
             loader.epoch = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
@@ -280,11 +287,11 @@ class TensorData(pl.LightningDataModule):
 
     def val_dataloader(self) -> ChunkLoader:
         """The validation samples, in a fixed order."""
-        return self._loader(self.val_set, _EVALUATION_BATCH)
+        return self.loaders.get("val") or self._loader(self.val_set, _EVALUATION_BATCH)
 
     def test_dataloader(self) -> ChunkLoader:
         """The test samples, in a fixed order."""
-        return self._loader(self.test_set, _EVALUATION_BATCH)
+        return self.loaders.get("test") or self._loader(self.test_set, _EVALUATION_BATCH)
 
     def _loader(
         self, data: tuple[Tensor, Tensor], batch_size: int, steps_per_execution: int = 1, seed: int | None = None

@@ -95,6 +95,10 @@ class SupervisedTask(pl.LightningModule):
         """The loss that is minimized in Lightning's own loop, summed over the samples."""
         return self.loss(outputs, targets)
 
+    def outputs_and_targets(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The outputs for a batch, and the targets that they are compared with."""
+        return self(inputs), targets
+
     def train_sums(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Each of the ``train_metrics`` by name, summed over the samples."""
         return {}
@@ -185,7 +189,7 @@ class SupervisedTask(pl.LightningModule):
             NonFiniteLoss: the loss is NaN or Inf.
         """
         inputs, targets = self._checked(batch)
-        outputs = self(inputs)
+        outputs, targets = self.outputs_and_targets(inputs, targets)
         loss = self.training_loss(inputs, outputs, targets)
         count = torch.tensor(len(targets), device=loss.device)
         weights = self.loss.sample_weights(targets)
@@ -303,7 +307,7 @@ class SupervisedTask(pl.LightningModule):
         """Update and log loss and metrics; returns the outputs, or None if this rank has no sample of the batch."""
         inputs, targets = self._checked(batch)
         if len(targets):  # the last batch may have fewer samples than there are ranks
-            outputs = self(inputs)
+            outputs, targets = self.outputs_and_targets(inputs, targets)
             weights = self.loss.sample_weights(targets)
             weight = len(targets) if weights is None else weights.sum()
             loss.update(self.loss(outputs, targets) / weight, weight)

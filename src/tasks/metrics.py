@@ -18,6 +18,47 @@ class Mean(MeanMetric):
         return self.mean_value.dtype
 
 
+class EpisodeAccuracy(Metric):
+    """Mean accuracy of few-shot episodes, each of which updates the metric once, with the queries of this rank.
+
+    Args:
+        episodes: maximum number of episodes.
+    """
+
+    is_differentiable, higher_is_better, full_state_update = False, True, False
+    correct: Tensor
+    queries: Tensor
+
+    def __init__(self, episodes: int, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name in ("correct", "queries"):
+            self.add_state(name, torch.zeros(episodes, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, is_correct: Tensor) -> None:
+        """Add the next episode: whether each query (n,) is classified correctly."""
+        episode = self.update_count - 1  # of this call
+        self.correct[episode], self.queries[episode] = is_correct.sum(), len(is_correct)
+
+    def accuracies(self) -> Tensor:
+        """The accuracy of each episode so far."""
+        return self.correct[self.queries > 0] / self.queries[self.queries > 0]
+
+    def compute(self) -> Tensor:
+        """The mean over the episodes."""
+        return self.accuracies().mean()
+
+
+class EpisodeInterval(EpisodeAccuracy):
+    """Half the width of the 95 % confidence interval of the mean accuracy, 1.96 standard errors; NaN for a single episode."""
+
+    higher_is_better = False
+
+    def compute(self) -> Tensor:
+        """1.96 times the sample standard deviation, divided by the square root of the number of episodes."""
+        accuracies = self.accuracies()
+        return 1.96 * accuracies.std() / len(accuracies) ** 0.5
+
+
 class AUROC(Metric):
     """One-vs-rest area under the ROC curve, averaged over the classes.
 
