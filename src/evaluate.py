@@ -7,6 +7,8 @@ replaces that of an earlier call.
     python -m src.evaluate latest
     # The last weights, on the samples held out of the training set
     python -m src.evaluate RUN checkpoint=last split=val
+    # A prototypical network, with 20 support samples of each class
+    python -m src.evaluate RUN shots=20
     # Also on corrupted and attacked images
     python -m src.evaluate RUN --robustness
     # Fit a temperature on the held-out samples, and measure with it
@@ -33,6 +35,13 @@ from src.parsers import make_parser
 from src.records.find import find_to_rebuild
 
 _SETTINGS: Settings = {**CHECKPOINT, "split": Setting(("test", "val"), "samples to measure on")}
+# Of the episodes of a prototypical network: settings of the task with the prefix "eval_".
+_EPISODES: Settings = {
+    "ways": Setting(range(2, 10_001), "classes of an episode (task=prototypical)"),
+    "shots": Setting(range(1, 100_001), "support samples of each class"),
+    "queries": Setting(range(1, 100_001), "query samples of each class"),
+    "episodes": Setting(range(1, 100_001), "episodes"),
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = make_parser("src.evaluate", __doc__)
     add_run(parser)
-    add_settings(parser, _SETTINGS)
+    add_settings(parser, {**_SETTINGS, **_EPISODES})
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(
         "--robustness",
@@ -62,14 +71,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> None:
-    settings = settings_in(args.settings, CHECKPOINT if args.calibrate else _SETTINGS)  # a calibration uses both splits
+    # A calibration uses both splits.
+    allowed = CHECKPOINT if args.calibrate else _SETTINGS if args.robustness else {**_SETTINGS, **_EPISODES}
+    settings = settings_in(args.settings, allowed)
+    changes = {f"eval_{name}": settings.pop(name) for name in _EPISODES if name in settings}
     record = find_to_rebuild(args.run)
     from src.analysis import calibration, evaluation
 
     measured = (
         calibration.measure(record, **settings)
         if args.calibrate
-        else evaluation.measure(record, **settings, robustness=args.robustness)
+        else evaluation.measure(record, **settings, robustness=args.robustness, changes=changes)
     )
     if args.json:
         print(json.dumps(measured.entry, indent=2))

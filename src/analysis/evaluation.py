@@ -1,5 +1,6 @@
 """Evaluation of a finished run's weights, on clean, corrupted and adversarial images."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ class Evaluation(NamedTuple):
     Attributes:
         split: test or val.
         entry: for the record: ``at``, ``checkpoint``, ``metrics`` (what the task logs, such as ``test/loss``)
-            and, if measured, ``robustness``.
+            and, if there are any, ``settings`` of the task that were changed, and ``robustness``.
     """
 
     split: str
@@ -31,7 +32,8 @@ class Evaluation(NamedTuple):
 
     def lines(self) -> list[str]:
         """The entry as text."""
-        metrics = [f"  {name:<10} {figure(value)}" for name, value in self.entry["metrics"].items()]
+        width = max(10, *map(len, self.entry["metrics"]))
+        metrics = [f"  {name:<{width}} {figure(value)}" for name, value in self.entry["metrics"].items()]
         return metrics + changed_images.as_lines(self.entry.get("robustness", []))
 
     def store(self, record: Record) -> None:
@@ -46,7 +48,13 @@ class Evaluation(NamedTuple):
             changed_images.show(record, rows, title)
 
 
-def measure(record: Record, checkpoint: str = "best", split: str = "test", robustness: bool = False) -> Evaluation:
+def measure(
+    record: Record,
+    checkpoint: str = "best",
+    split: str = "test",
+    robustness: bool = False,
+    changes: Mapping[str, Any] = {},
+) -> Evaluation:
     """Evaluate the weights of a run, without changing the run.
 
     Args:
@@ -54,6 +62,7 @@ def measure(record: Record, checkpoint: str = "best", split: str = "test", robus
         checkpoint: best or last.
         split: test, or val for the validation samples.
         robustness: also evaluate on corrupted and adversarial images, see ``src.analysis.robustness``.
+        changes: settings of the task that replace the run's; not with ``robustness``.
 
     Raises:
         UserError: the run has no such checkpoint or no validation samples, or its samples are not images and ``robustness``
@@ -64,7 +73,7 @@ def measure(record: Record, checkpoint: str = "best", split: str = "test", robus
         pipeline, config = trained(record, checkpoint)
         task: pl.LightningModule = pipeline.classifier
     else:
-        task, config = trained_task(record, checkpoint)
+        task, config = trained_task(record, checkpoint, changes)
     pl.seed_everything(config["seed"], verbose=False)  # for data and metrics that draw random numbers
     data = make_data(config)
     _check_split(task, data, split, record)
@@ -74,6 +83,8 @@ def measure(record: Record, checkpoint: str = "best", split: str = "test", robus
     metrics = {name: value for part in run(task, datamodule=data, verbose=False) for name, value in part.items()}
     at = datetime.now(UTC).isoformat(timespec="seconds")
     entry: dict[str, Any] = {"at": at, "checkpoint": checkpoint, "metrics": metrics}
+    if changes:
+        entry["settings"] = dict(changes)
     if pipeline:
         assert isinstance(data, TensorData)
         loader = data.test_dataloader() if split == "test" else data.val_dataloader()

@@ -99,3 +99,18 @@ class EpisodeLoader(ChunkLoader):
 def indices_of(classes: Sequence[int], labels: Tensor) -> list[Tensor]:
     """Indices of the samples of each of these classes, on the CPU."""
     return [(labels.cpu() == one).nonzero().squeeze(1) for one in classes]
+
+
+def with_rotations(images: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Add square images rotated by 90, 180 and 270 degrees as further classes (Santoro et al. 2016, https://arxiv.org/abs/1605.06065).
+
+    Args:
+        images: images (n, ..., size, size).
+        labels: their classes (n,), below ``classes``.
+        classes: number of classes.
+
+    Returns:
+        Images (4n, ..., size, size) and labels (4n,), of which those of k quarter turns are ``labels + k * classes``.
+    """
+    turned = [images.rot90(turns, (-2, -1)) for turns in range(4)]
+    return torch.cat(turned), torch.cat([labels + turns * classes for turns in range(4)])

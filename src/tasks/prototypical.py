@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from src.bounds import Bounds, Count, CountOrZero, Mode
-from src.data.episodes import Episode, EpisodeLoader
+from src.data.episodes import Episode, EpisodeLoader, with_rotations
+from src.data.images import is_image
 from src.data.module import TensorData
 from src.errors import ConfigError
 from src.tasks.base import ClipNorm, MakeOptimizer, MakeSchedule, SupervisedTask
@@ -55,6 +56,9 @@ class Prototypical(SupervisedTask):
         schedule: MakeSchedule | None = None,
         held_out: Annotated[Sequence[CountOrZero], "classes of the test episodes, by number from 0; not trained on"],
         embedding: Annotated[Count, "dimension of the embedding, the outputs of the network"] = _EMBEDDING,
+        rotations: Annotated[
+            bool, "whether images rotated by 90, 180 and 270 degrees are further training classes"
+        ] = False,
         ways: Annotated[Ways, "classes of a training episode"] = 6,
         shots: Annotated[Count, "support samples of each class of a training episode"] = 5,
         queries: Annotated[Count, "query samples of each class of a training episode"] = 15,
@@ -77,15 +81,18 @@ class Prototypical(SupervisedTask):
         )
         self.held_out = tuple(held_out)
         self.kept = tuple(one for one in range(classes) if one not in held_out)
+        turns = range(4 if rotations else 1)
+        self.trained = tuple(one + turn * classes for turn in turns for one in self.kept)
+        self.classes, self.rotations = classes, rotations
         self.episode = Episode(ways, shots, queries)
         self.eval_episode = Episode(eval_ways, eval_shots, eval_queries)
         self.episodes, self.eval_episodes = episodes, eval_episodes
         if len({*held_out}) < len(held_out) or not all(one < classes for one in held_out):
             raise ConfigError(f"task.held_out={list(held_out)} must name classes from 0 to {classes - 1}, each once.")
         for name, number, there_are, what in (
-            ("ways", ways, self.kept, "not in task.held_out, on which the network is trained"),
-            ("eval_ways", eval_ways, self.kept, "not in task.held_out, which validate"),
-            ("eval_ways", eval_ways, self.held_out, "in task.held_out, which test"),
+            ("ways", ways, self.trained, "to train on, with task.rotations" if rotations else "to train on"),
+            ("eval_ways", eval_ways, self.kept, "not in task.held_out, for validation"),
+            ("eval_ways", eval_ways, self.held_out, "in task.held_out, for the test"),
         ):
             if number > len(there_are):
                 raise ConfigError(
@@ -98,12 +105,17 @@ class Prototypical(SupervisedTask):
         """The dimension of the embedding.
 
         Raises:
-            ConfigError: the data set is not one in memory with one class for each sample.
+            ConfigError: the data set is not one in memory with one class for each sample, or not one of square images to rotate.
         """
         if not isinstance(data, TensorData) or not data.classes or data.multilabel:
             raise ConfigError(
                 f"task=prototypical requires a data set in memory with one class for each sample, and {type(data).__name__} is "
                 "none: set task=classification."
+            )
+        shape = tuple(data.input_shape)
+        if settings.get("rotations") and not (is_image(shape) and shape[-1] == shape[-2]):
+            raise ConfigError(
+                f"task.rotations=true is for square images, and a sample is of shape {shape}: leave it out."
             )
         return int(settings.get("embedding", _EMBEDDING))
 
@@ -122,28 +134,24 @@ class Prototypical(SupervisedTask):
                 data.loaders[one] = self._loader(one, data)
 
     def _loader(self, stage: str, data: TensorData) -> EpisodeLoader:
-        classes = self.held_out if stage == "test" else self.kept
-        queries = None if stage == "train" else getattr(data, f"{stage}_set")
-        episode = self.episode if stage == "train" else self.eval_episode
-        if queries is None:
+        settings: dict[str, Any] = {
+            "stage": stage,
+            "seed": data.seed,
+            "rank": self.trainer.global_rank,
+            "world": self.trainer.world_size,
+        }
+        if stage == "train":
+            episode = self.episode
             names = f"task.shots={episode.shots} and task.queries={episode.queries}"
-            _check_sizes(names, episode.shots + episode.queries, "training", data.train_set[1], classes, data)
-        else:
-            _check_sizes(
-                f"task.eval_shots={episode.shots}", episode.shots, "training", data.train_set[1], classes, data
-            )
-            name = "validation" if stage == "val" else "test"
-            _check_sizes(f"task.eval_queries={episode.queries}", episode.queries, name, queries[1], classes, data)
+            _check_sizes(names, episode.shots + episode.queries, "training", data.train_set[1], self.kept, data)
+            samples = with_rotations(*data.train_set, self.classes) if self.rotations else data.train_set
+            return EpisodeLoader(samples, classes=self.trained, episode=episode, episodes=self.episodes, **settings)
+        episode, classes = self.eval_episode, self.held_out if stage == "test" else self.kept
+        queries, name = (data.test_set, "test") if stage == "test" else (data.val_set, "validation")
+        _check_sizes(f"task.eval_shots={episode.shots}", episode.shots, "training", data.train_set[1], classes, data)
+        _check_sizes(f"task.eval_queries={episode.queries}", episode.queries, name, queries[1], classes, data)
         return EpisodeLoader(
-            data.train_set,
-            queries,
-            classes=classes,
-            episode=episode,
-            episodes=self.episodes if stage == "train" else self.eval_episodes,
-            stage=stage,
-            seed=data.seed,
-            rank=self.trainer.global_rank,
-            world=self.trainer.world_size,
+            data.train_set, queries, classes=classes, episode=episode, episodes=self.eval_episodes, **settings
         )
 
     def outputs_and_targets(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """Loading the models of finished runs and their data."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +30,15 @@ def load_model(path: str | Path) -> "pl.LightningModule | Pipeline":
     return _pipeline(task, data) or task
 
 
-def trained_task(record: Record, checkpoint: str = "best") -> "tuple[pl.LightningModule, dict[str, Any]]":
+def trained_task(
+    record: Record, checkpoint: str = "best", changes: Mapping[str, Any] = {}
+) -> "tuple[pl.LightningModule, dict[str, Any]]":
     """Rebuild a run's LightningModule from one of its checkpoints.
 
     Args:
         record: the run.
         checkpoint: ``"best"`` or ``"last"``.
+        changes: settings of the task that replace the run's.
 
     Returns:
         The module on the CPU and in evaluation mode, and the run's configuration. As in training, the process flushes
@@ -42,9 +46,9 @@ def trained_task(record: Record, checkpoint: str = "best") -> "tuple[pl.Lightnin
 
     Raises:
         UserError: the run is still running or was made by another version of this project, or the checkpoint is missing or
-            damaged.
+            damaged, or the task has no such setting.
     """
-    task, config, _ = _load_run(record, checkpoint)
+    task, config, _ = _load_run(record, checkpoint, changes)
     return task, config
 
 
@@ -83,20 +87,22 @@ def trained(record: Record, checkpoint: str = "best") -> "tuple[Pipeline, dict[s
 
 
 def _load_run(
-    record: Record, checkpoint: str
+    record: Record, checkpoint: str, changes: Mapping[str, Any] = {}
 ) -> "tuple[pl.LightningModule, dict[str, Any], pl.LightningDataModule | None]":
     flush_subnormals()
-    return _load_task(path_of(record, checkpoint))
+    return _load_task(path_of(record, checkpoint), changes)
 
 
-def _load_task(path: Path) -> "tuple[pl.LightningModule, dict[str, Any], pl.LightningDataModule | None]":
+def _load_task(
+    path: Path, changes: Mapping[str, Any] = {}
+) -> "tuple[pl.LightningModule, dict[str, Any], pl.LightningDataModule | None]":
     from src.training.build import make_data, make_task
     from src.training.checkpoints import load
     from src.training.recorder import CONFIG
 
     state = load(path)
     try:
-        config = check(state[CONFIG])
+        config = check({**state[CONFIG], "task": {**state[CONFIG]["task"], **changes}})
         data = make_data(config)
         task = make_task(config, data)
         task.on_load_checkpoint(state)  # a module may build what its state_dict needs there
