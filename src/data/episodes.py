@@ -54,8 +54,8 @@ class EpisodeLoader(ChunkLoader):
         super().__init__(*support, batch_size=size, seed=seed, rank=rank, world=world)
         self.query_inputs = self.inputs if query is None else query[0]
         self.episode, self.episodes, self.stage = episode, episodes, stage
-        self._support_of = indices_of(classes, support[1])
-        self._queries_of = None if query is None else indices_of(classes, query[1])
+        self._support_of = _indices_of(classes, support[1])
+        self._queries_of = None if query is None else _indices_of(classes, query[1])
 
     @property
     def steps(self) -> int:
@@ -96,7 +96,7 @@ class EpisodeLoader(ChunkLoader):
         return Chunk(inputs, labels, [len(labels)], [self.batch_size], position)
 
 
-def indices_of(classes: Sequence[int], labels: Tensor) -> list[Tensor]:
+def _indices_of(classes: Sequence[int], labels: Tensor) -> list[Tensor]:
     """Indices of the samples of each of these classes, on the CPU."""
     return [(labels.cpu() == one).nonzero().squeeze(1) for one in classes]
 

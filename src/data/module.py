@@ -270,11 +270,9 @@ class TensorData(pl.LightningDataModule):
     @property
     def steps_per_epoch(self) -> int:
         """Number of optimizer steps per epoch, available after ``setup``."""
-        return (
-            self.loaders["train"].steps
-            if "train" in self.loaders
-            else math.ceil(len(self.train_set[1]) / self.batch_size)
-        )
+        if "train" in self.loaders:
+            return self.loaders["train"].steps
+        return math.ceil(len(self.train_set[1]) / self.batch_size)
 
     def train_dataloader(self) -> ChunkLoader:
         """Shuffled training samples, from the current epoch of the trainer; chunks of one batch unless ``in_chunks`` is set."""

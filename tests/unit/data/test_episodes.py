@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.data.episodes import Episode, EpisodeLoader
+from src.data.episodes import Episode, EpisodeLoader, with_rotations
 
 
 def numbered(size: int, classes: int, first: int = 0) -> tuple[Tensor, Tensor]:
@@ -69,3 +69,18 @@ def test_every_rank_has_all_support_samples_and_its_share_of_the_queries(world: 
             assert torch.equal(part.inputs[6:], whole.inputs[6:][rank::world])
             assert torch.equal(part.labels[6:], whole.labels[6:][rank::world])
             assert part.sizes == [len(part.labels)]
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 4, 4)])
+def test_each_rotation_of_a_class_is_a_class_of_its_own(shape: tuple[int, ...]):
+    images, labels = torch.randint(0, 256, (6, *shape), dtype=torch.uint8), torch.arange(6) % 3
+    turned, classes = with_rotations(images, labels, 3)
+    assert classes.tolist() == [
+        *labels.tolist(),
+        *(labels + 3).tolist(),
+        *(labels + 6).tolist(),
+        *(labels + 9).tolist(),
+    ]
+    for turns, expected in enumerate([images, images.transpose(-2, -1).flip(-2), images.flip(-2, -1)]):
+        assert torch.equal(turned[turns * 6 : turns * 6 + 6], expected)
+    assert torch.equal(turned[18:], images.transpose(-2, -1).flip(-1))

@@ -114,11 +114,11 @@ def test_metrics_are_those_of_the_episodes_of_each_stage():
     [
         ({"held_out": [3, 5]}, r"task.held_out=\[3, 5\] must name classes from 0 to 4, each once"),
         ({"held_out": [3, 3]}, r"task.held_out=\[3, 3\] must name classes from 0 to 4, each once"),
-        ({"ways": 4}, "task.ways=4 must be at most 3, the number of classes not in task.held_out, on which"),
-        ({"eval_ways": 3}, "task.eval_ways=3 must be at most 2, the number of classes in task.held_out, which test"),
+        ({"ways": 4}, "task.ways=4 must be at most 3, the number of classes to train on: set"),
+        ({"eval_ways": 3}, "task.eval_ways=3 must be at most 2, the number of classes in task.held_out, for the test"),
         (
             {"held_out": [0, 1, 2], "eval_ways": 3},
-            "task.eval_ways=3 must be at most 2, the number of classes not in task.held_out, which validate",
+            "task.eval_ways=3 must be at most 2, the number of classes not in task.held_out, for validation",
         ),
     ],
 )
@@ -156,3 +156,9 @@ def test_classes_with_too_few_samples_are_refused_before_the_first_step(settings
 def test_data_without_one_class_for_each_sample_is_refused(data: object):
     with pytest.raises(ConfigError, match=r"one class for each sample, and \w+ is none: set task=classification"):
         Prototypical.outputs(data, {})  # type: ignore[arg-type]
+
+
+def test_samples_that_are_not_square_images_are_not_rotated():
+    with pytest.raises(ConfigError, match=r"task.rotations=true is for square images, and a sample is of shape \(6,\)"):
+        Prototypical.outputs(Clusters(), {"rotations": True})
+    assert task(rotations=True, ways=12).trained == (0, 2, 3, 5, 7, 8, 10, 12, 13, 15, 17, 18)
