@@ -122,7 +122,8 @@ def main() -> None:
     """Print the tables, and draw the figure."""
     args = build_parser().parse_args()
     one_draw = evaluated(eval_queries=QUERIES, eval_episodes=1)
-    values = {**trained(), PROTOTYPICAL: one_draw, PIXELS: of_pixels()}
+    classifiers = trained()
+    values = {one: classifiers[one] for one in TRAINED.values()} | {PROTOTYPICAL: one_draw, PIXELS: of_pixels()}
     print(table(values), table({"600 episodes": evaluated()}), sep="\n\n")
     draw(values, args.image)
 

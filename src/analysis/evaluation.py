@@ -1,5 +1,6 @@
 """Evaluation of a finished run's weights, on clean, corrupted and adversarial images."""
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -23,8 +24,8 @@ class Evaluation(NamedTuple):
 
     Attributes:
         split: test or val.
-        entry: for the record: ``at``, ``checkpoint``, ``metrics`` (what the task logs, such as ``test/loss``)
-            and, if there are any, ``settings`` of the task that were changed, and ``robustness``.
+        entry: for the record: ``at``, ``checkpoint``, ``metrics`` (what the task logs, such as ``test/loss``;
+            None for NaN and Inf) and, if there are any, ``settings`` of the task that were changed, and ``robustness``.
     """
 
     split: str
@@ -80,7 +81,8 @@ def measure(
     one_device = {**config, "trainer": {**config["trainer"], "accelerator": "auto", "devices": 1, "num_nodes": 1}}
     trainer = make_trainer(one_device, callbacks=[SeedSteps(config["seed"])], logger=False)
     run = trainer.test if split == "test" else trainer.validate
-    metrics = {name: value for part in run(task, datamodule=data, verbose=False) for name, value in part.items()}
+    logged = {name: value for part in run(task, datamodule=data, verbose=False) for name, value in part.items()}
+    metrics = {name: value if math.isfinite(value) else None for name, value in logged.items()}
     at = datetime.now(UTC).isoformat(timespec="seconds")
     entry: dict[str, Any] = {"at": at, "checkpoint": checkpoint, "metrics": metrics}
     if changes:

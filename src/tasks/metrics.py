@@ -56,6 +56,8 @@ class EpisodeInterval(EpisodeAccuracy):
     def compute(self) -> Tensor:
         """1.96 times the sample standard deviation, divided by the square root of the number of episodes."""
         accuracies = self.accuracies()
+        if len(accuracies) < 2:  # for which torch warns
+            return accuracies.new_tensor(torch.nan)
         return 1.96 * accuracies.std() / len(accuracies) ** 0.5
 
 

@@ -46,6 +46,9 @@ def test_a_run_is_evaluated_with_other_episodes_and_other_commands_refuse_it(tra
     assert run["evaluations"] == [entry]
     assert entry["metrics"]["test/acc"] > run["metrics"]["test/acc"]  # with more samples of fewer classes
 
+    once = here("evaluate", "latest", "episodes=1", "--json")
+    assert json.loads(once.stdout)["metrics"]["test/acc_interval"] is None  # of one episode
+
     for module, words, message in (
         ("evaluate", ["ways=5"], "error: task.eval_ways=5 must be at most 4, the number of classes in task.held_out"),
         ("predict", ["docs/digits/2-curl.png"], "this command is for task=classification"),
