@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 # One random stream per purpose, so that the split differs from the order of the first epoch.
-_SPLIT, _ORDER, MODEL, AUGMENTATION, ATTACK, CORRUPTION, _TEST_SPLIT, _EPISODES = range(8)
+_SPLIT, _ORDER, MODEL, AUGMENTATION, ATTACK, CORRUPTION, _TEST_SPLIT, _POISSON, _NOISE, MEMBERS, _EPISODES = range(11)
 
 
 def _generator(*entropy: int) -> torch.Generator:
@@ -35,6 +35,24 @@ def epoch_order(seed: int, epoch: int, size: int) -> Tensor:
 def episode_generator(seed: int, stage: str, epoch: int) -> torch.Generator:
     """Generator of all few-shot episodes of a stage, ``train``, ``val`` or ``test``, in one epoch."""
     return _generator(seed, _EPISODES, ("train", "val", "test").index(stage), epoch)
+
+
+@lru_cache(maxsize=2)  # a batch is drawn by the loader and counted by callbacks
+def poisson_sample(key: int, epoch: int, step: int, size: int, probability: float) -> Tensor:
+    """Indices of the samples in one batch, int64: each of 0..size-1 with this probability, independently of all others.
+
+    The result must not be changed.
+    """
+    draws = np.random.default_rng((key, _POISSON, epoch, step)).random(size)
+    return torch.from_numpy(np.flatnonzero(draws < probability))
+
+
+def gaussian_noise(key: int, step: int, size: int) -> Tensor:
+    """Standard normal noise of one optimizer step, float64 (size,).
+
+    numpy's generator uses all bits of a 128-bit key; torch's on the CPU only 32.
+    """
+    return torch.from_numpy(np.random.default_rng((key, _NOISE, step)).standard_normal(size))
 
 
 @lru_cache(maxsize=8)  # called once per chunk, with the same result for a whole epoch

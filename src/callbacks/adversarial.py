@@ -15,6 +15,7 @@ from src.randomness import ATTACK, step_seeds
 from src.tasks.attacks import fgsm, pgd
 from src.tasks.classification import Classifier, classifies_tensors
 from src.tasks.pipeline import Pipeline
+from src.tasks.private import PrivateClassifier
 
 
 class AdversarialTraining(pl.Callback):
@@ -52,6 +53,11 @@ class AdversarialTraining(pl.Callback):
         data: TensorData = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(pl_module, Classifier) or not classifies_tensors(pl_module, data):
             raise ConfigError("callbacks=adversarial is for task=classification on a data set in memory: leave it out.")
+        if isinstance(pl_module, PrivateClassifier):
+            raise ConfigError(
+                "callbacks=adversarial chooses the attacked samples by their place in the batch, so that each depends on the others, "
+                "and task=private guarantees nothing: leave it out."
+            )
         inputs = data.train_set[0]
         if inputs.dtype != torch.uint8:
             raise ConfigError(

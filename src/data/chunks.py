@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_iter
 
-from src.randomness import epoch_order
+from src.randomness import epoch_order, poisson_sample
 
 
 class Chunk(NamedTuple):
@@ -128,3 +128,39 @@ class ChunkLoader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the position saved by ``state_dict``."""
         self.epoch, self.position = state["epoch"], state["position"]
+
+
+class PoissonLoader(ChunkLoader):
+    """Iterates over batches drawn by Poisson sampling, one in each chunk.
+
+    Each sample is in a batch with probability ``batch_size / size``, independently of other samples and batches. Batches
+    therefore differ in size and may be empty. An epoch has as many as without this sampling.
+
+    Args:
+        inputs: see ``ChunkLoader``.
+        labels: see ``ChunkLoader``.
+        key: a batch follows from it, the epoch and the step.
+        batch_size: expected number of samples in a batch, over all ranks; at most ``size``.
+        rank: see ``ChunkLoader``.
+        world: see ``ChunkLoader``.
+    """
+
+    def __init__(
+        self, inputs: Tensor, labels: Tensor, *, key: int, batch_size: int, rank: int = 0, world: int = 1
+    ) -> None:
+        super().__init__(inputs, labels, batch_size=batch_size, rank=rank, world=world)
+        self.key = key
+
+    def samples_in(self, step: int) -> int:
+        """Number of samples drawn for a batch of the current epoch, over all ranks."""
+        return len(self._drawn(step))
+
+    def _drawn(self, step: int) -> Tensor:
+        size = len(self.labels)
+        return poisson_sample(self.key, self.epoch, step, size, self.batch_size / size)
+
+    def _chunk(self, order: Tensor, position: int) -> Chunk:
+        drawn = self._drawn(position)
+        samples = drawn[self.rank :: self.world].to(self.labels.device)
+        inputs, labels = self.inputs.index_select(0, samples), self.labels.index_select(0, samples)
+        return Chunk(inputs, labels, [len(samples)], [len(drawn)], position)

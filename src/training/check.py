@@ -63,6 +63,9 @@ def _check_training(config: Mapping[str, Any], objects: Mapping[str, Any]) -> No
     kind: Any = type(objects["task"]) if "task" in objects else resolve(config["task"]["_target_"], "task")
     if data is None and kind.train_dataloader is _NO_LOADER:
         raise ConfigError(f"data=none: {kind.__name__} has no train_dataloader of its own: choose a data module.")
+    package = getattr(kind, "requires", None)
+    if package and importlib.util.find_spec(package) is None:
+        raise ConfigError(not_installed(f"task: {kind.__name__}", package))
     net = None if config["model"] is None else _network(config, data)
     task = objects["task"] if "task" in objects else _named("task", make_task, config, data, net)
     _check_monitor(task, config["monitor"])

@@ -63,6 +63,12 @@ class RunRecorder(pl.Callback):
         self._write(trainer, **values)
         return self._results(trainer) | values
 
+    def _record_now(self, trainer: pl.Trainer, metrics: Mapping[str, float]) -> None:
+        """Write metrics of the weights that are about to be saved, so that the record states them even if the run is killed."""
+        self.metrics |= metrics
+        if trainer.is_global_zero:
+            Record.load(self.directory).change(lambda run: {"metrics": run["metrics"] | metrics})
+
     def _check_monitor(self) -> None:
         monitor = self.config["monitor"]
         if monitor is not None and monitor not in self.metrics:
@@ -120,6 +126,8 @@ class RunRecorder(pl.Callback):
         """Add the state that Lightning omits, and flush the loggers, so that files have every point up to the checkpoint."""
         if trainer.training and trainer._logger_connector._first_loop_iter is None:
             log_epoch(trainer)
+        if weight_metrics := getattr(pl_module, "weight_metrics", None):
+            self._record_now(trainer, weight_metrics())
         checkpoint[CONFIG] = self.config
         checkpoint[KEY] = {
             "fast": self.fast,

@@ -17,6 +17,7 @@ from src.records.record import Record
 _MAY_DIFFER = ("trainer.max_epochs", "trainer.devices", "trainer.num_nodes", "trainer.threads", "tags")
 # The other schedules end with the last epoch: with another number of epochs, learning rates differ from the start.
 _SCHEDULES_OF_ANY_LENGTH = {f"src.optim.schedules.{name}" for name in ("constant", "step", "exponential", "plateau")}
+_PRIVATE = "src.tasks.private.PrivateClassifier"
 
 
 def split_resume(line: CommandLine) -> tuple[str | None, list[str]]:
@@ -70,6 +71,11 @@ def changed(record: Record, overrides: list[str]) -> dict[str, Any] | None:
         raise ConfigError(
             f"trainer.max_epochs={after}: {id} was planned for {before} epochs, and its learning rates would have differed from "
             f"the start, since schedule={schedule.rpartition('.')[2]} ends with the last epoch; start a new run."
+        )
+    if after != before and config["task"]["_target_"] == _PRIVATE and config["task"]["epsilon"] is not None:
+        raise ConfigError(
+            f"trainer.max_epochs={after}: the noise of {id} was computed for {before} epochs, and more of them would spend more than "
+            f"task.epsilon={config['task']['epsilon']:g}; start a new run."
         )
     if after < before:
         raise ConfigError(f"trainer.max_epochs={after} is less than the {before} that {id} was planned for.")

@@ -12,6 +12,8 @@ from src.records.settings import as_word, short_names
 from src.records.summary import Summary, metric_names
 
 STATUS_STYLE = {"done": "green", "failed": "red", "interrupted": "yellow", "running": "cyan", "pruned": "dim"}
+# What a differentially private run has spent, without which its accuracy says little.
+PRIVACY = "privacy/epsilon"
 # Spaces between columns.
 GAP = 2
 # Widest cell of a setting or a name that is not truncated if space is short.
@@ -157,10 +159,10 @@ def difference(value: float | None) -> str:
 
 
 def default_metrics(runs: Sequence[Summary]) -> list[str]:
-    """The metrics in a table of runs: best values and test metrics; two others if there are none of them."""
-    tested = {run.test_metric for run in runs}
+    """The metrics in a table of runs: best values, test metrics and the privacy budget; two others if there are none of them."""
+    chosen = {*(run.test_metric for run in runs), PRIVACY}
     names = metric_names(runs)
-    return [name for name in names if name.startswith("best/") or name in tested] or names[:2]
+    return [name for name in names if name.startswith("best/") or name in chosen] or names[:2]
 
 
 def metric_columns(runs: Sequence[Summary]) -> list[Column]:

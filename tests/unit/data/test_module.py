@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.data.chunks import ChunkLoader
+from src.data.chunks import ChunkLoader, PoissonLoader
 from src.data.mnist import MNIST
 from src.data.module import TensorData
 from src.data.normalize import Normalize
@@ -43,6 +43,41 @@ def test_ranks_together_see_every_sample_once_an_epoch_in_the_same_batches(
             together = torch.cat([batches[step] for batches in split])
             assert sorted(together.tolist()) == sorted(batch.tolist())
     assert sorted(torch.cat([chunk.inputs for chunk in alone]).tolist()) == list(range(size))
+
+
+def poisson(size: int, batch_size: int, key: int = 0, rank: int = 0, world: int = 1) -> PoissonLoader:
+    numbers = torch.arange(size)
+    return PoissonLoader(numbers, numbers, key=key, batch_size=batch_size, rank=rank, world=world)
+
+
+def test_poisson_sampling_draws_each_sample_with_the_same_probability_in_every_batch():
+    batches = [chunk.inputs for epoch in range(40) for chunk in poisson(500, 25, key=epoch)]
+    assert len(batches) == 40 * 20
+    drawn = torch.stack([torch.bincount(batch, minlength=500) for batch in batches]).double()
+    assert drawn.max() == 1  # without replacement within a batch
+    # Binomial counts, within five standard deviations.
+    assert drawn.mean() == pytest.approx(0.05, abs=5 * (0.05 * 0.95 / drawn.numel()) ** 0.5)
+    assert (drawn.sum(0) - 40).abs().max() < 5 * (800 * 0.05 * 0.95) ** 0.5
+    sizes = drawn.sum(1)
+    assert sizes.var().item() == pytest.approx(
+        500 * 0.05 * 0.95, rel=0.25
+    )  # that of independent draws; 0 of fixed batches
+    assert torch.corrcoef(drawn[:, :20].T).fill_diagonal_(0).abs().max() < 5 / 800**0.5
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_share_the_batches_of_poisson_sampling_which_follow_from_epoch_and_step(world: int):
+    alone, ranks = poisson(100, 3), [poisson(100, 3, rank=rank, world=world) for rank in range(world)]
+    whole = [[*alone], [*alone]]
+    assert any(not len(chunk.inputs) for chunk in whole[0])
+    for epoch in whole:
+        for step, (chunk, *parts) in enumerate(zip(epoch, *ranks, strict=True)):
+            assert sorted(torch.cat([part.inputs for part in parts]).tolist()) == chunk.inputs.tolist()
+            assert {part.totals[0] for part in parts} == {len(chunk.inputs)} == {ranks[0].samples_in(step)}
+    assert [chunk.inputs.tolist() for chunk in whole[0]] != [chunk.inputs.tolist() for chunk in whole[1]]
+    resumed = poisson(100, 3)
+    resumed.load_state_dict({"epoch": 1, "position": 30})
+    assert [chunk.inputs.tolist() for chunk in resumed] == [chunk.inputs.tolist() for chunk in whole[1][30:]]
 
 
 @given(sizes, st.integers(1, 64), st.integers(1, 8))
