@@ -13,6 +13,8 @@ replaces that of an earlier call.
     python -m src.evaluate RUN --robustness
     # Fit a temperature on the held-out samples, and measure with it
     python -m src.evaluate RUN --calibrate
+    # Tell its training samples from test samples (membership inference)
+    python -m src.evaluate RUN --privacy
     # The entry that is added to the record, as JSON
     python -m src.evaluate RUN --json
 """
@@ -66,23 +68,32 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="Fit a temperature for calibrated probabilities on the held-out samples, and measure on the test set.",
     )
+    kind.add_argument(
+        "--privacy",
+        action="store_true",
+        help="Membership inference: how well loss and confidence tell training samples from those of split.",
+    )
     parser.add_argument("--json", action="store_true", help="Print the entry that is added to the record as JSON.")
     return parser
 
 
 def _run(args: argparse.Namespace) -> None:
     # A calibration uses both splits.
-    allowed = CHECKPOINT if args.calibrate else _SETTINGS if args.robustness else {**_SETTINGS, **_EPISODES}
+    allowed = CHECKPOINT if args.calibrate else {**_SETTINGS, **_EPISODES}
+    if args.robustness or args.privacy:
+        allowed = _SETTINGS
     settings = settings_in(args.settings, allowed)
     changes = {f"eval_{name}": settings.pop(name) for name in _EPISODES if name in settings}
     record = find_to_rebuild(args.run)
-    from src.analysis import calibration, evaluation
+    from src.analysis import calibration, evaluation, membership
 
-    measured = (
-        calibration.measure(record, **settings)
-        if args.calibrate
-        else evaluation.measure(record, **settings, robustness=args.robustness, changes=changes)
-    )
+    measured: calibration.Calibration | membership.Membership | evaluation.Evaluation
+    if args.calibrate:
+        measured = calibration.measure(record, **settings)
+    elif args.privacy:
+        measured = membership.measure(record, **settings)
+    else:
+        measured = evaluation.measure(record, **settings, robustness=args.robustness, changes=changes)
     if args.json:
         print(json.dumps(measured.entry, indent=2))
     else:
