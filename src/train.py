@@ -254,7 +254,8 @@ def _begin_sweep(line: CommandLine, plan: Plan, notifications: Notifications) ->
 def _resume_sweep(sweep: Sweep, changes: list[str], notifications: Notifications) -> tuple[int, Path]:
     line = changed_sweep(sweep, changes)
     if sweep.is_finished:
-        print(f"{sweep.values['id']} is finished, all {sweep.values['trials']} jobs: there is nothing to resume.")
+        more = "; hydra.sweeper.minutes=N searches longer" if (sweep.values["search"] or {}).get("minutes") else ""
+        print(f"{sweep.values['id']} is finished, all {sweep.values['trials']} jobs: there is nothing to resume{more}.")
         return 0, sweep.directory
     if is_frozen(sweep):
         return run_frozen(sweep, changes), sweep.directory
@@ -267,7 +268,8 @@ def _resume_sweep(sweep: Sweep, changes: list[str], notifications: Notifications
             file=sys.stderr,
         )
     plan = make_plan(line)
-    _announce(f"what is left of {sweep.values['trials']} jobs", sweep.directory)
+    jobs = "a search" if sweep.values["trials"] is None else f"{sweep.values['trials']} jobs"
+    _announce(f"what is left of {jobs}", sweep.directory)
     check_machine(plan.configs, None)
     check_unchanged(sweep, plan)
     return _sweep(sweep, line, plan, notifications)

@@ -26,7 +26,7 @@ from src.config.hydra import EXTRAS, OPTUNA, check_hydra, hydra_node, known_choi
 from src.config.hydra_internals import choices_and_values, current_loader, parse_overrides, with_values
 from src.config.schemas import METRICS, MONITOR, of_group, schema_of
 from src.config.settings_help import WIDTH, describe_flags, describe_settings
-from src.config.space import Dimension, split_space
+from src.config.space import Dimension, applicable, split_space, start_points
 from src.config.targets import GROUPS, MANY, ONE, TAKEN_BY
 from src.errors import ConfigError, RunNotFound, not_installed, renamed, suggest, suggest_key
 from src.files import write
@@ -34,8 +34,12 @@ from src.masking import conceal_config, is_secret, mask, reference
 from src.paths import CONF, from_root, runs_dir, sweeps_dir
 from src.records.find import find
 from src.records.metrics import mode_of
+from src.records.settings import settings_of
+from src.records.summary import summary
+from src.records.sweep import find_several
 
 CONFIG_NAME = "train"
+_STARTS = 5  # number of runs of hydra.sweeper.start_from
 # The config groups of conf/, whose choices are kept in the record.
 CHOICES = (*GROUPS, "experiment", "sweep", "debug")
 
@@ -159,8 +163,8 @@ class Plan:
         return self.hydra["sweeper"] if self.jobs is None else None
 
     @property
-    def trials(self) -> int:
-        """Number of jobs."""
+    def trials(self) -> int | None:
+        """Number of jobs; None for a search that is limited by its time alone."""
         return self.search["n_trials"] if self.search else len(self.composed)
 
     @property
@@ -180,7 +184,8 @@ class Plan:
         what += f", {epochs} epoch{'' if epochs == 1 else 's'}"
         what += f", trainer={choices['trainer']}" if choices["trainer"] != "auto" else ""
         if self.search:
-            return f"{self.search['n_trials']} trials, such as {what}"
+            minutes = f" in at most {self.search['minutes']:g} min" if self.search["minutes"] else ""
+            return f"{self.search['n_trials'] or 'any number of'} trials{minutes}, such as {what}"
         jobs = len(self.jobs or [])
         return what if jobs == 1 else f"{jobs} jobs, first {what}"
 
@@ -215,6 +220,7 @@ def make_plan(line: CommandLine) -> Plan:
             _refuse_sweep(fixed, hydra, usual, typed)
         params, loader = hydra["sweeper"].get("params"), current_loader()
         if line.multirun and hydra["sweeper"]["_target_"] == OPTUNA:
+            params = {**params, **applicable(hydra["sweeper"]["optional"], fixed)}
             constant, space = split_space(params, line.overrides, loader)
             if any(dimension.key == "data.fold" for dimension in space):
                 raise ConfigError(
@@ -222,6 +228,8 @@ def make_plan(line: CommandLine) -> Plan:
                 )
             if hydra["sweeper"]["sampler"] == "grid":
                 _ = [dimension.values for dimension in space]
+            hydra["sweeper"]["start"] += _earlier_settings(hydra["sweeper"]["start_from"], space)
+            _ = start_points(hydra["sweeper"], space, constant)
             jobs, candidates = None, _ends(constant, space)
         else:
             jobs = candidates = points(line, params if line.multirun else None, loader)
@@ -390,6 +398,25 @@ def _ends(fixed: list[str], space: list[Dimension]) -> list[list[str]]:
         raise ConfigError("this search has no space: give settings ranges, as in 'optimizer.lr=interval(1e-4,1e-1)'.")
     begins = {dimension.key: dimension.extremes[0] for dimension in space}
     return [[*fixed, *({**begins, dimension.key: end}.values())] for dimension in space for end in dimension.extremes]
+
+
+def _earlier_settings(word: str | None, space: Sequence[Dimension]) -> list[dict[str, Any]]:
+    """The settings of the best finished runs that ``hydra.sweeper.start_from`` selects, as far as they lie in the space.
+
+    Raises:
+        ConfigError: it selects no finished run.
+    """
+    if word is None:
+        return []
+    try:
+        runs = [(summary(record), record) for record in find_several([word])]
+    except RunNotFound as error:
+        raise ConfigError(f"hydra.sweeper.start_from={error}") from error
+    done = sorted(((run.rank, record) for run, record in runs if run.status == "done"), key=lambda one: one[0])
+    if not done:
+        raise ConfigError(f"hydra.sweeper.start_from={word}: no run of it is finished; name another.")
+    settings = [settings_of(record) for _, record in done[:_STARTS]]
+    return [{d.key: one[d.key] for d in space if d.key in one and d.contains(one[d.key])} for one in settings]
 
 
 def checked(config: DictConfig, typed: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
-from src.bounds import Count, CountOrZero, Seed
+from src.bounds import Count, CountOrZero, Positive, Seed
 from src.config.hydra_internals import BASIC_LAUNCHER, BASIC_SWEEPER
 from src.config.signatures import of_type
 from src.config.validate import problems
@@ -23,6 +23,7 @@ _OPEN = re.compile(r"overrides|runtime|job\.(num|id|config_name|override_dirname
 _DATABASE_URL = r"[a-z][a-z0-9_+]*://|\$\{oc\.env:\w+\}$"
 OPTUNA = "hydra_plugins.optuna_sweeper.OptunaSweeper"
 PROCESSES = "src.sweeps.local.run_sweep"
+Scalar = str | int | float | bool | None
 
 
 # The settings of launchers and sweepers that can be set; all others must keep the defaults of their packages.
@@ -90,7 +91,7 @@ class _Ray(TypedDict):
 
 
 class _Grid(TypedDict):
-    params: dict[str, str | int | float | bool | None] | None
+    params: dict[str, Scalar] | None
     max_batch_size: Count | None
 
 
@@ -98,12 +99,16 @@ class Optuna(TypedDict):
     """Settings of ``hydra_plugins.optuna_sweeper``."""
 
     sampler: Literal["tpe", "random", "grid", "cmaes"]
-    pruner: Literal["none", "median", "hyperband"]
-    n_trials: Count
+    pruner: Literal["none", "median", "hyperband", "halving"]
+    n_trials: Count | None
+    minutes: Positive | None
     startup_trials: CountOrZero
     seed: Seed | None
     storage: str | None
-    params: dict[str, str | int | float | bool | None]
+    params: dict[str, Scalar]
+    optional: dict[str, Scalar]
+    start: list[dict[str, Scalar | list[Any]]]
+    start_from: str | None
 
 
 _LAUNCHER, _SWEEPER = "hydra/launcher", "hydra/sweeper"
@@ -211,6 +216,8 @@ def _check_part(node: Mapping[str, Any], part: str) -> None:
         found.append(
             f"hydra.{part}.storage: must be a database URL: postgresql://user@host/database, or sqlite:////path/of/a/file.db."
         )
+    if not found and choice == f"{_SWEEPER}=optuna" and node["n_trials"] is None and node["minutes"] is None:
+        found.append("hydra.sweeper.n_trials=null needs a time limit: set hydra.sweeper.minutes=10, or n_trials.")
     if not found and choice == f"{_LAUNCHER}=ray":
         init = node["ray"]["init"]
         if init["address"] not in (None, "local") and "object_store_memory" not in init:

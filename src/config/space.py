@@ -1,12 +1,16 @@
 """Search spaces in Hydra's sweep syntax: choice(a,b), a,b, range(1,10), interval(0,1), tag(log, interval(1e-4,1))."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from src.config.hydra_internals import ConfigLoader, IntervalSweep, Override, RangeSweep, parse_space
-from src.errors import ConfigError
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from src.config.hydra_internals import ConfigLoader, IntervalSweep, Override, RangeSweep, parse_overrides, parse_space
+from src.errors import ConfigError, suggest
+from src.records.settings import as_word
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -59,6 +63,38 @@ class Dimension:
         """The override that sets this value."""
         return f"{self.key}={value if self.choices else self._number(value)}"
 
+    def parse(self, value: Any) -> Any:
+        """The value of the Optuna parameter that stands for a value of the setting.
+
+        Raises:
+            ConfigError: the dimension does not contain the value.
+        """
+        if self.choices:
+            [wanted, *known] = (
+                one.value() for one in parse_overrides(f"{self.key}={w}" for w in (as_word(value), *self.choices))
+            )
+            if wanted in known:
+                return self.choices[known.index(wanted)]
+            values = ", ".join(self.choices)
+        else:
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if is_number and self.low <= value <= self.high and (not self.step or self._steps(value).is_integer()):
+                return int(value) if self.whole else float(value)
+            values = f"from {self._number(self.low)} to {self._number(self.high)}"
+            values += f" in steps of {self._number(self.step)}" if self.step and self.step != 1 else ""
+        raise ConfigError(f"{self.key}={as_word(value)} is outside the space, which is {values}.")
+
+    def contains(self, value: Any) -> bool:
+        """Whether the dimension contains a value of the setting."""
+        try:
+            self.parse(value)
+        except (ConfigError, HydraException):
+            return False
+        return True
+
+    def _steps(self, value: float) -> float:
+        return round((value - self.low) / (self.step or 1), 6)
+
     def _number(self, value: float) -> str:
         return str(int(value)) if self.whole else repr(float(value))
 
@@ -89,6 +125,52 @@ def split_space(
     overrides = {o.get_key_element(): o for o in parse_space(params, words, loader)}
     fixed = [o.input_line or "" for o in overrides.values() if not o.is_sweep_override()]
     return fixed, [_dimension(o) for o in overrides.values() if o.is_sweep_override()]
+
+
+def applicable(optional: Mapping[str, Any] | None, config: DictConfig) -> dict[str, Any]:
+    """The entries of ``hydra.sweeper.optional`` whose settings a configuration has."""
+    found = {}
+    for key, value in (optional or {}).items():
+        group, _, name = str(key).rpartition(".")
+        node = OmegaConf.select(config, group) if group else config
+        if isinstance(node, DictConfig) and name in node:
+            found[str(key)] = value
+    return found
+
+
+def start_points(search: Mapping[str, Any], space: Sequence[Dimension], fixed: Iterable[str]) -> list[dict[str, Any]]:
+    """The first points of a search, from ``hydra.sweeper.start``: for each the values that are set, by their keys.
+
+    Settings that are fixed, or that the configuration lacks, are left out.
+
+    Args:
+        search: the settings of the search.
+        space: the search space.
+        fixed: overrides that all jobs share.
+
+    Raises:
+        ConfigError: a setting is not searched, or a value is outside the space.
+    """
+    dimensions = {dimension.key: dimension for dimension in space}
+    unused = {word.partition("=")[0] for word in fixed} | set(search.get("optional") or ())
+    points = []
+    for settings in search.get("start") or ():
+        for key in settings:
+            if key not in dimensions and key not in unused:
+                raise ConfigError(
+                    f"hydra.sweeper.start: {key} is not searched{suggest(key, dimensions) or '; give it a range or leave it out.'}"
+                )
+        try:
+            points.append({key: dimensions[key].parse(value) for key, value in settings.items() if key in dimensions})
+        except ConfigError as error:
+            raise ConfigError(
+                f"hydra.sweeper.start: {error} Change one of them, or set hydra.sweeper.start=[]."
+            ) from None
+    if points and search["sampler"] == "grid":
+        raise ConfigError(
+            "hydra.sweeper.start: the points of a grid are fixed: leave it out, or choose another sampler."
+        )
+    return points
 
 
 def _dimension(override: Override) -> Dimension:

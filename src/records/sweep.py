@@ -2,9 +2,10 @@
 
 import contextlib
 import json
+import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ class Sweep:
     Args:
         directory: the sweep's directory, which contains its jobs.
         values: the entries of the record: id, command, flags, overrides, jobs (the overrides of each, or None for a search),
-            trials (number of jobs), mode (max or min), search (settings of the search, or None), git, skipped (numbers of
-            skipped jobs, with the runs that have the same settings), frozen, started.
+            trials (number of jobs; None while only time limits them), mode (max or min), search (settings of the search, or
+            None), deadline (of a search with a time limit, or None), git, skipped (numbers of skipped jobs, with the runs that
+            have the same settings), frozen, started.
     """
 
     def __init__(self, directory: Path, values: dict[str, Any]) -> None:
@@ -51,7 +53,7 @@ class Sweep:
         overrides: list[str],
         *,
         jobs: list[list[str]] | None,
-        trials: int,
+        trials: int | None,
         mode: str,
         search: dict[str, Any] | None,
         git: dict[str, Any] | None,
@@ -101,6 +103,18 @@ class Sweep:
         """Write the record."""
         write(self.directory / SWEEP, json.dumps(self.values, indent=2) + "\n")
 
+    def set_deadline(self, minutes: float | None) -> None:
+        """Set the time at which this session of a search ends; None: no limit."""
+        deadline = None if minutes is None else datetime.now(UTC) + timedelta(minutes=minutes)
+        self.values["deadline"] = deadline and deadline.isoformat(timespec="milliseconds")
+        self.save()
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the deadline of a search; infinite if there is none."""
+        deadline = self.values.get("deadline")
+        return (datetime.fromisoformat(deadline) - datetime.now(UTC)).total_seconds() if deadline else math.inf
+
     @property
     def storage(self) -> str:
         """Address of the storage of the search's study, with its password.
@@ -133,6 +147,8 @@ class Sweep:
     def missing(self) -> list[str]:
         """The jobs that have not been started, each by its number and overrides; for a search how many there are."""
         begun = {int(record.directory.name) for record in self.records()}
+        if self.values["trials"] is None:
+            return ["the trials of the remaining time"]
         if self.values["jobs"] is None:
             left = self.values["trials"] - len(begun)
             return [f"{left} of {self.values['trials']} trials"] if left > 0 else []

@@ -25,15 +25,22 @@ if TYPE_CHECKING:
 
 
 def callbacks_of_trial(directory: Path, config: dict[str, Any]) -> "list[pl.Callback]":
-    """The pruning callback, if the run is a trial of a search with a pruner; else an empty list."""
+    """The callbacks that end a trial of a search early, if it has a pruner or a time limit; else an empty list."""
     if not (directory.parent / SWEEP).exists() or config["monitor"] is None:
         return []
     search = Sweep.load(directory.parent).values["search"]
-    if not search or search["pruner"] == "none":
+    if not search:
         return []
-    from src.sweeps.trial_pruning import Pruning
+    callbacks: list[pl.Callback] = []
+    if search["pruner"] != "none":
+        from src.sweeps.trial_pruning import Pruning
 
-    return [Pruning(directory, config["monitor"], config["trainer"]["max_epochs"])]
+        callbacks.append(Pruning(directory, config["monitor"], config["trainer"]["max_epochs"]))
+    if search.get("minutes"):
+        from src.sweeps.trial_pruning import Deadline
+
+        callbacks.append(Deadline(directory))
+    return callbacks
 
 
 def train_job(directory: Path, job: Composed | Sequence[str]) -> None:

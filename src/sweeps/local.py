@@ -117,12 +117,12 @@ def _run(sweep: Sweep, plan: Plan, at_once: int, failures: "Failures") -> None:
             status.refresh()
 
 
-def concurrent_jobs(plan: Plan, jobs: int) -> int:
+def concurrent_jobs(plan: Plan, jobs: int | None) -> int:
     """Number of jobs that a sweep's launcher runs in parallel.
 
     Args:
         plan: the plan of the sweep.
-        jobs: number of jobs.
+        jobs: number of jobs; None if it is not known.
     """
     launcher = plan.hydra["launcher"]
     if (count := launcher.get("n_jobs", 1)) is None:
@@ -131,7 +131,7 @@ def concurrent_jobs(plan: Plan, jobs: int) -> int:
         from joblib import effective_n_jobs
 
         count = effective_n_jobs(count)
-    return min(count, jobs)
+    return count if jobs is None else min(count, jobs)
 
 
 def default_n_jobs(configs: list[dict[str, Any]]) -> int:

@@ -10,7 +10,7 @@ from src.sweeps.study import has_space
 
 
 def changed_sweep(sweep: Sweep, words: list[str]) -> CommandLine:
-    """The command line of a resumed sweep; a changed number of trials is stored in its record.
+    """The command line of a resumed sweep; a changed number of trials or time limit is stored in its record.
 
     Raises:
         ConfigError: a setting cannot be changed when resuming, or the password of the search's storage is unknown.
@@ -18,7 +18,10 @@ def changed_sweep(sweep: Sweep, words: list[str]) -> CommandLine:
     for word in words:
         key, _, value = word.partition("=")
         if key == "hydra.sweeper.n_trials" and sweep.values["search"] and value.isdigit():
-            sweep.values["trials"] = int(value)
+            sweep.values["trials"] = sweep.values["search"]["n_trials"] = int(value)
+        elif key == "hydra.sweeper.minutes" and sweep.values["search"] and value.replace(".", "", 1).isdigit():
+            sweep.values["search"]["minutes"] = float(value)
+            sweep.values["trials"] = sweep.values["search"]["n_trials"]
         elif key == STORAGE and sweep.values["search"] and is_masked(before := sweep.values["search"]["storage"]):
             if without_names(value.strip("'\"")) != without_names(before):
                 raise ConfigError(
@@ -28,7 +31,7 @@ def changed_sweep(sweep: Sweep, words: list[str]) -> CommandLine:
         elif not key.startswith(("hydra/launcher", "hydra.launcher.")):
             raise ConfigError(
                 f"{word}: a resumed sweep keeps its settings; only its launcher may differ, and a search's "
-                "hydra.sweeper.n_trials."
+                "hydra.sweeper.n_trials and hydra.sweeper.minutes."
             )
     if sweep.values["search"]:
         _ = sweep.storage

@@ -52,7 +52,7 @@ def begin_sweep(directory: Path, line: CommandLine, plan: Plan, skipped: Mapping
         line.flags,
         line.overrides,
         jobs=plan.jobs,
-        trials=plan.trials - len(skipped),
+        trials=None if plan.trials is None else plan.trials - len(skipped),
         mode=plan.configs[0]["mode"],
         search=plan.search,
         git=git(),
@@ -94,6 +94,7 @@ def _run_by_hydra(sweep: Sweep, line: CommandLine, launcher: Mapping[str, Any]) 
     storage = [f"{STORAGE}='{address}'"] if is_masked(address) else []
     with _prepared(launcher):
         hand_to_hydra(line, quoted_override("hydra.sweep.dir", sweep.directory), *storage)
+    sweep.values = Sweep.load(sweep.directory).values  # which the sweeper has changed
 
 
 def hand_to_hydra(line: CommandLine, *extra: str) -> None:

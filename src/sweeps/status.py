@@ -1,5 +1,6 @@
 """Progress of a sweep on the terminal."""
 
+import math
 import shlex
 import time
 from collections.abc import Sequence
@@ -69,7 +70,7 @@ class Status(AbstractContextManager["Status"]):
         if run and run.status == "done" and run.best is not None:
             self.best = min((one for one in (self.best, run) if one), key=_rank)
         outcome = status if run is None else f"{run.ended}: {run.error}" if run.error else run.outcome
-        progress = f"[{self.ended}/{self.sweep.values['trials']}]"
+        progress = f"[{self.ended}{self._of_total}]"
         self._print(f"{progress} job {job:03d} {outcome} ({shlex.join(self.words.pop(job))})")
 
     def refresh(self) -> None:
@@ -79,16 +80,22 @@ class Status(AbstractContextManager["Status"]):
 
     def line(self) -> str:
         """The numbers of done, running and failed jobs, the best job with its settings, and the remaining time."""
-        total = self.sweep.values["trials"]
-        parts = [f"{self.done}/{total} done", f"{len(self.running)} running"]
+        parts = [f"{self.done}{self._of_total} done", f"{len(self.running)} running"]
         parts += [f"{self.failed} failed"] if self.failed else []
         if self.best:
             parts.append(f"best {figure(self.best.best)} ({self.best.command.partition('src.train ')[2]})")
         ended = self.done + self.failed - self.earlier
-        if ended:
-            left = total - self.done - self.failed
-            parts.append(f"{duration((time.monotonic() - self._began) / ended * left)} left")
+        left = max(0.0, self.sweep.seconds_left)
+        if ended and (total := self.sweep.values["trials"]) is not None:
+            left = min(left, (time.monotonic() - self._began) / ended * (total - self.done - self.failed))
+        if left < math.inf:
+            parts.append(f"{duration(left)} left")
         return ", ".join(parts)
+
+    @property
+    def _of_total(self) -> str:
+        """The number of jobs, as in ``/60``; empty if it is not known."""
+        return "" if (total := self.sweep.values["trials"]) is None else f"/{total}"
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)

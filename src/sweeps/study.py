@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.config.space import Dimension
+from src.config.space import Dimension, start_points
 from src.launching.stop import received
 from src.records.record import RECORD, Record
 from src.records.summary import summary
@@ -74,6 +74,10 @@ def _pruner(search: dict[str, Any], max_epochs: int) -> "optuna.pruners.BasePrun
             from src.sweeps.hyperband import Hyperband
 
             return Hyperband(min_resource=1, max_resource=max(2, max_epochs))
+        case "halving":
+            # After a ninth and a third of its own epochs a trial must be among the best third that got there, so that schedules
+            # of different length are compared at the same point.
+            return pruners.SuccessiveHalvingPruner(min_resource=math.ceil(max_epochs / 9), reduction_factor=3)
     return pruners.NopPruner()
 
 
@@ -81,7 +85,7 @@ class Search:
     """Proposes the jobs of a sweep and reports their results to the study. Failed jobs count as trials.
 
     An interrupted search resumes with the jobs that were running or had failed. With one job at a time and a seed, its trials
-    equal those of an uninterrupted search; with parallel jobs they depend on the order in which jobs end.
+    equal those of an uninterrupted search; with parallel jobs, or a time limit, they depend on when jobs end.
 
     Args:
         sweep: record of the sweep, with the settings of the search.
@@ -94,14 +98,16 @@ class Search:
         self.sweep, self.space, self.fixed = sweep, space, fixed
         self._study = open_study(sweep, max_epochs)
         self._distributions = {dimension.key: dimension.distribution() for dimension in space}
-        self._points = self._grid() if sweep.values["search"]["sampler"] == "grid" else None
+        is_grid = sweep.values["search"]["sampler"] == "grid"
+        self._points = self._grid() if is_grid else start_points(sweep.values["search"], space, fixed)
         self._trials: dict[int, int] = {}  # number of the job to number of its trial
         self._proposals = self._propose()
+        sweep.set_deadline(sweep.values["search"].get("minutes"))
 
     def _grid(self) -> list[dict[str, Any]]:
         values = itertools.product(*(dimension.values for dimension in self.space))
         points = [dict(zip(self._distributions, point, strict=True)) for point in values]
-        if self.sweep.values["trials"] > len(points):
+        if self.sweep.values["trials"] is None or self.sweep.values["trials"] > len(points):
             self.sweep.values["trials"] = len(points)
             self.sweep.save()
         return points
@@ -141,8 +147,13 @@ class Search:
             elif trial.state in (TrialState.RUNNING, TrialState.FAIL):
                 study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
                 yield job, self._draw(job, trial.params)  # a new trial: Optuna cannot revert a failed one
-        while (job := len(_jobs(study))) < self.sweep.values["trials"]:
-            yield job, self._draw(job, self._points[job] if self._points else None)
+        while (trials := self.sweep.values["trials"]) is None or len(_jobs(study)) < trials:
+            job = len(_jobs(study))
+            if self.sweep.seconds_left <= 0:
+                self.sweep.values["trials"] = job  # the search is finished, unless it is resumed with more time
+                self.sweep.save()
+                return
+            yield job, self._draw(job, self._points[job] if job < len(self._points) else None)
 
     def _draw(self, job: int, params: dict[str, Any] | None) -> "optuna.Trial":
         """Ask for the trial of a job, with fixed parameters if ``params`` is not None."""

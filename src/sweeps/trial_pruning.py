@@ -1,4 +1,4 @@
-"""Pruning of unpromising trials, by the intermediate values of other trials of the search."""
+"""Callbacks that end a trial early: pruned by the intermediate values of other trials, or at the deadline of the search."""
 
 import warnings
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 
 from src.errors import RunNotFound
+from src.records.record import Record
 from src.records.sweep import Sweep
 from src.sweeps.study import open_study, trial_of
 
@@ -45,3 +46,28 @@ class Pruning(pl.Callback):
         if trainer.strategy.broadcast(stop) and trainer.current_epoch + 1 < self.max_epochs:
             self.pruned_in_epoch = trainer.current_epoch + 1
             trainer.should_stop = True
+
+
+class Deadline(pl.Callback):
+    """Ends the training with the first epoch that ends after the deadline of the search; the trial counts, and is tested.
+
+    Args:
+        directory: the job's directory, within that of its sweep.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Read the deadline of this session."""
+        self.sweep = Sweep.load(self.directory.parent)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop after the deadline, on all ranks."""
+        epochs, max_epochs = trainer.current_epoch + 1, trainer.max_epochs
+        if epochs != max_epochs and trainer.strategy.broadcast(self.sweep.seconds_left <= 0):
+            trainer.should_stop = True
+            if trainer.is_global_zero:
+                Record.load(self.directory).warn(
+                    f"the time of the search was up after epoch {epochs} of {max_epochs}; by itself this run would train longer"
+                )

@@ -50,7 +50,8 @@ def sweep_event(sweep: Sweep, status: int) -> Event:
     best = min(
         (run for run in runs if run.status == "done" and run.best is not None), key=lambda run: run.rank, default=None
     )
-    text = f"sweep {sweep.values['id']} {kind}: {jobs} of {sweep.values['trials']}"
+    total = "" if sweep.values["trials"] is None else f" of {sweep.values['trials']}"
+    text = f"sweep {sweep.values['id']} {kind}: {jobs}{total}"
     if best:
         text += f", best/{best.monitor} {figure(best.best)} ({best.command.partition('src.train ')[2]})"
     details = {

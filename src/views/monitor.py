@@ -114,10 +114,12 @@ class Monitor:
         parts = [f"{counts[status]:,} {status}" for status in _STATUSES if counts[status]]
         if self._sweep is None:
             return ", ".join(parts) or "no runs yet: python -m src.train makes one"
+        finished = counts["done"] + counts["pruned"]
+        if self._sweep.values["trials"] is None:
+            return f"sweep {self._sweep.values['id']}: {finished:,} jobs finished ({', '.join(parts)})"
         total = self._sweep.values["trials"] - len(self._sweep.skipped)
         if (left := total - counts.total()) > 0:
             parts.append(f"{left:,} not started")
-        finished = counts["done"] + counts["pruned"]
         return f"sweep {self._sweep.values['id']}: {finished:,} of {total:,} jobs finished ({', '.join(parts)})"
 
     def _state(self, view: View, listed: int, chosen: int) -> str:

@@ -86,8 +86,14 @@ def print_plan(plan: Plan, at_once: int, console: Console | None = None) -> None
     jobs = planned_jobs(plan.configs, all_runs())
     if plan.search:
         space = ", ".join(dimension.key for dimension in plan.space)
-        console.print(f"a search of {plan.trials} trials over {space}", markup=False, soft_wrap=True)
-        _print_time([job.seconds for job in jobs], plan.trials, at_once, console)
+        trials = f"{plan.trials} trials" if plan.trials else "as many trials as fit into its time"
+        console.print(f"a search of {trials} over {space}", markup=False, soft_wrap=True)
+        if plan.trials:
+            _print_time([job.seconds for job in jobs], plan.trials, at_once, console)
+        if plan.search["minutes"]:
+            console.print(
+                f"It ends after {plan.search['minutes']:g} min, when the running trials have ended their epoch."
+            )
         return
     settings = [job.settings for job in jobs]
     varied = {name: [as_word(one.get(name)) for one in settings] for name in differing_names(settings)}
