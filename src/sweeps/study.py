@@ -75,9 +75,9 @@ def _pruner(search: dict[str, Any], max_epochs: int) -> "optuna.pruners.BasePrun
 
             return Hyperband(min_resource=1, max_resource=max(2, max_epochs))
         case "halving":
-            # After a ninth and a third of its own epochs a trial must be among the best third that got there, so that schedules
-            # of different length are compared at the same point.
-            return pruners.SuccessiveHalvingPruner(min_resource=math.ceil(max_epochs / 9), reduction_factor=3)
+            # After an eighth, a quarter and half of its own epochs a trial must be among the better half of those that got there:
+            # schedules of different length are compared at the same point.
+            return pruners.SuccessiveHalvingPruner(min_resource=math.ceil(max_epochs / 8), reduction_factor=2)
     return pruners.NopPruner()
 
 
