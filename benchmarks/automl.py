@@ -28,13 +28,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.arguments import add_json
-from benchmarks.turns import take_turn
 from src.parsers import make_parser
 from src.paths import ROOT
+from src.records.find import find
+from src.records.sweep import find_sweep
+from src.views.leaderboard import make_leaderboard
 
 # Name of a data set in scikit-learn, to whether it has classes.
 DATA = {"breast_cancer": True, "digits": True, "wine": True, "diabetes": False}
-CONTENDERS = ("sweep=auto", "boosting")
 
 
 def write_csv(name: str, folder: Path) -> Path:
@@ -56,10 +57,6 @@ def _words(path: str) -> list[str]:
 
 def search_networks(path: str, seed: int, minutes: float) -> list[float]:
     """Run ``sweep=auto``; returns the test accuracy or RMSE of the best trial, the number of trials, and the seconds."""
-    from src.records.find import find
-    from src.records.sweep import find_sweep
-    from src.views.leaderboard import make_leaderboard
-
     words = [
         *_words(path),
         f"seed={seed}",
@@ -116,20 +113,19 @@ def search_boosting(path: str, seed: int, minutes: float) -> list[float]:
     return [best[1], count, time.perf_counter() - began]
 
 
+CONTENDERS = {"sweep=auto": search_networks, "boosting": search_boosting}
+
+
 def measure(names: list[str], seeds: list[int], minutes: float) -> list[dict[str, Any]]:
     """Run all searches; returns for each data set and seed the results of both contenders."""
-    functions = dict(zip(CONTENDERS, ("search_networks", "search_boosting"), strict=True))
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["OUTPUTS_DIR"] = f"{folder}/outputs"
+        os.environ |= {"OUTPUTS_DIR": f"{folder}/outputs", "OMP_NUM_THREADS": "1"}  # before numpy is imported
         for name in names:
             path = str(write_csv(name, Path(folder)))
             for seed in seeds:
-                order = CONTENDERS if seed % 2 else CONTENDERS[::-1]
-                results = {
-                    one: take_turn(f"benchmarks.automl:{functions[one]}", path, seed, minutes, threads=1)
-                    for one in order
-                }
+                order = CONTENDERS if seed % 2 else reversed(CONTENDERS)
+                results = {one: CONTENDERS[one](path, seed, minutes) for one in order}
                 found.append({"data": name, "seed": seed, **results})
                 print(json.dumps(found[-1]), file=sys.stderr, flush=True)
     return found

@@ -83,17 +83,19 @@ def run_sweep(sweep: Sweep, plan: Plan) -> None:
     """
     launcher, cores = plan.hydra["launcher"], torch.get_num_threads()
     at_once = concurrent_jobs(plan, sweep.values["trials"])
-    failures = Failures(launcher["max_failures"])
+    failures = Failures(launcher["max_failures"], first=3 if sweep.values["trials"] is None else None)
     import src.training.fit  # noqa: F401  # once, before any process is forked
 
     pass_on_stop()
     with one_thread(), shared_out(at_once, cores), report_lost_storage():
         _run(sweep, plan, at_once, failures)
     if failures.limit_reached:
-        say(
-            f"{failures.limit_reached}: the sweep ends, since hydra.launcher.max_failures={launcher['max_failures']}; resume it to "
-            "try the others."
+        limit = (
+            ""
+            if launcher["max_failures"] is None
+            else f", since hydra.launcher.max_failures={launcher['max_failures']}"
         )
+        say(f"{failures.limit_reached}: the sweep ends{limit}; resume it to try the others.")
 
 
 def _run(sweep: Sweep, plan: Plan, at_once: int, failures: "Failures") -> None:
@@ -183,21 +185,25 @@ class Failures:
 
     Args:
         limit: number of failures with the same error after which the sweep ends; None: no limit.
+        first: without ``limit``, the limit until a job has succeeded, so that no search fails until its time is up.
 
     Attributes:
         limit_reached: the reason why the sweep ends; empty until then.
     """
 
-    def __init__(self, limit: int | None) -> None:
-        self._limit, self._errors = limit, Counter[str]()
+    def __init__(self, limit: int | None, first: int | None = None) -> None:
+        self._limit, self._first, self._errors = limit, first, Counter[str]()
         self.limit_reached = ""
 
     def count(self, record: Record | None) -> None:
         """Count a job that has ended, if it failed."""
-        if self._limit is None or record is None or record.values["status"] != "failed":
+        if record is not None and record.is_finished:
+            self._first = None
+        limit = self._limit or self._first
+        if limit is None or record is None or record.values["status"] != "failed":
             return
         error = record.values["error"] or ""
         kind = re.sub(r"\d+", "0", error)
         self._errors[kind] += 1
-        if self._errors[kind] >= self._limit:
+        if self._errors[kind] >= limit:
             self.limit_reached = f"{self._errors[kind]} jobs have failed with the same error, the last with {error!r}"

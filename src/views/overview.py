@@ -1,6 +1,7 @@
 """Summary of a sweep, printed when it ends."""
 
 import contextlib
+import statistics
 from collections.abc import Iterator
 
 from rich.console import Console
@@ -55,7 +56,8 @@ def print_overview(sweep: Sweep, console: Console | None = None) -> None:
         best = board.rows[0]
         among = f", the mean of {len(best.values)} jobs" if len(best.values) > 1 else ""
         settings = "".join(f" {key}={value}" for key, value in best.settings.items())
-        result = f"{figure(best.mean)}{among}{settings and ', with' + settings}"
+        tested = f", {board.test_metric} {figure(statistics.fmean(best.test))}" if best.test else ""
+        result = f"{figure(best.mean)}{among}{tested}{settings and ', with' + settings}"
         console.print(f"best: {board.metric} {result}", markup=False, soft_wrap=True)
         ways.append(board.winner)
     if sweep.missing() or any(not record.is_finished and not record.would_fail_again for record in records):

@@ -9,7 +9,7 @@ from src.records.record import Record
 from src.records.sweep import Sweep
 
 
-def a_sweep(folder: Path, trials: int, **settings: Any) -> Sweep:
+def a_sweep(folder: Path, trials: int | None, **settings: Any) -> Sweep:
     folder.mkdir(parents=True, exist_ok=True)
     usual = {"sampler": "tpe", "pruner": "none", "startup_trials": 2, "seed": 0, "storage": None}
     line = CommandLine(["--multirun"], [], True, None)

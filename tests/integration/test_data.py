@@ -3,6 +3,7 @@
 import gzip
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from src.paths import ROOT
 from src.training.weights import load_model
-from tests.conftest import Command, copy_of_the_project
+from tests.conftest import Command, Finished, copy_of_the_project
 from tests.helpers.data import archives
 from tests.helpers.pictures import folder_of_images
 
@@ -80,6 +81,30 @@ def test_a_table_is_trained_and_evaluated_by_the_commands(train_here: Command, c
     measured = command("evaluate", "latest")
     assert measured.status == 0, measured.stderr
     assert "test/acc   1.000" in measured.stdout
+
+
+def test_a_search_for_a_model_of_a_table_ends_with_its_time(
+    train_several: Callable[..., list[Finished]], tmp_path: Path
+):
+    words = ["sweep=auto", "data=csv", table(tmp_path), "data.target=level", "trainer=cpu", "hydra.launcher.n_jobs=1"]
+    endless = ["trainer.max_epochs=100000", "callbacks.early_stopping.patience=100000", "hydra.sweeper.pruner=none"]
+    done, finished, resumed = train_several(
+        ["-m", *words, *endless, "hydra.sweeper.minutes=0.03"],
+        ["-m", "resume=latest"],
+        ["-m", "resume=latest", "hydra.sweeper.minutes=0.02"],
+        cwd=ROOT,
+    )
+    assert (done.status, finished.status, resumed.status) == (0, 0, 0), done.stderr + resumed.stderr
+    assert "training any number of trials in at most 0.03 min, such as mlp on csv" in done.stdout
+    assert "nothing to resume; hydra.sweeper.minutes=N searches longer" in finished.stdout
+    assert "best: best/val/loss" in resumed.stdout
+    first, second = resumed.runs
+    for run in (first, second):  # one trial for each session, as in conf/sweep/auto.yaml
+        assert run["status"] == "done"
+        assert run["metrics"]["test/acc"] > 0.5
+        assert "the time of the search was up after epoch" in " ".join(one["text"] for one in run["warnings"])
+    assert (first["config"]["model"]["hidden"], first["config"]["optimizer"]["lr"]) == ([256, 128], 0.002)
+    assert (second["choices"]["optimizer"], second["config"]["model"]["activation"]) == ("muon", "silu")
 
 
 def test_what_is_wrong_with_a_table_is_reported_before_a_run_begins(train_here: Command, tmp_path: Path):

@@ -21,6 +21,24 @@ from src.errors import ConfigError
         (["hydra/sweeper=optuna", "optimizer.lrr=interval(0.1,1)"], "did you mean"),
         (["hydra/sweeper=optuna", "hydra.sweeper.sampler=tp", "seed=1,2"], "must be 'tpe'"),
         (["hydra/sweeper=optuna", "hydra.sweeper.n_trials=0", "seed=1,2"], "must be at least 1"),
+        (["hydra/sweeper=optuna", "hydra.sweeper.n_trials=null", "seed=1,2"], "set hydra.sweeper.minutes=10"),
+        (["sweep=auto", "hydra.sweeper.minutes=0"], "hydra.sweeper.minutes=0.0 must be above 0"),
+        (["sweep=auto", "hydra.sweeper.start=[7]"], "hydra.sweeper.start[0]=7 must be a group of settings"),
+        (["sweep=auto", "hydra.sweeper.start=[{optimizer.lrr:0.1}]"], "is not searched; did you mean 'optimizer.lr'?"),
+        (["sweep=auto", "hydra.sweeper.start=[{optimizer:sgd}]"], "which is adamw, momentum, muon. Change one"),
+        (
+            ["sweep=auto", "optimizer.lr=interval(0.01,0.1)"],
+            "optimizer.lr=0.002 is outside the space, which is from 0.01",
+        ),
+        (
+            ["hydra/sweeper=optuna", "seed=range(1,9,2)", "hydra.sweeper.start=[{seed:4}]"],
+            "seed=4 is outside the space, which is from 1 to 7 in steps of 2",
+        ),
+        (
+            ["hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", "seed=1,2", "hydra.sweeper.start=[{seed:1}]"],
+            "the points of a grid are fixed",
+        ),
+        (["sweep=auto", "hydra.sweeper.start_from=nothing"], "hydra.sweeper.start_from=nothing: "),
         (["hydra/sweeper=optuna", "hydra.sweeper.storage=study.db", "seed=1,2"], "hydra.sweeper.storage"),
         (["hydra/sweeper=optun", "seed=1,2"], "did you mean 'optuna'"),
         (["hydra/launcher=jobli", "seed=1,2"], "did you mean 'joblib'"),
@@ -41,3 +59,26 @@ def test_a_wrong_sweep_is_refused_in_a_sentence(words: list[str], said: str):
         make_plan(parse(["-m", *words]))
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+CSV = ["data=csv", "data.path=a.csv", "data.target=b"]
+OF_MLPS = {"model.hidden", "model.activation", "model.norm", "model.dropout"}
+AUGMENTS = {f"data.augment.{name}" for name in ("shift", "rotation", "scale", "shear")}
+
+
+@pytest.mark.parametrize(
+    ("words", "searched"),
+    [
+        (["model=example_cnn"], {"data.batch_size"} | AUGMENTS),
+        ([*CSV, "model.hidden=[8]"], {"data.batch_size"} | OF_MLPS - {"model.hidden"}),
+        (["data=image_folder", "data.dir=a"], {"data.batch_size", "data.transforms"} | OF_MLPS),
+    ],
+)
+def test_a_search_varies_those_optional_settings_that_the_configuration_has(words: list[str], searched: set[str]):
+    plan = make_plan(parse(["-m", "sweep=auto", "optimizer=adamw", "schedule=cosine", *words]))
+    assert {d.key for d in plan.space if d.key.partition(".")[0] in ("data", "model")} == searched
+
+
+def test_a_search_sets_an_optional_setting_that_has_one_value():
+    words = [*CSV, "data.kind=regression", "task=regression", "optimizer=adamw", "schedule=cosine"]
+    assert "task.standardize_targets=True" in make_plan(parse(["-m", "sweep=auto", *words])).fixed

@@ -13,7 +13,7 @@ from src.records.record import Record
 from src.records.sweep import Sweep
 from src.sweeps.local import Failures, Grid, concurrent_jobs, default_n_jobs
 from src.sweeps.status import Status
-from tests.helpers.sweeps import GRID, a_grid, answer
+from tests.helpers.sweeps import GRID, a_grid, a_sweep, answer
 
 
 def cores() -> int:
@@ -83,6 +83,23 @@ def test_the_status_counts_the_jobs_and_names_the_best(tmp_path: Path):
     ]
 
 
+def test_the_status_of_a_search_shows_what_is_left_of_its_time(tmp_path: Path):
+    sweep = a_sweep(tmp_path / "s1", None)
+    sweep.set_deadline(5)
+    answer(sweep.directory, lambda n: {"value": 0.5})([["seed=1"]], 0)
+    (sweep.directory / "000").rename(tmp_path / "000")
+    text = io.StringIO()
+    with Status(sweep, 2, Console(file=text, width=200, highlight=False)) as status:
+        status.start(0, ["seed=1"])
+        (tmp_path / "000").rename(sweep.directory / "000")
+        status.end(0, finished(sweep, 0))
+        assert status.line().startswith("1 done, 0 running, best 0.5")
+        assert status.line().endswith((", 5m left", ", 4m 59s left"))
+        sweep.values["trials"] = 1
+        assert status.line().endswith(", 0s left")
+    assert text.getvalue() == "[1] job 000 done, best/val/acc 0.5000 (seed=1)\n"
+
+
 def test_a_single_job_at_a_time_is_announced(tmp_path: Path):
     sweep = a_grid(tmp_path / "s1", GRID[:1], [0.5])
     sweep.values["trials"] = 2
@@ -111,7 +128,16 @@ def test_jobs_that_fail_alike_end_a_sweep():
         failures.limit_reached
         == "3 jobs have failed with the same error, the last with 'the loss became nan at step 24'"
     )
+    of_a_search = Failures(None, first=2)
+    of_a_search.count(failed("out of memory"))
+    assert not of_a_search.limit_reached
+    of_a_search.count(failed("out of memory"))
+    assert of_a_search.limit_reached
+    after_a_success = Failures(None, first=2)
+    after_a_success.count(Record(Path("nowhere"), {"status": "done", "error": None}))
     endless = Failures(None)
     for _ in range(100):
         endless.count(failed("out of memory"))
+        after_a_success.count(failed("out of memory"))
     assert not endless.limit_reached
+    assert not after_a_success.limit_reached

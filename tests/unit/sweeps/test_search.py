@@ -14,7 +14,7 @@ from src.errors import ConfigError, UserError
 from src.paths import ROOT
 from src.records.record import Record
 from src.records.sweep import Sweep
-from src.sweeps.resume import check_unchanged
+from src.sweeps.resume import changed_sweep, check_unchanged
 from src.sweeps.run import check_search
 from src.sweeps.storage import check_storage
 from src.sweeps.study import Launch, Search, open_study, search_in_batches, trial_of
@@ -107,6 +107,55 @@ def test_a_search_is_reproducible_and_continues_as_if_it_had_not_been_cut_off(tm
     assert len({tuple(words) for words, _, _ in whole}) == 9
     assert any(pruned for _, pruned, _ in whole)
     assert run("cut", (4, "before it began"), (6, "mid-training"), storage=f"sqlite:///{tmp_path}/shared.db") == whole
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_search_begins_with_the_given_settings_and_samples_the_rest(tmp_path: Path, sampler: str):
+    start = [{"optimizer.lr": 1e-2, "seed": 2, "model.width": 16}, {"optimizer.lr": 1e-3}, {"name": "fixed"}]
+    sweep = a_sweep(tmp_path / "s1", 5, sampler=sampler, start=start)
+    search(sweep, SPACE, ["name=x"], answer(sweep.directory, lambda n: {"value": n / 10}), at_once=2)
+    words = [record.values["overrides"] for record in sweep.records()]
+    assert words[0] == ["name=x", "optimizer.lr=0.01", "model.width=16", "seed=2"]
+    assert words[1][1] == "optimizer.lr=0.001"
+    assert len({tuple(one) for one in words}) == 5
+
+
+def test_a_search_starts_no_trial_after_its_time_and_goes_on_with_more(tmp_path: Path):
+    sweep = a_sweep(tmp_path / "s1", None, minutes=1.0, n_trials=None)
+    assert not sweep.is_finished
+
+    def work(number: int) -> dict[str, Any]:
+        if number in (2, 4):
+            sweep.set_deadline(0)
+        return {"value": 0.5}
+
+    def resumed(*words: str) -> int:
+        changed_sweep(sweep, list(words))
+        search(sweep, SPACE, [], answer(sweep.directory, work))
+        assert sweep.is_finished
+        return len(Sweep.load(sweep.directory).records())
+
+    search(sweep, SPACE, [], answer(sweep.directory, work))
+    assert (len(sweep.records()), sweep.values["trials"]) == (3, 3)
+    assert sweep.is_finished
+    assert resumed() == 3
+    assert resumed("hydra.sweeper.minutes=2") == 5
+    assert resumed("hydra.sweeper.n_trials=6") == 6
+    with pytest.raises(ConfigError, match="keeps its settings"):
+        changed_sweep(sweep, ["hydra.sweeper.minutes=-2"])
+
+
+def test_halving_prunes_at_shares_of_the_epochs_of_a_trial(tmp_path: Path):
+    sweep, pruned = a_sweep(tmp_path / "s1", 4, pruner="halving"), []
+    for epochs, value in ((8, 0.5), (16, 0.6), (8, 0.4), (16, 0.55)):
+        trial = open_study(sweep, epochs).ask()
+        for epoch in range(epochs):
+            trial.report(value, epoch)
+            if trial.should_prune():
+                pruned.append((value, epoch))
+                break
+        trial.study.tell(trial, value)
+    assert pruned == [(0.4, 1), (0.55, 4)]  # after an eighth of 8 epochs, and a quarter of 16
 
 
 def test_trials_proposed_at_the_same_time_differ(tmp_path: Path):

@@ -87,6 +87,11 @@ def test_a_plan_of_a_search_names_its_space(outputs: Path, monkeypatch: pytest.M
         "a search of 7 trials over optimizer.lr",
         "No finished run of this machine tells how long they take.",
     ]
+    limited = plan_of("hydra/sweeper=optuna", "seed=1,2", "hydra.sweeper.n_trials=null", "hydra.sweeper.minutes=5")
+    assert shown(limited).splitlines() == [
+        "a search of as many trials as fit into its time over seed",
+        "It ends after 5 min, when the running trials have ended their epoch.",
+    ]
     with pytest.raises(ConfigError, match="a search proposes its jobs"):
         jobs_to_skip(plan)
     with pytest.raises(ConfigError, match="goes with hydra/launcher=processes"):
