@@ -83,7 +83,7 @@ class OptunaSweeper(Sweeper):
         sweep = Sweep.load(directory)
         params = OmegaConf.to_container(self.params, resolve=True)
         assert isinstance(params, dict)
-        params |= applicable(sweep.values["search"]["optional"], self.config)
+        params |= applicable(sweep.values["search"].get("optional"), self.config)
         fixed, space = split_space(
             {str(key): value for key, value in params.items()}, arguments, self.context.config_loader
         )

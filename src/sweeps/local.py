@@ -90,12 +90,9 @@ def run_sweep(sweep: Sweep, plan: Plan) -> None:
     with one_thread(), shared_out(at_once, cores), report_lost_storage():
         _run(sweep, plan, at_once, failures)
     if failures.limit_reached:
-        limit = (
-            ""
-            if launcher["max_failures"] is None
-            else f", since hydra.launcher.max_failures={launcher['max_failures']}"
-        )
-        say(f"{failures.limit_reached}: the sweep ends{limit}; resume it to try the others.")
+        setting = launcher["max_failures"]
+        reason = f", since hydra.launcher.max_failures={setting}" if setting else ""
+        say(f"{failures.limit_reached}: the sweep ends{reason}; resume it to try the others.")
 
 
 def _run(sweep: Sweep, plan: Plan, at_once: int, failures: "Failures") -> None:

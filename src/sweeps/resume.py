@@ -37,7 +37,10 @@ def changed_sweep(sweep: Sweep, words: list[str]) -> CommandLine:
         _ = sweep.storage
     if words:
         sweep.save()
-    return CommandLine(list(sweep.values["flags"]), [*sweep.values["overrides"], *words], multirun=True, asks=None)
+    # The record has the settings of these runs, which may have been removed since.
+    known = ["hydra.sweeper.start_from=null"] * bool((sweep.values["search"] or {}).get("start_from"))
+    overrides = [*sweep.values["overrides"], *words, *known]
+    return CommandLine(list(sweep.values["flags"]), overrides, multirun=True, asks=None)
 
 
 def check_unchanged(sweep: Sweep, plan: Plan) -> None:

@@ -77,7 +77,7 @@ def _pruner(search: dict[str, Any], max_epochs: int) -> "optuna.pruners.BasePrun
         case "halving":
             # After an eighth, a quarter and half of its own epochs a trial must be among the better half of those that got there:
             # schedules of different length are compared at the same point.
-            return pruners.SuccessiveHalvingPruner(min_resource=math.ceil(max_epochs / 8), reduction_factor=2)
+            return pruners.SuccessiveHalvingPruner(min_resource=math.ceil(max(1, max_epochs) / 8), reduction_factor=2)
     return pruners.NopPruner()
 
 

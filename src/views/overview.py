@@ -52,7 +52,7 @@ def print_overview(sweep: Sweep, console: Console | None = None) -> None:
         console.print(f"not run: {overrides}", markup=False, soft_wrap=True)
     ways = [f"python -m src.runs ls --sweep {sweep.values['id']}"]
     board = make_leaderboard(sweep)
-    if len(records) > 1 and board.winner:
+    if (len(records) > 1 or sweep.values["search"]) and board.winner:
         best = board.rows[0]
         among = f", the mean of {len(best.values)} jobs" if len(best.values) > 1 else ""
         settings = "".join(f" {key}={value}" for key, value in best.settings.items())

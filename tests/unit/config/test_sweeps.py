@@ -1,10 +1,14 @@
 """Sweeps that are refused."""
 
+from pathlib import Path
+
 import pytest
 
 from src.config.command_line import parse
 from src.config.compose import make_plan
 from src.errors import ConfigError
+from tests.conftest import MakeRun
+from tests.helpers.sweeps import a_sweep
 
 # -- the search itself, with jobs that only write their record
 
@@ -82,3 +86,20 @@ def test_a_search_varies_those_optional_settings_that_the_configuration_has(word
 def test_a_search_sets_an_optional_setting_that_has_one_value():
     words = [*CSV, "data.kind=regression", "task=regression", "optimizer=adamw", "schedule=cosine"]
     assert "task.standardize_targets=True" in make_plan(parse(["-m", "sweep=auto", *words])).fixed
+
+
+def test_a_search_starts_from_the_best_runs_of_a_sweep_as_far_as_they_lie_in_its_space(
+    make_run: MakeRun, outputs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OUTPUTS_DIR", str(outputs))
+    make_run("optimizer=adam", "model.hidden=[8]", sweep="s1", accuracy=0.8)
+    make_run("optimizer=adamw", "optimizer.lr=0.5", "model.hidden=[16]", sweep="s1", accuracy=0.9)
+    make_run("optimizer=sgd", sweep="s1", accuracy=0.99, status="failed")
+    a_sweep(outputs / "sweeps" / "s1", 3)
+    words = ["optimizer=adam,adamw", "optimizer.lr=interval(0.1,1)", "model.hidden=choice([8],[16])"]
+    plan = make_plan(parse(["-m", "hydra/sweeper=optuna", "hydra.sweeper.start_from=s1", *words]))
+    assert plan.search is not None
+    assert plan.search["start"] == [
+        {"optimizer": "adamw", "optimizer.lr": 0.5, "model.hidden": [16]},
+        {"optimizer": "adam", "model.hidden": [8]},  # its learning rate of 0.001 is outside
+    ]
