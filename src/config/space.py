@@ -70,11 +70,11 @@ class Dimension:
             ConfigError: the dimension does not contain the value.
         """
         if self.choices:
-            [wanted, *known] = (
-                one.value() for one in parse_overrides(f"{self.key}={w}" for w in (as_word(value), *self.choices))
-            )
-            if wanted in known:
-                return self.choices[known.index(wanted)]
+            words = [*self.choices, *([value] if isinstance(value, str) else [])]
+            parsed = [override.value() for override in parse_overrides(f"{self.key}={word}" for word in words)]
+            wanted = parsed.pop() if isinstance(value, str) else value
+            if wanted in parsed:
+                return self.choices[parsed.index(wanted)]
             values = ", ".join(self.choices)
         else:
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
