@@ -139,10 +139,11 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         choices=DATA,
         default=["breast_cancer", "diabetes"],
-        help="Data sets (default: %(default)s).",
+        metavar="NAME",
+        help=f"Data sets, among {', '.join(DATA)} (default: breast_cancer diabetes).",
     )
     parser.add_argument(
-        "--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="N", help="Seeds (default: %(default)s)."
+        "--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="N", help="Seeds (default: 1 2 3 4 5)."
     )
     parser.add_argument(
         "--minutes", type=float, default=1.0, metavar="M", help="Minutes of each search (default: %(default)s)."
