@@ -88,23 +88,19 @@ def test_a_search_for_a_model_of_a_table_ends_with_its_time(
 ):
     words = ["sweep=auto", "data=csv", table(tmp_path), "data.target=level", "trainer=cpu", "hydra.launcher.n_jobs=1"]
     endless = ["trainer.max_epochs=100000", "callbacks.early_stopping.patience=100000", "hydra.sweeper.pruner=none"]
-    done, finished, resumed = train_several(
-        ["-m", *words, *endless, "hydra.sweeper.minutes=0.03"],
-        ["-m", "resume=latest"],
-        ["-m", "resume=latest", "hydra.sweeper.minutes=0.02"],
-        cwd=ROOT,
+    done, resumed = train_several(
+        ["-m", *words, *endless, "hydra.sweeper.minutes=0.03"], ["-m", "resume=latest"], cwd=ROOT
     )
-    assert (done.status, finished.status, resumed.status) == (0, 0, 0), done.stderr + resumed.stderr
+    assert (done.status, resumed.status) == (0, 0), done.stderr + resumed.stderr
     assert "training any number of trials in at most 0.03 min, such as mlp on csv" in done.stdout
-    assert "nothing to resume; hydra.sweeper.minutes=N searches longer" in finished.stdout
-    assert "best: best/val/loss" in resumed.stdout
-    first, second = resumed.runs
-    for run in (first, second):  # one trial for each session, as in conf/sweep/auto.yaml
-        assert run["status"] == "done"
-        assert run["metrics"]["test/acc"] > 0.5
-        assert "the time of the search was up after epoch" in " ".join(one["text"] for one in run["warnings"])
-    assert (first["config"]["model"]["hidden"], first["config"]["optimizer"]["lr"]) == ([256, 128], 0.002)
-    assert (second["choices"]["optimizer"], second["config"]["model"]["activation"]) == ("muon", "silu")
+    assert "best: best/val/loss" in done.stdout
+    assert "nothing to resume; hydra.sweeper.minutes=N searches longer" in resumed.stdout
+    [run] = done.runs
+    assert run["status"] == "done"
+    assert run["metrics"]["test/acc"] > 0.5
+    assert "the time of the search was up after epoch" in " ".join(one["text"] for one in run["warnings"])
+    # The first trial of conf/sweep/auto.yaml.
+    assert (run["config"]["model"]["hidden"], run["config"]["optimizer"]["lr"]) == ([256, 128], 0.002)
 
 
 def test_what_is_wrong_with_a_table_is_reported_before_a_run_begins(train_here: Command, tmp_path: Path):
