@@ -20,16 +20,18 @@ class OptunaSweeperConf:
     """Settings of a search.
 
     Attributes:
-        sampler: tpe, random, grid or cmaes.
+        objectives: metrics to optimize together, as in [val/acc,latency_ms], or with a mode, energy:min; by default monitor alone.
+        sampler: tpe, random, grid, cmaes, gp, nsga2 or nsga3.
         pruner: none, median or hyperband.
         n_trials: number of trials.
-        startup_trials: number of random trials before the sampler and the pruner use results.
+        startup_trials: number of random trials before the sampler and the pruner use results; size of nsga2's and nsga3's generations.
         seed: seed of the sampler; null for a different search each time.
         storage: URL of an Optuna storage; null for a file in the sweep's directory.
         params: search space, key to value in Hydra's sweep syntax; those of the command line are added.
     """
 
     _target_: str = "hydra_plugins.optuna_sweeper.OptunaSweeper"
+    objectives: list[str] = field(default_factory=list)
     sampler: str = "tpe"
     pruner: str = "none"
     n_trials: int = 20

@@ -175,19 +175,24 @@ def _clashes(config: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
+def logged_metrics(config: Mapping[str, Any]) -> list[str] | None:
+    """The metrics of training and validation that the task of a configuration logs; None if it does not declare them."""
+    modes = schemas.schema_of(config["task"]["_target_"], "task").get(schemas.METRICS)
+    if modes is None:
+        return None
+    chosen = schemas.default_of(config["task"], "task", "metrics")
+    stages = (("val", [*modes] if chosen is None else ["loss", *chosen]), ("train", {"loss", "acc"} & {*modes}))
+    return [f"{stage}/{name}" for stage, names in stages for name in names]
+
+
 def _monitor_clashes(config: Mapping[str, Any]) -> Iterator[str]:
     """Messages for monitored metrics that the task does not log, or whose mode would select the worst value.
 
     Skipped for a task that does not declare its metrics, which are unknown until it logs them.
     """
-    schema = schemas.schema_of(config["task"]["_target_"], "task")
-    if (modes := schema.get(schemas.METRICS)) is None:
+    if (known := logged_metrics(config)) is None:
         return
-    chosen = schemas.default_of(config["task"], "task", "metrics")
-    logged = [*modes] if chosen is None else ["loss", *chosen]
-    known = [
-        f"{stage}/{name}" for stage, names in (("val", logged), ("train", {"loss", "acc"} & {*modes})) for name in names
-    ]
+    modes = schemas.schema_of(config["task"]["_target_"], "task")[schemas.METRICS]
     val_size = schemas.default_of(config["data"], "data", "val_size")
     uses = [("monitor", config["monitor"], config["mode"], "mode")]
     if config["schedule"]:

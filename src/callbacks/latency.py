@@ -1,0 +1,119 @@
+"""Costs of inference: latency, parameters, bytes, floating-point operations."""
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from typing import Annotated, ClassVar
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from src.bounds import Bounds, Count
+from src.callbacks.network import example_input, network_of
+from src.errors import ConfigError
+from src.numerics import one_thread
+
+# A repetition consists of as many calls as take at least this time, in seconds.
+_REPETITION_S = 0.002
+
+
+class Latency(pl.Callback):
+    """Measures the forward pass of the network on the CPU, after the test, and logs the following metrics:
+
+    ``latency_ms`` and ``latency_ms_<batch_size>``, milliseconds for one sample and for a batch, on one thread in float32: the
+    minimum of repetitions that alternate between the two, since other load on the machine can only increase it. For one sample,
+    ``flops``, the floating-point operations of matrix products, convolutions and attention as counted by torch, in which a
+    multiplication and an addition are two. ``parameters``, their number, and ``bytes``, the size of parameters and buffers.
+
+    The best weights are measured, if the run has a checkpoint of them. Preprocessing is not included.
+    """
+
+    accepts_chunks: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        batch_size: Annotated[int, Bounds(ge=2, le=65_536), "samples of the larger batch"] = 256,
+        repetitions: Annotated[Count, "repetitions, of which the fastest counts"] = 30,
+    ) -> None:
+        self.batch_size, self.repetitions = batch_size, repetitions
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Check that the run can be measured.
+
+        Raises:
+            ConfigError: there is no test, or the form of a sample is unknown.
+        """
+        if stage != "fit":
+            return
+        if not is_overridden("test_step", pl_module):
+            raise ConfigError(
+                f"callbacks=latency measures after the test, and {type(pl_module).__name__} has no test_step: add one, or leave it out."
+            )
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Measure on rank 0.
+
+        Raises:
+            ConfigError: the form of a sample is unknown.
+        """
+        if not trainer.is_global_zero:
+            return
+        sample = example_input(trainer.datamodule)  # type: ignore[attr-defined]
+        if sample is None:
+            raise ConfigError(
+                "callbacks=latency needs the attribute input_shape of the data module, and it has none: add it, or leave the "
+                "callback out."
+            )
+        net = copy.deepcopy(network_of(pl_module)).cpu().float().eval()
+        batch = sample.repeat(self.batch_size, *[1] * (sample.dim() - 1))
+        with torch.inference_mode(), one_thread():
+            single, larger = latencies([lambda: net(sample), lambda: net(batch)], self.repetitions)
+            flops = count_flops(net, sample)
+        tensors = [*net.parameters(), *net.buffers()]
+        costs = {
+            "latency_ms": single,
+            f"latency_ms_{self.batch_size}": larger,
+            "flops": flops,
+            "parameters": sum(parameter.numel() for parameter in net.parameters()),
+            "bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+        }
+        self.log_dict({name: float(value) for name, value in costs.items()}, rank_zero_only=True)
+
+
+def latencies(calls: Sequence[Callable[[], object]], repetitions: int) -> list[float]:
+    """Milliseconds of each of several calls: the minimum of repetitions that alternate between them.
+
+    Args:
+        calls: functions without arguments.
+        repetitions: number of repetitions, each of as many calls as take at least 2 ms.
+    """
+    numbers = []
+    for call in calls:
+        call()  # the first call allocates memory
+        number = 1
+        while _seconds(call, number) < _REPETITION_S:
+            number *= 2
+        numbers.append(number)
+    rounds = [
+        [_seconds(call, number) / number for call, number in zip(calls, numbers, strict=True)]
+        for _ in range(repetitions)
+    ]
+    return [1000 * min(times) for times in zip(*rounds, strict=True)]
+
+
+def _seconds(call: Callable[[], object], number: int) -> float:
+    start = time.perf_counter()
+    for _ in range(number):
+        call()
+    return time.perf_counter() - start
+
+
+def count_flops(net: nn.Module, inputs: torch.Tensor) -> int:
+    """Floating-point operations of a forward pass, those of elementwise operations excluded."""
+    with FlopCounterMode(display=False) as counter:
+        net(inputs)
+    return int(counter.get_total_flops())
