@@ -31,7 +31,7 @@ class OptunaSweeperConf:
     """
 
     _target_: str = "hydra_plugins.optuna_sweeper.OptunaSweeper"
-    objectives: list[str] = field(default_factory=list)
+    objectives: Any = field(default_factory=list)  # the check of the settings names what is wrong with another type
     sampler: str = "tpe"
     pruner: str = "none"
     n_trials: int = 20

@@ -155,7 +155,7 @@ class Search:
             return (TrialState.RUNNING if run.status in ("running", "interrupted") else TrialState.FAIL), None
         objectives = self.sweep.objectives
         values = [run.value_of(metric) for metric in objectives] if objectives else [run.best]
-        if missing := [metric for metric in objectives if metric not in run.metrics]:
+        if missing := [name for name in objectives if not {name, f"best/{name}"} & run.metrics.keys()]:
             self._stop(f"{run.id} did not log {', '.join(missing)}, of hydra.sweeper.objectives", run.metrics)
         finite = [value for value in values if value is not None and math.isfinite(value)]
         return (TrialState.COMPLETE, finite) if len(finite) == len(values) else (TrialState.FAIL, None)

@@ -6,8 +6,7 @@ from src.config.command_line import parse
 from src.config.compose import make_plan
 from src.errors import ConfigError
 
-# -- the search itself, with jobs that only write their record
-
+TWO = ["hydra/sweeper=optuna", "optimizer.lr=interval(1e-3,1e-1)"]
 
 @pytest.mark.parametrize(
     ("words", "said"),
@@ -33,6 +32,17 @@ from src.errors import ConfigError
         ),
         (["hydra/sweeper=optuna", "hydra.sweeper._target_=os.system", "seed=1,2"], "is not allowed"),
         (["hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", "optimizer.lr=interval(0.1,1)"], "a grid needs"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc]"], "at least two different metrics"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc,val/acc]"], "at least two different metrics"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc,energy]"], "write energy:min or energy:max"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc,energy:low]"], "must be min or max, not 'low'"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc,test/loss]"], "would select settings by the test set"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc,val/f1]"], "the task logs val/loss, val/acc"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc,latency_ms]"], "is logged by callbacks=latency: add it"),
+        ([*TWO, "callbacks=latency", "hydra.sweeper.objectives=[val/acc,latency_ms_64]"], "name that, or set the batch size"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc,val/loss]", "hydra.sweeper.pruner=median"], "set hydra.sweeper.pruner=none"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc,val/loss]", "hydra.sweeper.sampler=cmaes"], "is for a single objective"),
+        ([*TWO, "hydra.sweeper.objectives=val/acc"], "must be a list"),
         (["seed=shuffle(1,2)"], "leave shuffle out"),
     ],
 )
@@ -41,3 +51,12 @@ def test_a_wrong_sweep_is_refused_in_a_sentence(words: list[str], said: str):
         make_plan(parse(["-m", *words]))
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_the_mode_of_an_objective_follows_from_its_name_the_task_or_what_is_written():
+    words = [*TWO, "callbacks=latency", "hydra.sweeper.objectives=[latency_ms_256,val/acc,val/f1,flops,joules:min,iq:max]"]
+    plan = make_plan(parse(["-m", *words, "task.metrics=[acc,f1]"]))
+    assert plan.objectives == {
+        "latency_ms_256": "min", "val/acc": "max", "val/f1": "max", "flops": "min", "joules": "min", "iq": "max"
+    }  # fmt: skip
+    assert make_plan(parse(["-m", *TWO])).objectives == {}
