@@ -8,6 +8,7 @@ from src.records.findings import findings
 from src.records.sweep import find_sweep
 from src.runs.output import print_rows, warn
 from src.views.findings import as_rows, print_findings
+from src.views.leaderboard import make_leaderboard
 
 
 def run(args: argparse.Namespace) -> None:
@@ -16,5 +17,11 @@ def run(args: argparse.Namespace) -> None:
     if args.filter:
         records = Filter(args.filter).choose(records)
     found = {**findings(records, args.k), "unreadable": damaged}
+    if args.sweep and not filter and (sweep := find_sweep(args.sweep)).objectives:
+        board = make_leaderboard(sweep)
+        found["front"] = {
+            "objectives": board.objectives,
+            "runs": [{"id": row.jobs[0], "point": board.point(row), "command": row.command} for row in board.front],
+        }
     warn(damaged)
     print_rows(args.form, as_rows(found), lambda console: print_findings(found, console), plain=found)

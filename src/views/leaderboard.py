@@ -266,11 +266,11 @@ def print_front(board: Leaderboard, console: Console) -> None:
         return
     front = board.front
     objectives = " and ".join(f"{name} ({mode})" for name, mode in board.objectives.items())
-    text = f"Pareto front of {objectives}: {len(front)} of {len(rows)}"
+    text = f"Pareto front of {objectives}: {len(front)} of {len(rows)} configurations"
     count = min(len(front), _MOST)
     shown = [front[round(number * (len(front) - 1) / max(1, count - 1))] for number in range(count)]
     if count < len(front):
-        text += f", {count} of them again"
+        text += f", of which {count}"
     console.print(f"{text}:" if shown else text, markup=False, soft_wrap=True)
     for row in shown:
         console.print(f"  {board.point(row)}\n    {row.command}", markup=False, soft_wrap=True)

@@ -328,7 +328,7 @@ function drawFront() {
     point.addEventListener("pointerenter", event => {
       emphasize(groups[run], run);
       const values = front.objectives.map(objective => ({cells: [objective.name, objective.values[run] === null ? "none" : figure(objective.values[run])]}));
-      showTip(event.clientX, event.clientY, [ids[run], ...labels[groups[run]]].join(" "), values);
+      showTip(event.clientX, event.clientY, [...new Set([ids[run], ...labels[groups[run]]])].join(" "), values);
     });
     point.addEventListener("pointerleave", hideTip);
     point.addEventListener("click", () => { location.hash = `run-${run}`; });
