@@ -321,7 +321,7 @@ function drawFront() {
   const known = order.filter(run => horizontal.values[run] !== null && vertical.values[run] !== null);
   const drawn = known.filter(run => x.at[run] !== null && y.at[run] !== null);
   const left = known.length - drawn.length;
-  find("#front output").textContent = left ? `${left} runs are outside the chart.` : "";
+  find("#front output").textContent = left ? `Outside the chart: ${left}.` : "";
   for (const run of drawn.sort((a, b) => front.runs.includes(a) - front.runs.includes(b))) {
     const attributes = {cx: x.at[run].toFixed(1), cy: y.at[run].toFixed(1), r: 5, "data-run": run, "data-group": groups[run]};
     const point = add(svg, "circle", {...attributes, class: front.runs.includes(run) ? "best" : ""});
