@@ -21,7 +21,7 @@ class OptunaSweeperConf:
 
     Attributes:
         objectives: metrics to optimize together, as in [val/acc,latency_ms], or with a mode, energy:min; by default monitor alone.
-        sampler: tpe, random, grid, cmaes, gp, nsga2 or nsga3.
+        sampler: tpe, random, grid, cmaes, nsga2 or nsga3.
         pruner: none, median or hyperband.
         n_trials: number of trials.
         startup_trials: number of random trials before the sampler and the pruner use results; size of nsga2's and nsga3's generations.

@@ -98,7 +98,7 @@ class Optuna(TypedDict):
     """Settings of ``hydra_plugins.optuna_sweeper``."""
 
     objectives: list[Metric]
-    sampler: Literal["tpe", "random", "grid", "cmaes", "gp", "nsga2", "nsga3"]
+    sampler: Literal["tpe", "random", "grid", "cmaes", "nsga2", "nsga3"]
     pruner: Literal["none", "median", "hyperband"]
     n_trials: Count
     startup_trials: CountOrZero

@@ -47,7 +47,7 @@ def objectives_of(sweeper: Mapping[str, Any], config: Mapping[str, Any]) -> dict
         )
     if sweeper["sampler"] in _SINGLE:
         raise ConfigError(
-            f"hydra.sweeper.sampler={sweeper['sampler']} is for a single objective, and there are {len(found)}: choose tpe, gp, nsga2, "
+            f"hydra.sweeper.sampler={sweeper['sampler']} is for a single objective, and there are {len(found)}: choose tpe, nsga2, "
             "nsga3, random or grid."
         )
     for metric in found:

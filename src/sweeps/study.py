@@ -39,7 +39,7 @@ def open_study(sweep: Sweep, max_epochs: int = 1) -> "optuna.Study":
     return optuna.create_study(
         study_name=sweep.values["id"],
         storage=sweep.storage,
-        sampler=_sampler(search, 0),
+        sampler=sampler_of(search, 0),
         pruner=_pruner(search, max_epochs),
         directions=["minimize" if mode == "min" else "maximize" for mode in _modes(sweep)],
         load_if_exists=True,
@@ -50,8 +50,8 @@ def _modes(sweep: Sweep) -> list[str]:
     return list(sweep.objectives.values()) or [sweep.values["mode"]]
 
 
-def _sampler(search: dict[str, Any], job: int) -> "optuna.samplers.BaseSampler":
-    """The sampler for one job.
+def sampler_of(search: dict[str, Any], job: int) -> "optuna.samplers.BaseSampler":
+    """The sampler for one job of a search with these settings.
 
     Its random numbers depend only on the search's seed and the job's number, so that the first session of the search and a
     resumed one propose the same job, and no two jobs share random numbers.
@@ -66,8 +66,6 @@ def _sampler(search: dict[str, Any], job: int) -> "optuna.samplers.BaseSampler":
             return samplers.RandomSampler(seed=seed)
         case "cmaes":
             return samplers.CmaEsSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
-        case "gp":
-            return samplers.GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
         case "nsga2":  # the trials of the first generation are random
             return samplers.NSGAIISampler(seed=seed, population_size=max(2, startup))
         case "nsga3":
@@ -184,7 +182,7 @@ class Search:
     def _draw(self, job: int, params: dict[str, Any] | None) -> "optuna.Trial":
         """Ask for the trial of a job, with fixed parameters if ``params`` is not None."""
         self._study.enqueue_trial(params or {}, user_attrs={JOB: job})
-        self._study.sampler = _sampler(self.sweep.values["search"], job)
+        self._study.sampler = sampler_of(self.sweep.values["search"], job)
         return self._study.ask(self._distributions)
 
 
