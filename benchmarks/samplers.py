@@ -53,7 +53,9 @@ def main() -> None:
     settings = differing(records, lambda record: record.typed)
     points = [tuple(value_of(record, metric) for metric in args.objectives) for record in records]
     if None in modes or any(None in point for point in points) or not settings:
-        raise ConfigError(f"--objectives {' '.join(args.objectives)}: name metrics of known mode that every job logged.")
+        raise ConfigError(
+            f"--objectives {' '.join(args.objectives)}: name metrics of known mode that every job logged."
+        )
     costs = [
         tuple(-value if mode == "max" else value for mode, value in zip(modes, point, strict=True)) for point in points
     ]

@@ -147,7 +147,7 @@ def exported_row(row: Row, records: Sequence[Record], form: str) -> Timed | None
 
 def session(file: Path) -> Callable[[dict[str, Any]], object]:
     """The forward pass of an ONNX file on one thread."""
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -81,7 +81,7 @@ class Latency(pl.Callback):
             "parameters": sum(parameter.numel() for parameter in net.parameters()),
             "bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
         }
-        self.log_dict({name: float(value) for name, value in costs.items()}, rank_zero_only=True)
+        pl_module.log_dict({name: float(value) for name, value in costs.items()}, rank_zero_only=True)
 
 
 def latencies(calls: Sequence[Callable[[], object]], repetitions: int) -> list[float]:

@@ -56,7 +56,8 @@ def objectives_of(sweeper: Mapping[str, Any], config: Mapping[str, Any]) -> dict
 
 
 def _with_mode(word: str, config: Mapping[str, Any]) -> tuple[str, str]:
-    metric, separator, mode = word.rpartition(":")
+    metric, separator, written = word.rpartition(":")
+    mode: str | None = written
     if not separator:
         metric, declared = word, schema_of(config["task"]["_target_"], "task").get(METRICS, {})
         mode = config["mode"] if word == config["monitor"] else declared.get(word.rpartition("/")[2]) or mode_of(word)

@@ -17,7 +17,9 @@ def is_on_front(points: Sequence[Sequence[float | None]], modes: Sequence[str]) 
     """
     signs = [1 if mode == "min" else -1 for mode in modes]
     costs = [
-        tuple(sign * value for sign, value in zip(signs, point, strict=True) if value is not None and math.isfinite(value))
+        tuple(
+            sign * value for sign, value in zip(signs, point, strict=True) if value is not None and math.isfinite(value)
+        )
         for point in points
     ]
     complete = {cost for cost in costs if len(cost) == len(modes)}

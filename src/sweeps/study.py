@@ -161,7 +161,9 @@ class Search:
     def _stop(self, problem: str, logged: Iterable[str]) -> None:
         """Propose no more jobs, and say why."""
         if not self._is_stopped:
-            say(f"{problem}, and the search ends: name metrics that it logged ({', '.join(logged) or 'there is none'}).")
+            say(
+                f"{problem}, and the search ends: name metrics that it logged ({', '.join(logged) or 'there is none'})."
+            )
         self._is_stopped = True
 
     def _propose(self) -> "Iterator[tuple[int, optuna.Trial | optuna.trial.FrozenTrial]]":

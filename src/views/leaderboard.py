@@ -180,9 +180,7 @@ class Leaderboard:
     def as_plain(self) -> dict[str, Any]:
         """Convert to plain data, for JSON output."""
         rows = [{**vars(row), "mean": row.mean if row.values else None} for row in self.rows]
-        importance, *others = (
-            one and asdict(one) for one in (self.importance, *self.other_importance.values())
-        )
+        importance, *others = (one and asdict(one) for one in (self.importance, *self.other_importance.values()))
         return {
             **vars(self),
             "rows": rows,
@@ -254,9 +252,7 @@ def make_leaderboard(sweep: Sweep, baseline: Baseline | None = None) -> Leaderbo
         if (found := _importance(sweep, runs, name, varied, low))
     }
     first = importance.pop(metric, None)
-    return Leaderboard(
-        sweep.values["id"], metric, test_metric, keys, ordered, first, winner, objectives, importance
-    )
+    return Leaderboard(sweep.values["id"], metric, test_metric, keys, ordered, first, winner, objectives, importance)
 
 
 def print_front(board: Leaderboard, console: Console) -> None:

@@ -8,6 +8,7 @@ from src.errors import ConfigError
 
 TWO = ["hydra/sweeper=optuna", "optimizer.lr=interval(1e-3,1e-1)"]
 
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -39,9 +40,18 @@ TWO = ["hydra/sweeper=optuna", "optimizer.lr=interval(1e-3,1e-1)"]
         ([*TWO, "hydra.sweeper.objectives=[val/acc,test/loss]"], "would select settings by the test set"),
         ([*TWO, "hydra.sweeper.objectives=[val/acc,val/f1]"], "the task logs val/loss, val/acc"),
         ([*TWO, "hydra.sweeper.objectives=[val/acc,latency_ms]"], "is logged by callbacks=latency: add it"),
-        ([*TWO, "callbacks=latency", "hydra.sweeper.objectives=[val/acc,latency_ms_64]"], "name that, or set the batch size"),
-        ([*TWO, "hydra.sweeper.objectives=[val/acc,val/loss]", "hydra.sweeper.pruner=median"], "set hydra.sweeper.pruner=none"),
-        ([*TWO, "hydra.sweeper.objectives=[val/acc,val/loss]", "hydra.sweeper.sampler=cmaes"], "is for a single objective"),
+        (
+            [*TWO, "callbacks=latency", "hydra.sweeper.objectives=[val/acc,latency_ms_64]"],
+            "name that, or set the batch size",
+        ),
+        (
+            [*TWO, "hydra.sweeper.objectives=[val/acc,val/loss]", "hydra.sweeper.pruner=median"],
+            "set hydra.sweeper.pruner=none",
+        ),
+        (
+            [*TWO, "hydra.sweeper.objectives=[val/acc,val/loss]", "hydra.sweeper.sampler=cmaes"],
+            "is for a single objective",
+        ),
         ([*TWO, "hydra.sweeper.objectives=val/acc"], "must be a list"),
         (["seed=shuffle(1,2)"], "leave shuffle out"),
     ],
@@ -54,7 +64,11 @@ def test_a_wrong_sweep_is_refused_in_a_sentence(words: list[str], said: str):
 
 
 def test_the_mode_of_an_objective_follows_from_its_name_the_task_or_what_is_written():
-    words = [*TWO, "callbacks=latency", "hydra.sweeper.objectives=[latency_ms_256,val/acc,val/f1,flops,joules:min,iq:max]"]
+    words = [
+        *TWO,
+        "callbacks=latency",
+        "hydra.sweeper.objectives=[latency_ms_256,val/acc,val/f1,flops,joules:min,iq:max]",
+    ]
     plan = make_plan(parse(["-m", *words, "task.metrics=[acc,f1]"]))
     assert plan.objectives == {
         "latency_ms_256": "min", "val/acc": "max", "val/f1": "max", "flops": "min", "joules": "min", "iq": "max"

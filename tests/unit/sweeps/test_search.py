@@ -160,7 +160,11 @@ def test_a_search_for_two_objectives_tells_both_and_its_front_is_that_of_the_lea
     def run(name: str, *trials: int) -> Sweep:
         sweep = a_sweep(tmp_path / name, 0, BOTH, sampler=sampler, startup_trials=2)
         for sweep.values["trials"] in trials:  # resumed
-            space = split_space({}, ["optimizer.lr=1e-2,1e-3,1e-4", "model.width=32,8,16"])[1] if sampler == "grid" else SPACE
+            space = (
+                split_space({}, ["optimizer.lr=1e-2,1e-3,1e-4", "model.width=32,8,16"])[1]
+                if sampler == "grid"
+                else SPACE
+            )
             search(sweep, space, [], answer(sweep.directory, lambda n: of_both(n, sweep)))
         return sweep
 
@@ -188,7 +192,9 @@ def test_an_objective_that_is_not_logged_ends_the_search_after_its_first_trial(t
 
 def test_a_trial_whose_objective_is_not_finite_has_failed(tmp_path: Path):
     sweep = a_sweep(tmp_path / "s1", 2, BOTH)
-    search(sweep, SPACE, [], answer(sweep.directory, lambda n: {"value": 0.5, "metrics": {"latency_ms": [1.0, None][n]}}))
+    search(
+        sweep, SPACE, [], answer(sweep.directory, lambda n: {"value": 0.5, "metrics": {"latency_ms": [1.0, None][n]}})
+    )
     assert [trial.state.name for trial in open_study(sweep).trials] == ["COMPLETE", "FAIL"]
 
 

@@ -152,7 +152,10 @@ def test_the_objectives_of_a_search_have_columns_axes_and_a_front(make_run: Make
     costs = [(0.9, 300.0), (0.8, 1.0), (0.7, 2.0), (None, 3.0)]
     runs = [
         make_run(
-            f"optimizer.lr={number}", accuracy=accuracy, metrics={"joules": cost}, status="done" if accuracy else "failed"
+            f"optimizer.lr={number}",
+            accuracy=accuracy,
+            metrics={"joules": cost},
+            status="done" if accuracy else "failed",
         )
         for number, (accuracy, cost) in enumerate(costs, 1)
     ]
@@ -160,7 +163,12 @@ def test_the_objectives_of_a_search_have_columns_axes_and_a_front(make_run: Make
     data = chart_data(Compared.of(runs, objectives))
     assert data["front"]["runs"] == [0, 1]
     joules, accuracy = data["front"]["objectives"]
-    assert (joules["name"], joules["mode"], joules["is_log"], joules["values"]) == ("joules", "min", True, [300, 1, 2, None])
+    assert (joules["name"], joules["mode"], joules["is_log"], joules["values"]) == (
+        "joules",
+        "min",
+        True,
+        [300, 1, 2, None],
+    )
     assert accuracy["values"] == [0.9, 0.8, 0.7, None]
     assert [axis["name"] for axis in data["axes"]] == ["lr", "joules", "best/val/acc"]
     assert (data["metric"], data["scores"][:3]) == ("joules", [-300, -1, -2])
