@@ -51,14 +51,18 @@ def main() -> None:
     modes = [mode_of(metric) for metric in args.objectives]
     records = [record for record in find_several([args.grid]) if record.is_finished]
     settings = differing(records, lambda record: record.typed)
-    points = [tuple(value_of(record, metric) for metric in args.objectives) for record in records]
-    if None in modes or any(None in point for point in points) or not settings:
+    costs = [
+        tuple(
+            -value if mode == "max" else value
+            for metric, mode in zip(args.objectives, modes, strict=True)
+            if (value := value_of(record, metric)) is not None
+        )
+        for record in records
+    ]
+    if None in modes or any(len(cost) < len(modes) for cost in costs) or not settings:
         raise ConfigError(
             f"--objectives {' '.join(args.objectives)}: name metrics of known mode that every job logged."
         )
-    costs = [
-        tuple(-value if mode == "max" else value for mode, value in zip(modes, point, strict=True)) for point in points
-    ]
     found: dict[str, list[list[float]]] = {}
     for sampler in SAMPLERS:
         for seed in range(args.seeds):
