@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.arguments import add_json
-from src.command import add_run_or_sweep
+from src.command import add_run_or_sweep, exit_with, status_of
 from src.errors import ConfigError
 from src.parsers import make_parser
 from src.records.metrics import mode_of
@@ -124,4 +124,4 @@ def area(costs: Sequence[tuple[float, ...]], reference: tuple[float, ...]) -> fl
 
 
 if __name__ == "__main__":
-    main()
+    exit_with(status_of(main))

@@ -28,7 +28,7 @@ from rich.table import Table
 from benchmarks.arguments import add_json, add_rounds
 from src.analysis.export.programs import INPUT
 from src.callbacks.latency import latencies
-from src.command import add_run_or_sweep
+from src.command import add_run_or_sweep, exit_with, status_of
 from src.errors import RunNotFound
 from src.parsers import make_parser
 from src.records.record import Record
@@ -73,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser("benchmarks.sizes", __doc__)
     add_run_or_sweep(parser, "Runs, or sweeps for all of their runs.", name="names", nargs="+")
     parser.add_argument("--exported", action="store_true", help="Add the files that src.export has written.")
-    add_rounds(parser, 21)
+    add_rounds(parser, 200)
     add_json(parser, "the rows")
     return parser
 
@@ -88,7 +88,7 @@ def main() -> None:
     found = [one for replicates in group(records) for one in rows(replicates, args.exported)]
     calls = [partial(call, inputs(size)) for _, call, inputs in found for size in BATCHES]
     with torch.no_grad():
-        ms = iter(latencies(calls, args.rounds))
+        ms = iter(latencies(calls, 0, args.rounds))
     timed = [replace(row, ms={size: next(ms) for size in BATCHES}) for row, _, _ in found]
     if args.json:
         print(json.dumps([asdict(row) for row in timed], indent=2))
@@ -163,4 +163,4 @@ def shown(value: Aggregate | None) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    exit_with(status_of(main))

@@ -11,13 +11,14 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from src.bounds import Bounds, Count
+from src.bounds import Bounds, Positive
 from src.callbacks.network import example_input, network_of
 from src.errors import ConfigError
 from src.numerics import one_thread
 
-# A repetition consists of as many calls as take at least this time, in seconds.
-_REPETITION_S = 0.002
+# A repetition consists of as many calls as take at least this time, in seconds: on a busy machine, short ones are more often
+# undisturbed.
+_REPETITION_S = 0.0005
 
 
 class Latency(pl.Callback):
@@ -37,9 +38,9 @@ class Latency(pl.Callback):
         self,
         *,
         batch_size: Annotated[int, Bounds(ge=2, le=65_536), "samples of the larger batch"] = 256,
-        repetitions: Annotated[Count, "repetitions, of which the fastest counts"] = 30,
+        seconds: Annotated[Positive, "duration of the measurement"] = 1.0,
     ) -> None:
-        self.batch_size, self.repetitions = batch_size, repetitions
+        self.batch_size, self.seconds = batch_size, seconds
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Check that the run can be measured.
@@ -71,7 +72,7 @@ class Latency(pl.Callback):
         net = copy.deepcopy(network_of(pl_module)).cpu().float().eval()
         batch = sample.repeat(self.batch_size, *[1] * (sample.dim() - 1))
         with torch.inference_mode(), one_thread():
-            single, larger = latencies([lambda: net(sample), lambda: net(batch)], self.repetitions)
+            single, larger = latencies([lambda: net(sample), lambda: net(batch)], self.seconds)
             flops = count_flops(net, sample)
         tensors = [*net.parameters(), *net.buffers()]
         costs = {
@@ -84,12 +85,13 @@ class Latency(pl.Callback):
         pl_module.log_dict({name: float(value) for name, value in costs.items()}, rank_zero_only=True)
 
 
-def latencies(calls: Sequence[Callable[[], object]], repetitions: int) -> list[float]:
+def latencies(calls: Sequence[Callable[[], object]], seconds: float, repetitions: int = 5) -> list[float]:
     """Milliseconds of each of several calls: the minimum of repetitions that alternate between them.
 
     Args:
         calls: functions without arguments.
-        repetitions: number of repetitions, each of as many calls as take at least 2 ms.
+        seconds: duration of all repetitions, each of as many calls as take at least 0.5 ms.
+        repetitions: minimum number of repetitions, even if they take longer.
     """
     numbers = []
     for call in calls:
@@ -98,10 +100,10 @@ def latencies(calls: Sequence[Callable[[], object]], repetitions: int) -> list[f
         while _seconds(call, number) < _REPETITION_S:
             number *= 2
         numbers.append(number)
-    rounds = [
-        [_seconds(call, number) / number for call, number in zip(calls, numbers, strict=True)]
-        for _ in range(repetitions)
-    ]
+    rounds: list[list[float]] = []
+    end = time.perf_counter() + seconds
+    while len(rounds) < repetitions or time.perf_counter() < end:
+        rounds.append([_seconds(call, number) / number for call, number in zip(calls, numbers, strict=True)])
     return [1000 * min(times) for times in zip(*rounds, strict=True)]
 
 

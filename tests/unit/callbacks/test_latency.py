@@ -26,9 +26,14 @@ def test_repetitions_alternate_and_the_fastest_of_each_counts(monkeypatch: pytes
         now += usual if name in calls[2:] else first
         calls.append(name)
 
-    found = latencies([lambda: call("a", 9, 0.004), lambda: call("b", 9, 0.003)], repetitions=3)
+    found = latencies([lambda: call("a", 9, 0.004), lambda: call("b", 9, 0.003)], seconds=0.02)
     assert found == pytest.approx([4, 3])
-    assert calls[-6:] == ["a", "b"] * 3
+    assert calls[-6:] == ["a", "b"] * 3  # 3 repetitions take 21 ms
+    assert len(calls) == 2 + 2 + 6
+
+    calls.clear()
+    latencies([lambda: call("a", 9, 1)], seconds=0.02, repetitions=4)
+    assert len(calls) == 2 + 4
 
 
 def test_a_task_without_a_test_is_refused():
