@@ -21,19 +21,17 @@ def test_repetitions_alternate_and_the_fastest_of_each_counts(monkeypatch: pytes
     now, calls = 0.0, list[str]()
     monkeypatch.setattr(time, "perf_counter", lambda: now)
 
-    def call(name: str, first: float, usual: float) -> None:
+    def call(name: str, seconds: float) -> None:
         nonlocal now
-        now += usual if name in calls[2:] else first
+        now += 9 * seconds if calls.count(name) < 3 else seconds  # the first ones are disturbed
         calls.append(name)
 
-    found = latencies([lambda: call("a", 9, 0.004), lambda: call("b", 9, 0.003)], seconds=0.02)
-    assert found == pytest.approx([4, 3])
-    assert calls[-6:] == ["a", "b"] * 3  # 3 repetitions take 21 ms
-    assert len(calls) == 2 + 2 + 6
-
+    pair = [lambda: call("a", 0.004), lambda: call("b", 0.003)]
+    assert latencies(pair, seconds=0) == pytest.approx([4, 3])
+    assert calls == ["a", "a", "b", "b", *["a", "b"] * 5]
     calls.clear()
-    latencies([lambda: call("a", 9, 1)], seconds=0.02, repetitions=4)
-    assert len(calls) == 2 + 4
+    latencies(pair, seconds=0.1, repetitions=2)
+    assert calls[4:] == ["a", "b"] * 7  # 63 ms and six times 7 ms
 
 
 def test_a_task_without_a_test_is_refused():
