@@ -43,33 +43,31 @@ class Latency(pl.Callback):
         self.batch_size, self.seconds = batch_size, seconds
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Check that the run can be measured.
+        """Check before the training that the network can be measured after it.
 
         Raises:
-            ConfigError: there is no test, or the form of a sample is unknown.
+            ConfigError: there is no test, the shape of a sample is unknown, or the network does not take a sample alone.
         """
         if stage != "fit":
             return
+        name = type(pl_module).__name__
         if not is_overridden("test_step", pl_module):
+            raise ConfigError(f"callbacks=latency measures after the test, and {name} has no test_step: leave it out.")
+        net, sample = _measured(trainer, pl_module)
+        try:
+            with torch.inference_mode():
+                net(sample)
+        except Exception as error:  # of any network
             raise ConfigError(
-                f"callbacks=latency measures after the test, and {type(pl_module).__name__} has no test_step: add one, or leave it out."
-            )
+                f"callbacks=latency calls the network with a sample of shape {tuple(sample.shape)}, and that of {name} raises "
+                f"{type(error).__name__} ({str(error).partition(chr(10))[0]}): leave it out."
+            ) from error
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Measure on rank 0.
-
-        Raises:
-            ConfigError: the form of a sample is unknown.
-        """
+        """Measure on rank 0."""
         if not trainer.is_global_zero:
             return
-        sample = example_input(trainer.datamodule)  # type: ignore[attr-defined]
-        if sample is None:
-            raise ConfigError(
-                "callbacks=latency needs the attribute input_shape of the data module, and it has none: add it, or leave the "
-                "callback out."
-            )
-        net = copy.deepcopy(network_of(pl_module)).cpu().float().eval()
+        net, sample = _measured(trainer, pl_module)
         batch = sample.repeat(self.batch_size, *[1] * (sample.dim() - 1))
         with torch.inference_mode(), one_thread():
             single, larger = latencies([lambda: net(sample), lambda: net(batch)], self.seconds)
@@ -83,6 +81,17 @@ class Latency(pl.Callback):
             "bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
         }
         pl_module.log_dict({name: float(value) for name, value in costs.items()}, rank_zero_only=True)
+
+
+def _measured(trainer: pl.Trainer, pl_module: pl.LightningModule) -> tuple[nn.Module, torch.Tensor]:
+    """A copy of the network on the CPU in evaluation mode and float32, and an input for it."""
+    sample = example_input(trainer.datamodule)  # type: ignore[attr-defined]
+    if sample is None:
+        raise ConfigError(
+            "callbacks=latency needs the attribute input_shape of the data module, and it has none: add it, or leave the "
+            "callback out."
+        )
+    return copy.deepcopy(network_of(pl_module)).cpu().float().eval(), sample
 
 
 def latencies(calls: Sequence[Callable[[], object]], seconds: float, repetitions: int = 5) -> list[float]:
