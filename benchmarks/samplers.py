@@ -4,8 +4,10 @@ A trial is a job of the grid that the sampler chooses, and its results are those
 the trials' Pareto front, the area that it dominates, divided by that of the whole grid's front. The reference point is the
 worst value of each objective among the jobs on the grid's front, so that only trials in its range count.
 
-    python -m src.train -m callbacks=latency model.hidden=[8],[32],[128] optimizer.lr=1e-3,3e-3,1e-2
-    python -m benchmarks.samplers latest --objectives val/acc flops --trials 10 20 40 --seeds 50
+    # The jobs of the latest sweep, a grid trained with callbacks=latency
+    python -m benchmarks.samplers latest
+    # Other objectives, after fewer and more trials
+    python -m benchmarks.samplers SWEEP --objectives val/acc bytes --trials 10 40
 """
 
 import argparse
@@ -103,8 +105,8 @@ def search(
         study.tell(trial, costs[jobs[tuple(trial.params[name] for name in settings)]])
     front = front_of(costs)
     reference = tuple(max(values) for values in zip(*front, strict=True))
-    told = [tuple(trial.values) for trial in study.trials]
-    return [area(told[:count], reference) / area(costs, reference) for count in counts]
+    found = [tuple(trial.values) for trial in study.trials]
+    return [area(found[:count], reference) / area(costs, reference) for count in counts]
 
 
 def front_of(costs: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:
