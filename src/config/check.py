@@ -193,7 +193,6 @@ def _monitor_clashes(config: Mapping[str, Any]) -> Iterator[str]:
     if (known := logged_metrics(config)) is None:
         return
     modes = schemas.schema_of(config["task"]["_target_"], "task")[schemas.METRICS]
-    val_size = schemas.default_of(config["data"], "data", "val_size")
     uses = [("monitor", config["monitor"], config["mode"], "mode")]
     if config["schedule"]:
         uses.append(("schedule.monitor", config["schedule"].get("monitor"), None, ""))
@@ -210,7 +209,7 @@ def _monitor_clashes(config: Mapping[str, Any]) -> Iterator[str]:
         if metric not in known:
             remedy = f"set task.metrics to include {name}, or" if name in modes and metric.startswith("val/") else "set"
             yield f"{key}={metric}: the task logs {', '.join(known)}: {remedy} {key} to one of these."
-        elif val_size == 0 and not _has_folds(config["data"]) and metric.startswith("val/"):
+        elif not holds_out(config) and metric.startswith("val/"):
             other = f"train/{name}" if f"train/{name}" in known else "train/loss"
             yield (
                 f"{key}={metric} needs validation data, and data.val_size=0 holds none out: set data.val_size=5000, or "
@@ -227,6 +226,11 @@ def _fold_clashes(data: Mapping[str, Any] | None, typed: Mapping[str, str]) -> I
             f"data.val_size={typed['data.val_size']} is not used with data.folds={data['folds']}, of which one fold is held out "
             "for validation: leave one of the two out."
         )
+
+
+def holds_out(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration has validation data, as far as the settings of its data determine it."""
+    return schemas.default_of(config["data"], "data", "val_size") != 0 or _has_folds(config["data"])
 
 
 def _has_folds(data: Mapping[str, Any]) -> bool:

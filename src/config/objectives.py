@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from src.config.check import logged_metrics
+from src.config.check import holds_out, logged_metrics
 from src.config.schemas import METRICS, default_of, schema_of
 from src.errors import ConfigError
 from src.records.metrics import mode_of
@@ -76,6 +76,10 @@ def _check_logged(metric: str, config: Mapping[str, Any]) -> None:
     logged, stage = logged_metrics(config), metric.partition("/")[0]
     if logged is not None and stage in ("val", "train") and metric not in logged:
         raise ConfigError(f"{_KEY}: {metric} is not logged: the task logs {', '.join(logged)}; name one of these.")
+    if stage == "val" and not holds_out(config):
+        raise ConfigError(
+            f"{_KEY}: {metric} needs validation data, and data.val_size=0 holds none out: set data.val_size=5000."
+        )
     if not _OF_LATENCY.fullmatch(metric):
         return  # a callback of the user may log it; otherwise the first trial ends the search
     nodes = [node for node in config["callbacks"].values() if node["_target_"] == _LATENCY]
