@@ -32,10 +32,10 @@ def test_repetitions_alternate_and_the_fastest_of_each_counts(monkeypatch: pytes
 
     pair = [lambda: call("a", 0.004), lambda: call("b", 0.003)]
     assert latencies(pair, seconds=0) == pytest.approx([4, 3])
-    assert calls == ["a", "a", "b", "b", *["a", "b"] * 5]
+    assert calls == [*["a"] * 4, *["b"] * 4, *["a", "b"] * 5]
     calls.clear()
     latencies(pair, seconds=0.1, repetitions=2)
-    assert calls[4:] == ["a", "b"] * 7  # 63 ms and six times 7 ms
+    assert calls[8:] == ["a", "b"] * 15  # of 7 ms
 
 
 class Untested(BoringModel):
