@@ -13,15 +13,16 @@ from src.views.leaderboard import make_leaderboard
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    records, damaged = (find_sweep(args.sweep).records(), []) if args.sweep else read_all()
+    sweep = find_sweep(args.sweep) if args.sweep else None
+    records, damaged = (sweep.records(), []) if sweep else read_all()
     if args.filter:
         records = Filter(args.filter).choose(records)
     found = {**findings(records, args.k), "unreadable": damaged}
-    if args.sweep and not filter and (sweep := find_sweep(args.sweep)).objectives:
+    if sweep and sweep.objectives and not args.filter:
         board = make_leaderboard(sweep)
         found["front"] = {
             "objectives": board.objectives,
-            "runs": [{"id": row.jobs[0], "point": board.point(row), "command": row.command} for row in board.front],
+            "runs": [{"ids": row.jobs, "means": board.means(row), "command": row.command} for row in board.front],
         }
     warn(damaged)
     print_rows(args.form, as_rows(found), lambda console: print_findings(found, console), plain=found)

@@ -44,9 +44,13 @@ def print_findings(found: Mapping[str, Any], console: Console) -> None:
         if group["tried"]:
             print_table(console, [_tried(group["tried"])], aligned=True)
     if front := found.get("front"):
-        say(f"\nPareto front of {', '.join(f'{name} ({mode})' for name, mode in front['objectives'].items())}", "bold")
+        say(
+            f"\nPareto front of {' and '.join(f'{name} ({mode})' for name, mode in front['objectives'].items())}",
+            "bold",
+        )
         for run in front["runs"]:
-            say(f"{run['point']} in {run['id']}\n  {run['command']}")
+            means = ", ".join(f"{name} {figure(value)}" for name, value in run["means"].items())
+            say(f"{means} in {' '.join(run['ids'])}\n  {run['command']}")
     if found["failed"]:
         say("\nfailed", "bold")
     for error in found["failed"]:

@@ -101,10 +101,13 @@ class Leaderboard:
         """The importance for each metric for which there is one."""
         return ({self.metric: self.importance} if self.importance else {}) | self.other_importance
 
+    def means(self, row: Row) -> dict[str, float | None]:
+        """The mean of each objective of a row."""
+        return dict(zip(self.objectives, [row.mean, *row.other_means], strict=True))
+
     def point(self, row: Row) -> str:
         """The objectives of a row, as ``best/val/acc 0.978, latency_ms 0.031``."""
-        values = zip(self.objectives, [row.mean, *row.other_means], strict=True)
-        return ", ".join(f"{name} {figure(value)}" for name, value in values)
+        return ", ".join(f"{name} {figure(value)}" for name, value in self.means(row).items())
 
     @property
     def headings(self) -> list[str]:
