@@ -56,15 +56,18 @@ def objectives_of(sweeper: Mapping[str, Any], config: Mapping[str, Any]) -> dict
 
 
 def _with_mode(word: str, config: Mapping[str, Any]) -> tuple[str, str]:
-    metric, separator, written = word.rpartition(":")
-    mode: str | None = written
-    if not separator:
-        metric, declared = word, schema_of(config["task"]["_target_"], "task").get(METRICS, {})
-        mode = config["mode"] if word == config["monitor"] else declared.get(word.rpartition("/")[2]) or mode_of(word)
-    if mode not in ("min", "max"):
+    metric, separator, written = word.rpartition(":") if ":" in word else (word, "", "")
+    declared = schema_of(config["task"]["_target_"], "task").get(METRICS, {})
+    known = (
+        config["mode"] if metric == config["monitor"] else declared.get(metric.rpartition("/")[2]) or mode_of(metric)
+    )
+    if separator and written not in ("min", "max"):
+        raise ConfigError(f"{_KEY}: the mode of {metric} must be min or max, not {written!r}.")
+    if separator and known and written != known:
+        raise ConfigError(f"{_KEY}: {word} would take the worst {metric} for the best: write {metric} alone.")
+    if not (mode := written or known):
         raise ConfigError(
-            f"{_KEY}: the mode of {metric!r} {'does not follow from its name' if mode is None else f'must be min or max, not {mode!r}'}: "
-            f"write {metric}:min or {metric}:max."
+            f"{_KEY}: the mode of {metric} does not follow from its name: write {metric}:min or {metric}:max."
         )
     return metric, mode
 
@@ -80,7 +83,8 @@ def _check_logged(metric: str, config: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"{_KEY}: {metric} needs validation data, and data.val_size=0 holds none out: set data.val_size=5000."
         )
-    if not _OF_LATENCY.fullmatch(metric):
+    targets = [node["_target_"] for node in config["callbacks"].values()]
+    if not _OF_LATENCY.fullmatch(metric) or not all(one.startswith(("src.", "lightning.")) for one in targets):
         return  # a callback of the user may log it; otherwise the first trial ends the search
     nodes = [node for node in config["callbacks"].values() if node["_target_"] == _LATENCY]
     if not nodes:

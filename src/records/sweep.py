@@ -31,8 +31,8 @@ class Sweep:
     Args:
         directory: the sweep's directory, which contains its jobs.
         values: the entries of the record: id, command, flags, overrides, jobs (the overrides of each, or None for a search),
-            trials (number of jobs), mode (max or min), objectives (of a search over several, metric to
-            mode), search (settings of the search, or None), git, skipped (numbers of
+            trials (number of jobs), mode (max or min), objectives (of a search over several, metric to mode), search (settings of
+            the search, or None), git, skipped (numbers of
             skipped jobs, with the runs that have the same settings), frozen, started.
     """
 

@@ -183,13 +183,9 @@ class Leaderboard:
     def as_plain(self) -> dict[str, Any]:
         """Convert to plain data, for JSON output."""
         rows = [{**vars(row), "mean": row.mean if row.values else None} for row in self.rows]
-        importance, *others = (one and asdict(one) for one in (self.importance, *self.other_importance.values()))
-        return {
-            **vars(self),
-            "rows": rows,
-            "importance": importance,
-            "other_importance": dict(zip(self.other_importance, others, strict=True)),
-        }
+        importance = self.importance and asdict(self.importance)
+        others = {name: asdict(one) for name, one in self.other_importance.items()}
+        return {**vars(self), "rows": rows, "importance": importance, "other_importance": others}
 
 
 def make_leaderboard(sweep: Sweep, baseline: Baseline | None = None) -> Leaderboard:

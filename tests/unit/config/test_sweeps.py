@@ -37,6 +37,7 @@ TWO = ["hydra/sweeper=optuna", "optimizer.lr=interval(1e-3,1e-1)"]
         ([*TWO, "hydra.sweeper.objectives=[val/acc,val/acc]"], "at least two different metrics"),
         ([*TWO, "hydra.sweeper.objectives=[val/acc,energy]"], "write energy:min or energy:max"),
         ([*TWO, "hydra.sweeper.objectives=[val/acc,energy:low]"], "must be min or max, not 'low'"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc:min,val/loss]"], "would take the worst val/acc for the best"),
         ([*TWO, "hydra.sweeper.objectives=[val/acc,test/loss]"], "would select settings by the test set"),
         ([*TWO, "hydra.sweeper.objectives=[train/acc,val/acc]", "data.val_size=0"], "holds none out"),
         ([*TWO, "hydra.sweeper.objectives=[val/acc,val/f1]"], "the task logs val/loss, val/acc"),
