@@ -20,11 +20,12 @@ class OptunaSweeperConf:
     """Settings of a search.
 
     Attributes:
-        sampler: tpe, random, grid or cmaes.
+        objectives: metrics to optimize together, as in [val/acc,latency_ms], or with a mode, energy:min; by default monitor alone.
+        sampler: tpe, random, grid, cmaes, nsga2 or nsga3.
         pruner: none, median, hyperband or halving.
         n_trials: number of trials; null for as many as fit into the time.
         minutes: time after which no trial starts, and running ones end with their epoch; null for no limit.
-        startup_trials: number of random trials before the sampler and the pruner use results.
+        startup_trials: number of random trials before the sampler and the pruner use results; size of nsga2's and nsga3's generations.
         seed: seed of the sampler; null for a different search each time.
         storage: URL of an Optuna storage; null for a file in the sweep's directory.
         params: search space, key to value in Hydra's sweep syntax; those of the command line are added.
@@ -34,6 +35,7 @@ class OptunaSweeperConf:
     """
 
     _target_: str = "hydra_plugins.optuna_sweeper.OptunaSweeper"
+    objectives: Any = field(default_factory=list)  # the check of the settings names what is wrong with another type
     sampler: str = "tpe"
     pruner: str = "none"
     n_trials: int | None = 20

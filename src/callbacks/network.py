@@ -106,7 +106,7 @@ class Histograms(pl.Callback):
         if not trainer.is_last_batch:
             return
         for writer in writers(trainer):
-            for name, parameter in _network(pl_module).named_parameters():
+            for name, parameter in network_of(pl_module).named_parameters():
                 if parameter.numel():
                     writer.add_histogram(f"weights/{name}", parameter, trainer.global_step)
                 if parameter.grad is not None and parameter.numel():
@@ -120,28 +120,34 @@ class Graph(pl.Callback):
         """Trace a copy of the network, so that the trained one is unchanged."""
         if trainer.global_step:
             return
-        if (net := _network(pl_module)) is pl_module:
+        if (net := network_of(pl_module)) is pl_module:
             log.warning(
                 "callbacks.graph draws the attribute net of the task, and %s has none.", type(pl_module).__name__
             )
             return
         net = copy.deepcopy(net).cpu().float().eval()
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if isinstance(data, TensorData):
-            sample = data.normalize(data.train_set[0][:1].cpu())  # with the dtype of the network's inputs
-        elif hasattr(data, "input_shape"):
-            sample = torch.zeros(1, *data.input_shape)
-        else:
+        sample = example_input(trainer.datamodule)  # type: ignore[attr-defined]
+        if sample is None:
             log.warning("callbacks.graph needs the attribute input_shape of the data module, and it has none.")
             return
         for writer in writers(trainer):
             writer.add_graph(net, sample)
 
 
-def _network(task: pl.LightningModule) -> nn.Module:
+def network_of(task: pl.LightningModule) -> nn.Module:
     """The attribute ``net`` of a task, if it is a network; else the task itself."""
     net = getattr(task, "net", None)
     return net if isinstance(net, nn.Module) else task
+
+
+def example_input(data: pl.LightningDataModule) -> Tensor | None:
+    """An input of the network on the CPU, (1, *shape); None if the data module has no ``input_shape``.
+
+    For data in memory a training sample with the dtype of the network's inputs, otherwise zeros.
+    """
+    if isinstance(data, TensorData):
+        return data.normalize(data.train_set[0][:1].cpu())
+    return torch.zeros(1, *data.input_shape) if hasattr(data, "input_shape") else None
 
 
 class Projector(AfterTest):

@@ -175,20 +175,24 @@ def _clashes(config: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
+def logged_metrics(config: Mapping[str, Any]) -> list[str] | None:
+    """The metrics of training and validation that the task of a configuration logs; None if it does not declare them."""
+    modes = schemas.schema_of(config["task"]["_target_"], "task").get(schemas.METRICS)
+    if modes is None:
+        return None
+    chosen = schemas.default_of(config["task"], "task", "metrics")
+    stages = (("val", [*modes] if chosen is None else ["loss", *chosen]), ("train", {"loss", "acc"} & {*modes}))
+    return [f"{stage}/{name}" for stage, names in stages for name in names]
+
+
 def _monitor_clashes(config: Mapping[str, Any]) -> Iterator[str]:
     """Messages for monitored metrics that the task does not log, or whose mode would select the worst value.
 
     Skipped for a task that does not declare its metrics, which are unknown until it logs them.
     """
-    schema = schemas.schema_of(config["task"]["_target_"], "task")
-    if (modes := schema.get(schemas.METRICS)) is None:
+    if (known := logged_metrics(config)) is None:
         return
-    chosen = schemas.default_of(config["task"], "task", "metrics")
-    logged = [*modes] if chosen is None else ["loss", *chosen]
-    known = [
-        f"{stage}/{name}" for stage, names in (("val", logged), ("train", {"loss", "acc"} & {*modes})) for name in names
-    ]
-    val_size = schemas.default_of(config["data"], "data", "val_size")
+    modes = schemas.schema_of(config["task"]["_target_"], "task")[schemas.METRICS]
     uses = [("monitor", config["monitor"], config["mode"], "mode")]
     if config["schedule"]:
         uses.append(("schedule.monitor", config["schedule"].get("monitor"), None, ""))
@@ -205,7 +209,7 @@ def _monitor_clashes(config: Mapping[str, Any]) -> Iterator[str]:
         if metric not in known:
             remedy = f"set task.metrics to include {name}, or" if name in modes and metric.startswith("val/") else "set"
             yield f"{key}={metric}: the task logs {', '.join(known)}: {remedy} {key} to one of these."
-        elif val_size == 0 and not _has_folds(config["data"]) and metric.startswith("val/"):
+        elif not holds_out(config) and metric.startswith("val/"):
             other = f"train/{name}" if f"train/{name}" in known else "train/loss"
             yield (
                 f"{key}={metric} needs validation data, and data.val_size=0 holds none out: set data.val_size=5000, or "
@@ -222,6 +226,11 @@ def _fold_clashes(data: Mapping[str, Any] | None, typed: Mapping[str, str]) -> I
             f"data.val_size={typed['data.val_size']} is not used with data.folds={data['folds']}, of which one fold is held out "
             "for validation: leave one of the two out."
         )
+
+
+def holds_out(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration has validation data, as far as the settings of its data determine it."""
+    return schemas.default_of(config["data"], "data", "val_size") != 0 or _has_folds(config["data"])
 
 
 def _has_folds(data: Mapping[str, Any]) -> bool:

@@ -24,6 +24,7 @@ from src.config.check import check, takes
 from src.config.command_line import CommandLine, build_parser, fixed_words, points, typed_values
 from src.config.hydra import EXTRAS, OPTUNA, check_hydra, hydra_node, known_choices
 from src.config.hydra_internals import choices_and_values, current_loader, parse_overrides, with_values
+from src.config.objectives import objectives_of
 from src.config.schemas import METRICS, MONITOR, of_group, schema_of
 from src.config.settings_help import WIDTH, describe_flags, describe_settings
 from src.config.space import Dimension, applicable, split_space, start_points
@@ -144,6 +145,7 @@ class Plan:
         space: the search space; empty for a grid.
         fixed: for a search, the overrides that all jobs share.
         hydra: the settings of Hydra itself, including launcher and sweeper.
+        objectives: for a search over several objectives, metric to mode; else empty.
     """
 
     composed: list[Composed]
@@ -151,6 +153,7 @@ class Plan:
     space: list[Dimension]
     fixed: list[str]
     hydra: dict[str, Any]
+    objectives: dict[str, str]
 
     @property
     def configs(self) -> list[dict[str, Any]]:
@@ -242,7 +245,8 @@ def make_plan(line: CommandLine) -> Plan:
                 if line.multirun and (run := OmegaConf.select(config, key)) in ("latest", "best"):
                     raise ConfigError(f"{key}={run} may change while a sweep runs: name the run by its id.")
             found.append(Composed(config, checked(_without_hydra(config), typed)))
-        return Plan(found, jobs, space, constant, hydra)
+        objectives = objectives_of(hydra["sweeper"], found[0].config) if jobs is None else {}
+        return Plan(found, jobs, space, constant, hydra, objectives)
 
 
 def check_package(plan: Plan, flags: Sequence[str]) -> None:

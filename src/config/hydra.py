@@ -12,7 +12,7 @@ from typing import Any, Literal, TypedDict
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
-from src.bounds import Count, CountOrZero, Positive, Seed
+from src.bounds import Count, CountOrZero, Metric, Positive, Seed
 from src.config.hydra_internals import BASIC_LAUNCHER, BASIC_SWEEPER
 from src.config.signatures import of_type
 from src.config.validate import problems
@@ -98,7 +98,8 @@ class _Grid(TypedDict):
 class Optuna(TypedDict):
     """Settings of ``hydra_plugins.optuna_sweeper``."""
 
-    sampler: Literal["tpe", "random", "grid", "cmaes"]
+    objectives: list[Metric]
+    sampler: Literal["tpe", "random", "grid", "cmaes", "nsga2", "nsga3"]
     pruner: Literal["none", "median", "hyperband", "halving"]
     n_trials: Count | None
     minutes: Positive | None

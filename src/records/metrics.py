@@ -3,7 +3,8 @@
 import re
 
 _MODES = {
-    "min": {"loss", "error", "err", "mae", "mse", "rmse", "mape", "perplexity", "nll", "fid", "eer", "wer", "cer"},
+    "min": {"loss", "error", "err", "mae", "mse", "rmse", "mape", "perplexity", "nll", "fid", "eer", "wer", "cer"}
+    | {"latency", "parameters", "bytes", "flops"},
     "max": {"acc", "accuracy", "f1", "auroc", "auc", "r2", "precision", "recall", "iou", "map", "bleu", "dice", "psnr"},
 }
 

@@ -65,8 +65,7 @@ class Replicates:
 
 def value_of(record: Record, metric: str) -> float | None:
     """The best value of a metric if the run monitored it, else the last; None if the run has none, or it is not finite."""
-    metrics = summary(record).metrics
-    return metrics.get(f"best/{metric}", metrics.get(metric))
+    return summary(record).value_of(metric)
 
 
 def seed_and_fold(record: Record) -> tuple[Any, ...]:

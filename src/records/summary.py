@@ -65,6 +65,10 @@ class Summary:
             (name for name in ("test/acc", *counterpart, "test/loss", "test_loss") if name in self.metrics), None
         )
 
+    def value_of(self, metric: str) -> float | None:
+        """The best value of a metric if it is monitored, else its last; None if it was not logged, or is not finite."""
+        return self.metrics.get(f"best/{metric}", self.metrics.get(metric))
+
     @property
     def best_line(self) -> dict[str, str]:
         """``best/<monitor>`` mapped to its value and epoch, if known, as text; empty if there is no best value."""
@@ -217,11 +221,11 @@ def find_best(records: Sequence[Record], metric: str | None = None, *, among: st
     if metric is None:
         monitors = [record.values["best"]["metric"] for record in records if record.is_finished]
         metric = next((name for name in reversed(monitors) if name), "val/acc")
-    metrics = {record: summary(record).metrics for record in records}
-    scores = {record: found.get(f"best/{metric}", found.get(metric)) for record, found in metrics.items()}
+    runs = {record: summary(record) for record in records}
+    scores = {record: run.value_of(metric) for record, run in runs.items()}
     rated = [record for record, score in scores.items() if record.is_finished and score is not None]
     if not rated:
-        known = {name for record, found in metrics.items() if record.is_finished for name in found}
+        known = {name for record, run in runs.items() if record.is_finished for name in run.metrics}
         hint = suggest(metric, known) or f": name one that was logged ({', '.join(sorted(known)) or 'there is none'})."
         raise RunNotFound(f"no finished run{among} has a {metric!r}{hint}")
     return (min if is_low(metric, records) else max)(comparable(rated), key=lambda record: scores[record] or 0.0)

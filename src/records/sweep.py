@@ -32,9 +32,9 @@ class Sweep:
     Args:
         directory: the sweep's directory, which contains its jobs.
         values: the entries of the record: id, command, flags, overrides, jobs (the overrides of each, or None for a search),
-            trials (number of jobs; None while only time limits them), mode (max or min), search (settings of the search, or
-            None), deadline (of a search with a time limit, or None), git, skipped (numbers of skipped jobs, with the runs that
-            have the same settings), frozen, started.
+            trials (number of jobs; None while only time limits them), mode (max or min), objectives (of a search over several,
+            metric to mode), search (settings of the search, or None), deadline (of a search with a time limit, or None), git,
+            skipped (numbers of skipped jobs, with the runs that have the same settings), frozen, started.
     """
 
     def __init__(self, directory: Path, values: dict[str, Any]) -> None:
@@ -55,6 +55,7 @@ class Sweep:
         jobs: list[list[str]] | None,
         trials: int | None,
         mode: str,
+        objectives: Mapping[str, str] | None = None,
         search: dict[str, Any] | None,
         git: dict[str, Any] | None,
         own_flags: Sequence[str] = (),
@@ -71,6 +72,7 @@ class Sweep:
             "jobs": jobs,
             "trials": trials,
             "mode": mode,
+            "objectives": dict(objectives or {}),
             "search": search,
             "git": git,
             "skipped": {str(job): run for job, run in (skipped or {}).items()},
@@ -98,6 +100,11 @@ class Sweep:
     def started(self) -> datetime:
         """Start time of the sweep."""
         return datetime.fromisoformat(self.values["started"])
+
+    @property
+    def objectives(self) -> dict[str, str]:
+        """Metric to mode, ``min`` or ``max``, of a search over several objectives; else empty."""
+        return self.values.get("objectives") or {}
 
     def save(self) -> None:
         """Write the record."""

@@ -12,7 +12,7 @@ from src.records.sweep import Sweep
 from src.runs.output import print_rows
 from src.runs.reading import read_baseline
 from src.views import listing
-from src.views.leaderboard import make_leaderboard
+from src.views.leaderboard import make_leaderboard, print_front
 from src.views.table import print_table
 
 # Maximum number of jobs without a run that are listed below a leaderboard.
@@ -47,10 +47,11 @@ def print_leaderboard(form: str | None, sweep: Sweep) -> None:
 
     def say(console: Console) -> None:
         print_table(console, board.as_table(), f"sweep {board.sweep}")
-        if board.importance:
-            console.print(f"importance for {board.metric}, {board.importance}", markup=False, soft_wrap=True)
+        for metric, importance in board.importances.items():
+            console.print(f"importance for {metric}, {importance}", markup=False, soft_wrap=True)
         for text in _absent(sweep):
             console.print(text, markup=False, soft_wrap=True)
+        print_front(board, console)
         if board.winner:
             console.print(f"the best again:\n  {board.winner}", markup=False, soft_wrap=True)
 

@@ -30,7 +30,7 @@ def check_search(plan: Plan) -> None:
     Raises:
         ConfigError: there is no metric to optimize, or the storage cannot be used.
     """
-    if plan.search and not plan.configs[0]["monitor"]:
+    if plan.search and not plan.objectives and not plan.configs[0]["monitor"]:
         raise ConfigError(
             "monitor=null: a search needs a metric to optimize: set monitor to one that the task logs, as in monitor=val_loss."
         )
@@ -54,6 +54,7 @@ def begin_sweep(directory: Path, line: CommandLine, plan: Plan, skipped: Mapping
         jobs=plan.jobs,
         trials=None if plan.trials is None else plan.trials - len(skipped),
         mode=plan.configs[0]["mode"],
+        objectives=plan.objectives,
         search=plan.search,
         git=git(),
         own_flags=line.own_flags,

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from src.formatting import duration, figure
+from src.records.pareto import is_on_front
 from src.records.record import Record
 from src.records.summary import Summary, summary
 from src.records.sweep import Sweep
@@ -30,10 +31,12 @@ class Status(AbstractContextManager["Status"]):
         self.sweep, self.at_once = sweep, at_once
         self.console = console or Console(highlight=False)
         finished = [summary(record) for record in sweep.records() if record.is_finished]
+        self.points = [self._point(run) for run in finished]
         self.earlier = self.ended = len(finished)
         self.running: set[int] = set()
         self.done, self.failed = self.earlier, 0
-        self.best: Summary | None = min((run for run in finished if run.best is not None), key=_rank, default=None)
+        rated = [run for run in finished if run.best is not None and not sweep.objectives]
+        self.best: Summary | None = min(rated, key=_rank, default=None)
         self.words: dict[int, Sequence[str]] = {}
         self._began = time.monotonic()
         self._live: Live | None = None
@@ -67,8 +70,9 @@ class Status(AbstractContextManager["Status"]):
         self.done += status not in ("failed", "interrupted")
         self.failed += status == "failed"
         self.ended += 1
-        if run and run.status == "done" and run.best is not None:
+        if run and run.status == "done" and run.best is not None and not self.sweep.objectives:
             self.best = min((one for one in (self.best, run) if one), key=_rank)
+        self.points += [self._point(run)] if run and run.status == "done" else []
         outcome = status if run is None else f"{run.ended}: {run.error}" if run.error else run.outcome
         progress = f"[{self.ended}{self._of_total}]"
         self._print(f"{progress} job {job:03d} {outcome} ({shlex.join(self.words.pop(job))})")
@@ -84,6 +88,8 @@ class Status(AbstractContextManager["Status"]):
         parts += [f"{self.failed} failed"] if self.failed else []
         if self.best:
             parts.append(f"best {figure(self.best.best)} ({self.best.command.partition('src.train ')[2]})")
+        if front := sum(is_on_front(self.points, [*self.sweep.objectives.values()])) if self.sweep.objectives else 0:
+            parts.append(f"{front} on the Pareto front")
         ended = self.done + self.failed - self.earlier
         left = max(0.0, self.sweep.seconds_left)
         if ended and (total := self.sweep.values["trials"]) is not None:
@@ -96,6 +102,10 @@ class Status(AbstractContextManager["Status"]):
     def _of_total(self) -> str:
         """The number of jobs, as in ``/60``; empty if it is not known."""
         return "" if (total := self.sweep.values["trials"]) is None else f"/{total}"
+
+    def _point(self, run: Summary) -> list[float | None]:
+        """The objectives of a search over several."""
+        return [run.value_of(metric) for metric in self.sweep.objectives]
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)

@@ -3,7 +3,7 @@
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,11 @@ from src.launching.stop import received
 from src.records.record import RECORD, Record
 from src.records.summary import summary
 from src.records.sweep import JOB, STUDY, Sweep
+from src.training.run import say
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import TrialState
 
 # Function that launches jobs, given the overrides of each and the number of the first.
 Launch = Callable[[Sequence[Sequence[str]], int], Any]
@@ -37,15 +39,19 @@ def open_study(sweep: Sweep, max_epochs: int = 1) -> "optuna.Study":
     return optuna.create_study(
         study_name=sweep.values["id"],
         storage=sweep.storage,
-        sampler=_sampler(search, 0),
+        sampler=sampler_of(search, 0),
         pruner=_pruner(search, max_epochs),
-        direction="minimize" if sweep.values["mode"] == "min" else "maximize",
+        directions=["minimize" if mode == "min" else "maximize" for mode in _modes(sweep)],
         load_if_exists=True,
     )
 
 
-def _sampler(search: dict[str, Any], job: int) -> "optuna.samplers.BaseSampler":
-    """The sampler for one job.
+def _modes(sweep: Sweep) -> list[str]:
+    return list(sweep.objectives.values()) or [sweep.values["mode"]]
+
+
+def sampler_of(search: dict[str, Any], job: int) -> "optuna.samplers.BaseSampler":
+    """The sampler for one job of a search with these settings.
 
     Its random numbers depend only on the search's seed and the job's number, so that the first session of the search and a
     resumed one propose the same job, and no two jobs share random numbers.
@@ -60,6 +66,10 @@ def _sampler(search: dict[str, Any], job: int) -> "optuna.samplers.BaseSampler":
             return samplers.RandomSampler(seed=seed)
         case "cmaes":
             return samplers.CmaEsSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
+        case "nsga2":  # the trials of the first generation are random
+            return samplers.NSGAIISampler(seed=seed, population_size=max(2, startup))
+        case "nsga3":
+            return samplers.NSGAIIISampler(seed=seed, population_size=max(2, startup))
     # constant_liar keeps parallel trials from sampling the same region.
     return samplers.TPESampler(seed=seed, n_startup_trials=startup, multivariate=True, group=True, constant_liar=True)
 
@@ -103,6 +113,7 @@ class Search:
         self._trials: dict[int, int] = {}  # number of the job to number of its trial
         self._proposals = self._propose()
         sweep.set_deadline(sweep.values["search"].get("minutes"))
+        self._is_stopped = False
 
     def _grid(self) -> list[dict[str, Any]]:
         values = itertools.product(*(dimension.values for dimension in self.space))
@@ -114,14 +125,14 @@ class Search:
 
     def next_job(self) -> tuple[int, list[str]] | None:
         """Number and overrides of the job to be run next; None once all have been proposed."""
-        if (proposal := next(self._proposals, None)) is None:
+        if self._is_stopped or (proposal := next(self._proposals, None)) is None:
             return None
         job, trial = proposal
         self._trials[job] = trial.number
         return job, [*self.fixed, *(d.word(trial.params[d.key]) for d in self.space)]
 
     def tell(self, job: int, failed: bool = False) -> None:
-        """Tell the study the result of a job, from its record.
+        """Tell the study the result of a job, from its record. A job that did not log an objective ends the search.
 
         Args:
             job: the number of the job.
@@ -129,11 +140,37 @@ class Search:
         """
         from optuna.trial import TrialState
 
-        state, value = _result(self.sweep.directory / f"{job:03d}")
+        state, values = self._result(self.sweep.directory / f"{job:03d}")
         if failed and state == TrialState.RUNNING:
             state = TrialState.FAIL
         if state.is_finished():  # else it was interrupted, and is resumed with the search
-            self._study.tell(self._trials[job], value, state=state)
+            self._study.tell(self._trials[job], values, state=state)
+
+    def _result(self, directory: Path) -> "tuple[TrialState, list[float] | None]":
+        """The state of a job, and the value of each objective if it is complete, from its record."""
+        from optuna.trial import TrialState
+
+        if not (directory / RECORD).exists():
+            return TrialState.RUNNING, None
+        run = summary(Record.load(directory))
+        if run.status == "pruned":
+            return TrialState.PRUNED, None
+        if run.status != "done":
+            return (TrialState.RUNNING if run.status in ("running", "interrupted") else TrialState.FAIL), None
+        objectives = self.sweep.objectives
+        values = [run.value_of(metric) for metric in objectives] if objectives else [run.best]
+        if missing := [name for name in objectives if not {name, f"best/{name}"} & run.metrics.keys()]:
+            self._stop(f"{run.id} did not log {', '.join(missing)}, of hydra.sweeper.objectives", run.metrics)
+        finite = [value for value in values if value is not None and math.isfinite(value)]
+        return (TrialState.COMPLETE, finite) if len(finite) == len(values) else (TrialState.FAIL, None)
+
+    def _stop(self, problem: str, logged: Iterable[str]) -> None:
+        """Propose no more jobs, and say why."""
+        if not self._is_stopped:
+            say(
+                f"{problem}, and the search ends: name metrics that it logged ({', '.join(logged) or 'there is none'})."
+            )
+        self._is_stopped = True
 
     def _propose(self) -> "Iterator[tuple[int, optuna.Trial | optuna.trial.FrozenTrial]]":
         from optuna.trial import TrialState
@@ -158,7 +195,7 @@ class Search:
     def _draw(self, job: int, params: dict[str, Any] | None) -> "optuna.Trial":
         """Ask for the trial of a job, with fixed parameters if ``params`` is not None."""
         self._study.enqueue_trial(params or {}, user_attrs={JOB: job})
-        self._study.sampler = _sampler(self.sweep.values["search"], job)
+        self._study.sampler = sampler_of(self.sweep.values["search"], job)
         return self._study.ask(self._distributions)
 
 
@@ -197,20 +234,6 @@ def _jobs(study: "optuna.Study") -> dict[int, "optuna.trial.FrozenTrial"]:
     trials = study.get_trials(deepcopy=False)
     newest = {trial.user_attrs[JOB]: trial for trial in trials if JOB in trial.user_attrs}
     return dict(sorted(newest.items()))
-
-
-def _result(directory: Path) -> tuple[Any, float | None]:
-    """The ``TrialState`` of a job, and its value if it has one, from its record."""
-    from optuna.trial import TrialState
-
-    if not (directory / RECORD).exists():
-        return TrialState.RUNNING, None
-    run = summary(Record.load(directory))
-    if run.status == "pruned":
-        return TrialState.PRUNED, None
-    if run.status == "done" and run.best is not None and math.isfinite(run.best):
-        return TrialState.COMPLETE, run.best
-    return (TrialState.RUNNING if run.status in ("running", "interrupted") else TrialState.FAIL), None
 
 
 def trial_of(study: "optuna.Study", job: int) -> "optuna.Trial | None":

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from src.records.find import short_ids
+from src.records.pareto import is_on_front
 from src.records.record import Record
 from src.records.replicates import Replicates, group
 from src.records.settings import REPLICATES, settings_of, short_names, shown_names
@@ -46,6 +47,7 @@ class Compared:
         labels: the words of a unique label for each configuration: the name of its runs if it is unique, and the settings
             that differ, as ``lr=0.01``.
         ids: shortened ids of the runs; within a sweep, the numbers of its jobs.
+        objectives: of a search over several objectives, metric to mode, ``min`` or ``max``; else empty.
     """
 
     records: Sequence[Record]
@@ -55,9 +57,20 @@ class Compared:
     group_of: Sequence[int]
     labels: Sequence[Sequence[str]]
     ids: Sequence[str]
+    objectives: Mapping[str, str]
+
+    @property
+    def metrics(self) -> list[str]:
+        """The objectives, and the metrics in a table of runs."""
+        return [*dict.fromkeys([*self.objectives, *default_metrics(self.runs)])]
+
+    def is_low(self, metric: str) -> bool:
+        """Whether lower values of a metric are better."""
+        mode = self.objectives.get(metric)
+        return mode == "min" if mode else is_low(metric.removeprefix("best/"), self.records)
 
     @classmethod
-    def of(cls, records: Sequence[Record]) -> "Compared":
+    def of(cls, records: Sequence[Record], objectives: Mapping[str, str] = {}) -> "Compared":
         """Compare at least one run."""
         runs = [summary(record) for record in records]
         settings = setting_cells(records, shown_names(records)) if len(records) > 1 else {}
@@ -68,7 +81,8 @@ class Compared:
         short = [record.directory.name for record in records] if is_one_sweep else short_ids(ids, set(ids), set())
         group_of = [number[id(record)] for record in records]
         firsts = [group_of.index(index) for index in range(len(groups))]
-        return cls(records, runs, settings, groups, group_of, _labels(runs, settings, firsts, short), short)
+        labels = _labels(runs, settings, firsts, short)
+        return cls(records, runs, settings, groups, group_of, labels, short, objectives)
 
 
 def _labels(
@@ -97,11 +111,11 @@ def chart_data(compared: Compared) -> dict[str, Any]:
     Returns:
         ``ids``, ``labels`` and ``groups`` (the configuration of each run) as in ``Compared``;
         ``metric``, the first metric of tables, and ``scores``, its value in each run, negated if lower is better; ``axes``, see
-        ``axes``; and the entries of ``charts``.
+        ``axes``; ``front``, see ``front``; and the entries of ``charts``.
     """
-    metric = next(iter(default_metrics(compared.runs)), None)
+    metric = next(iter(compared.metrics), None)
     values = [run.metrics.get(metric) if metric else None for run in compared.runs]
-    sign = -1 if metric and is_low(metric.removeprefix("best/"), compared.records) else 1
+    sign = -1 if metric and compared.is_low(metric) else 1
     return {
         "ids": compared.ids,
         "labels": compared.labels,
@@ -109,6 +123,7 @@ def chart_data(compared: Compared) -> dict[str, Any]:
         "metric": metric,
         "scores": [None if value is None else sign * value for value in values],
         "axes": axes(compared),
+        "front": front(compared),
         **charts(compared),
     }
 
@@ -214,11 +229,43 @@ def axes(compared: Compared) -> list[dict[str, Any]]:
         for name, short in zip(varied, short_names(varied), strict=True)
     ]
     metrics: list[dict[str, Any]] = []
-    for name in default_metrics(compared.runs):
+    for name in compared.metrics:
         values = [run.metrics.get(name) for run in compared.runs]
         if len({*values} - {None}) > 1:
             metrics.append({"name": name, "scale": "linear", "values": values})
     return settings + metrics if settings and metrics else []
+
+
+def front(compared: Compared) -> dict[str, Any] | None:
+    """The objectives of a search over several, and its Pareto front among the runs that are done.
+
+    Returns:
+        ``objectives``, each with ``name``, ``mode``, ``is_log`` and ``values``, one for each run, null where it is not done or has
+        none; and ``runs``, the numbers of the runs on the front. None for any other comparison.
+    """
+    if not compared.objectives:
+        return None
+    done = [run.metrics if run.status == "done" else {} for run in compared.runs]
+    values = {name: [metrics.get(name) for metrics in done] for name in compared.objectives}
+    on_front = is_on_front([*zip(*values.values(), strict=True)], [*compared.objectives.values()])
+    return {
+        "objectives": [
+            {
+                "name": name,
+                "mode": mode,
+                "is_log": _is_log([value for value in values[name] if value is not None]),
+                "values": values[name],
+            }
+            for name, mode in compared.objectives.items()
+        ],
+        "runs": [number for number, is_on in enumerate(on_front) if is_on],
+    }
+
+
+def _is_log(values: Sequence[float]) -> bool:
+    """Whether an axis of these numbers is logarithmic."""
+    low, median, high = (min(values), statistics.median(values), max(values)) if values else (0, 0, 0)
+    return low > 0 and high >= _LOG_RANGE * low and high >= _LOG_MEDIAN * median
 
 
 def _axis(name: str, values: Sequence[Any], words: Sequence[str]) -> dict[str, Any]:
@@ -226,9 +273,7 @@ def _axis(name: str, values: Sequence[Any], words: Sequence[str]) -> dict[str, A
     known = [value for value in values if value is not None]
     if not all(map(_is_number, known)) or len(set(known)) <= _CHOICES:
         return {"name": name, "scale": "choice", "values": [label or None for label in _choices(words)]}
-    low, median, high = min(known), statistics.median(known), max(known)
-    is_log = low > 0 and high >= _LOG_RANGE * low and high >= _LOG_MEDIAN * median
-    return {"name": name, "scale": "log" if is_log else "linear", "values": values}
+    return {"name": name, "scale": "log" if _is_log(known) else "linear", "values": values}
 
 
 def _choices(words: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from src.notifications import Event
 from src.records.record import Record
 from src.records.summary import summary
 from src.records.sweep import Sweep
+from src.views.leaderboard import make_leaderboard
 
 
 def run_event(record: Record) -> Event:
@@ -47,13 +48,15 @@ def sweep_event(sweep: Sweep, status: int) -> Event:
     count = Counter(run.status for run in runs)
     kind = "interrupted" if status > 128 else "failed" if status else "done"
     jobs = ", ".join(f"{number} {name}" for name, number in count.most_common()) or "no job has started"
-    best = min(
-        (run for run in runs if run.status == "done" and run.best is not None), key=lambda run: run.rank, default=None
-    )
+    front = len(make_leaderboard(sweep).front)
+    rated = [run for run in runs if run.status == "done" and run.best is not None and not sweep.objectives]
+    best = min(rated, key=lambda run: run.rank, default=None)
     total = "" if sweep.values["trials"] is None else f" of {sweep.values['trials']}"
     text = f"sweep {sweep.values['id']} {kind}: {jobs}{total}"
     if best:
         text += f", best/{best.monitor} {figure(best.best)} ({best.command.partition('src.train ')[2]})"
+    if front:
+        text += f", {front} on the Pareto front of {', '.join(sweep.objectives)}"
     details = {
         "sweep": sweep.values["id"],
         "jobs": dict(count),

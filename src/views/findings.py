@@ -43,6 +43,14 @@ def print_findings(found: Mapping[str, Any], console: Console) -> None:
             say(_plateau(group["plateau"]))
         if group["tried"]:
             print_table(console, [_tried(group["tried"])], aligned=True)
+    if front := found.get("front"):
+        say(
+            f"\nPareto front of {' and '.join(f'{name} ({mode})' for name, mode in front['objectives'].items())}",
+            "bold",
+        )
+        for run in front["runs"]:
+            means = ", ".join(f"{name} {figure(value)}" for name, value in run["means"].items())
+            say(f"{means} in {' '.join(run['ids'])}\n  {run['command']}")
     if found["failed"]:
         say("\nfailed", "bold")
     for error in found["failed"]:

@@ -6,14 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from rich.console import Console
+
 from src.files import write
 from src.formatting import figure
 from src.records.baseline import Baseline, find_baseline
+from src.records.pareto import is_on_front
 from src.records.settings import REPLICATES, data_of
 from src.records.summary import Summary, differing, summary
 from src.records.sweep import TABLE, Sweep
 from src.sweeps.importance import Importance, explained_variance, ped_anova
 from src.views.table import Column, Forms, brief, difference, forms_of
+
+# Maximum number of rows of a Pareto front whose commands are printed: both ends, and others evenly between them.
+_MOST = 5
 
 
 @dataclass
@@ -29,6 +35,9 @@ class Row:
         status: done or pruned for jobs with a value; else failed or interrupted.
         error: the last line of the first error.
         vs_baseline: mean of the values minus that of the baseline's replicates; None if they are not compared.
+        others: of a search over several objectives, name to the values of each objective besides the metric.
+        front: whether the means of all objectives are on the Pareto front of the done rows.
+        command: command line of the first job.
     """
 
     settings: dict[str, str]
@@ -39,11 +48,19 @@ class Row:
     status: str = "done"
     error: str | None = None
     vs_baseline: float | None = None
+    others: dict[str, list[float]] = field(default_factory=dict)
+    front: bool = False
+    command: str = ""
 
     @property
     def mean(self) -> float:
         """Mean of the values."""
         return statistics.fmean(self.values) if self.values else math.nan
+
+    @property
+    def other_means(self) -> list[float | None]:
+        """Mean of each of the other objectives; None without a value."""
+        return [statistics.fmean(values) if values else None for values in self.others.values()]
 
 
 @dataclass
@@ -52,12 +69,16 @@ class Leaderboard:
 
     Attributes:
         sweep: id of the sweep.
-        metric: metric by which rows are ranked: ``best/<monitor>``, or train/loss if nothing was monitored.
+        metric: metric by which rows are ranked: ``best/<monitor>``, or train/loss if nothing was monitored; the first objective
+            of a search over several.
         test_metric: test metric that is shown, such as test/acc.
         keys: settings that differ.
-        rows: for each data set, ranked rows, then pruned jobs, then jobs without a value.
+        rows: for each data set, ranked rows, those of the Pareto front first, then pruned jobs, then jobs without a value.
         importance: importance of each setting for the metric; None if too few jobs are done.
-        winner: command line of the first job of the best row; None if jobs have different data sets and cannot be compared.
+        winner: command line of the first job of the best row; None if jobs have different data sets and cannot be compared, or
+            there are several objectives.
+        objectives: of a search over several objectives, metric to mode, ``min`` or ``max``; else empty.
+        other_importance: importance of each setting for the other objectives.
     """
 
     sweep: str
@@ -67,12 +88,34 @@ class Leaderboard:
     rows: list[Row]
     importance: Importance | None
     winner: str | None
+    objectives: dict[str, str] = field(default_factory=dict)
+    other_importance: dict[str, Importance] = field(default_factory=dict)
+
+    @property
+    def front(self) -> list[Row]:
+        """The rows of the Pareto front, the best of the first objective first."""
+        return [row for row in self.rows if row.front]
+
+    @property
+    def importances(self) -> dict[str, Importance]:
+        """The importance for each metric for which there is one."""
+        return ({self.metric: self.importance} if self.importance else {}) | self.other_importance
+
+    def means(self, row: Row) -> dict[str, float | None]:
+        """The mean of each objective of a row."""
+        return dict(zip(self.objectives, [row.mean, *row.other_means], strict=True))
+
+    def point(self, row: Row) -> str:
+        """The objectives of a row, as ``best/val/acc 0.978, latency_ms 0.031``."""
+        return ", ".join(f"{name} {figure(value)}" for name, value in self.means(row).items())
 
     @property
     def headings(self) -> list[str]:
         """Headings of the columns."""
         compared = ["vs baseline"] if self._has_baseline else []
-        return ["status", self.metric, "std", "n", *compared, self.test_metric, "seconds", "jobs", *self.keys]
+        front, others = (["front"], [*self.objectives][1:]) if self.objectives else ([], [])
+        metrics = [self.metric, "std", "n", *others, *compared, self.test_metric]
+        return ["status", *front, *metrics, "seconds", "jobs", *self.keys]
 
     @property
     def _has_baseline(self) -> bool:
@@ -83,9 +126,11 @@ class Leaderboard:
         spread = figure(statistics.stdev(row.values)) if len(row.values) > 1 else ""
         return [
             row.status,
+            *(["yes" if row.front else ""] if self.objectives else []),
             figure(row.mean) if row.values else "",
             spread,
             str(len(row.values)) if row.values else "",
+            *(figure(mean) for mean in row.other_means),
             *([difference(row.vs_baseline)] if self._has_baseline else []),
             figure(statistics.fmean(row.test)) if row.test else "",
             f"{statistics.fmean(row.seconds):.1f}" if row.seconds else "",
@@ -101,7 +146,8 @@ class Leaderboard:
             del columns["n"]
         ranks = {
             "status": 0,
-            self.metric: 0,
+            "front": 0,
+            **dict.fromkeys([self.metric, *self.objectives], 0),
             "std": 40,
             "n": 60,
             "vs baseline": 38,
@@ -125,8 +171,11 @@ class Leaderboard:
         ]
         if failed := [row for row in self.rows if row.error]:
             lines += ["", *(f"- {' '.join(row.jobs)}: {row.error}" for row in failed)]
-        if self.importance:
-            lines += ["", f"Importance for {self.metric}, {self.importance}."]
+        for metric, importance in self.importances.items():
+            lines += ["", f"Importance for {metric}, {importance}."]
+        if self.front:
+            lines += ["", f"The Pareto front of {', '.join(self.objectives)} again:", ""]
+            lines += [line for row in self.front for line in (f"    # {self.point(row)}", f"    {row.command}")]
         if self.winner:
             lines += ["", "The best again:", "", f"    {self.winner}"]
         return "\n".join(lines) + "\n"
@@ -134,7 +183,9 @@ class Leaderboard:
     def as_plain(self) -> dict[str, Any]:
         """Convert to plain data, for JSON output."""
         rows = [{**vars(row), "mean": row.mean if row.values else None} for row in self.rows]
-        return {**vars(self), "rows": rows, "importance": self.importance and asdict(self.importance)}
+        importance = self.importance and asdict(self.importance)
+        others = {name: asdict(one) for name, one in self.other_importance.items()}
+        return {**vars(self), "rows": rows, "importance": importance, "other_importance": others}
 
 
 def make_leaderboard(sweep: Sweep, baseline: Baseline | None = None) -> Leaderboard:
@@ -148,16 +199,24 @@ def make_leaderboard(sweep: Sweep, baseline: Baseline | None = None) -> Leaderbo
     runs = [summary(record) for record in records]
     monitor = next((run.monitor for run in runs if run.monitor), None)
     metric, best_is_low = (f"best/{monitor}", sweep.values["mode"] == "min") if monitor else ("train/loss", True)
+    objectives = {f"best/{name}" if name == monitor else name: mode for name, mode in sweep.objectives.items()}
+    if objectives:
+        metric, best_is_low = next((name, mode == "min") for name, mode in objectives.items())
+    others = [*objectives][1:]
     test_metric = next((run.test_metric for run in runs if run.test_metric), "test/acc")
     settings = differing(records, lambda record: record.typed)
     keys = sorted(settings.keys() - {*REPLICATES})
     rows: dict[tuple[Any, ...], Row] = {}
     for number, run in enumerate(runs):
         shown = {key: settings[key][number] for key in keys if settings[key][number]}
-        row = rows.setdefault((run.status, *sorted(shown.items())), Row(shown, status=run.status))
+        empty = Row(shown, status=run.status, others={name: [] for name in others}, command=run.command)
+        row = rows.setdefault((run.status, *sorted(shown.items())), empty)
         row.jobs.append(run.id)
         if (value := run.metrics.get(metric)) is not None and run.status in ("done", "pruned"):
             row.values.append(value)
+        for name in others:
+            if (other := run.metrics.get(name)) is not None and run.status == "done":
+                row.others[name].append(other)
         if (test := run.metrics.get(test_metric)) is not None:
             row.test.append(test)
         if run.duration is not None:
@@ -165,10 +224,17 @@ def make_leaderboard(sweep: Sweep, baseline: Baseline | None = None) -> Leaderbo
         row.error = row.error or run.error
 
     data = {run.id: data_of(record) for run, record in zip(runs, records, strict=True)}
+    is_one_data_set = len(set(data.values())) == 1
+    if objectives and is_one_data_set:
+        done = [row for row in rows.values() if row.status == "done" and row.values]
+        points = [[row.mean, *row.other_means] for row in done]
+        for row, front in zip(done, is_on_front(points, [*objectives.values()]), strict=True):
+            row.front = front
 
-    def rank(row: Row) -> tuple[str, int, float]:
+    def rank(row: Row) -> tuple[str, int, bool, float]:
         order = {"done": 0, "pruned": 1}.get(row.status, 2)
-        return data[row.jobs[0]], order, (row.mean if best_is_low else -row.mean) if row.values else 0.0
+        value = (row.mean if best_is_low else -row.mean) if row.values else 0.0
+        return data[row.jobs[0]], order, not row.front, value
 
     ordered = sorted(rows.values(), key=rank)
     if baseline and baseline.metric == metric:
@@ -176,11 +242,33 @@ def make_leaderboard(sweep: Sweep, baseline: Baseline | None = None) -> Leaderbo
         for row in ordered:
             if row.status == "done" and row.values:
                 row.vs_baseline = baseline.difference(of_id[row.jobs[0]], row.mean)
-    is_one_data_set = len(set(data.values())) == 1
-    first = ordered[0].jobs[0] if is_one_data_set and ordered[0].status == "done" else None
-    winner = next((run.command for run in runs if run.id == first), None)
-    importance = _importance(sweep, runs, {key: settings[key] for key in keys}, best_is_low)
-    return Leaderboard(sweep.values["id"], metric, test_metric, keys, ordered, importance, winner)
+    has_winner = is_one_data_set and ordered[0].status == "done" and not objectives
+    winner = ordered[0].command if has_winner else None
+    varied = {key: settings[key] for key in keys}
+    importance = {
+        name: found
+        for name, low in {metric: best_is_low, **{name: objectives[name] == "min" for name in others}}.items()
+        if (found := _importance(sweep, runs, name, varied, low))
+    }
+    first = importance.pop(metric, None)
+    return Leaderboard(sweep.values["id"], metric, test_metric, keys, ordered, first, winner, objectives, importance)
+
+
+def print_front(board: Leaderboard, console: Console) -> None:
+    """Print the size of the Pareto front of a search, and for some of its rows the objectives and the command."""
+    rows = [row for row in board.rows if row.status == "done"]
+    if not board.objectives or not rows:
+        return
+    front = board.front
+    objectives = " and ".join(f"{name} ({mode})" for name, mode in board.objectives.items())
+    text = f"Pareto front of {objectives}: {len(front)} of {len(rows)} configurations"
+    count = min(len(front), _MOST)
+    shown = [front[round(number * (len(front) - 1) / max(1, count - 1))] for number in range(count)]
+    if count < len(front):
+        text += f", of which {count}"
+    console.print(f"{text}:" if shown else text, markup=False, soft_wrap=True)
+    for row in shown:
+        console.print(f"  {board.point(row)}\n    {row.command}", markup=False, soft_wrap=True)
 
 
 def leave_leaderboard(sweep: Sweep) -> None:
@@ -190,17 +278,14 @@ def leave_leaderboard(sweep: Sweep) -> None:
 
 
 def _importance(
-    sweep: Sweep, runs: Sequence[Summary], settings: Mapping[str, Sequence[str]], low: bool
+    sweep: Sweep, runs: Sequence[Summary], metric: str, settings: Mapping[str, Sequence[str]], low: bool
 ) -> Importance | None:
     """Explained variance of the done jobs for a grid; PED-ANOVA, including pruned trials, for a search."""
     search = sweep.values["search"]
     is_grid = search is None or search["sampler"] == "grid"
     statuses = ("done",) if is_grid else ("done", "pruned")
-    measured = {
-        number: run.best
-        for number, run in enumerate(runs)
-        if run.status in statuses and run.best is not None and math.isfinite(run.best)
-    }
+    found = {number: run.metrics.get(metric) for number, run in enumerate(runs) if run.status in statuses}
+    measured = {number: value for number, value in found.items() if value is not None and math.isfinite(value)}
     columns = {key: [words[number] for number in measured] for key, words in settings.items()}
     levels = {key: words for key, words in columns.items() if len(set(words)) > 1}
     values = list(measured.values())

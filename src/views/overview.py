@@ -14,7 +14,7 @@ from src.records.find import find
 from src.records.record import Record
 from src.records.summary import differing, summary
 from src.records.sweep import Sweep
-from src.views.leaderboard import make_leaderboard
+from src.views.leaderboard import make_leaderboard, print_front
 from src.views.table import Column, forms_of, metric_columns, print_table
 
 
@@ -32,6 +32,8 @@ def print_overview(sweep: Sweep, console: Console | None = None) -> None:
     jobs = sorted([*((record.directory.name, record) for record in records), *_skipped(sweep)], key=lambda job: job[0])
     found, runs = [record for _, record in jobs], [summary(record) for _, record in jobs]
     is_skipped = [record not in records for record in found]
+    board = make_leaderboard(sweep)
+    front = {job for row in board.front for job in row.jobs}
     columns = [
         Column("job", [job for job, _ in jobs]),
         Column(
@@ -39,7 +41,8 @@ def print_overview(sweep: Sweep, console: Console | None = None) -> None:
             [f"skipped: {run.id}" if skip else run.ended for skip, run in zip(is_skipped, runs, strict=True)],
             20,
         ),
-        *metric_columns(runs),
+        Column("front", ["yes" if run.id in front else "" for run in runs], 10),
+        *metric_columns(runs, board.objectives),
         Column("seconds", ["" if run.duration is None else f"{run.duration:.1f}" for run in runs], 90),
     ]
     forms = forms_of(columns, differing(found, lambda record: record.typed))
@@ -51,7 +54,7 @@ def print_overview(sweep: Sweep, console: Console | None = None) -> None:
     for overrides in sweep.missing():
         console.print(f"not run: {overrides}", markup=False, soft_wrap=True)
     ways = [f"python -m src.runs ls --sweep {sweep.values['id']}"]
-    board = make_leaderboard(sweep)
+    print_front(board, console)
     if (len(records) > 1 or sweep.values["search"]) and board.winner:
         best = board.rows[0]
         among = f", the mean of {len(best.values)} jobs" if len(best.values) > 1 else ""

@@ -1,8 +1,8 @@
-// Script of a report: sorting and filtering of its tables, parallel coordinates, and curves. Text from records is only ever
+// Script of a report: sorting and filtering of its tables, Pareto front, parallel coordinates, and curves. Text from records is only ever
 // inserted as text, never as HTML.
 "use strict";
 
-const {ids, labels, groups, axes, charts, steps, scores} = JSON.parse(document.getElementById("data").textContent);
+const {ids, labels, groups, axes, charts, steps, scores, front} = JSON.parse(document.getElementById("data").textContent);
 const find = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const SVG = find("svg").namespaceURI;
@@ -61,6 +61,7 @@ function update() {
   }
   if (find("#count")) find("#count").textContent = count < rows.size ? `${count} of ${rows.size} runs` : `${count} runs`;
   if (find("#clear")) find("#clear").style.visibility = count === rows.size && !ranges.size ? "hidden" : "visible";
+  for (const point of all("#front circle")) point.classList.toggle("out", rows.get(Number(point.dataset.run)).hidden);
   for (const line of all("#parallel .run-line")) line.classList.toggle("out", rows.get(Number(line.dataset.run)).hidden);
   drawLegend(shown);
   all("[data-chart]").forEach(drawChart);
@@ -70,7 +71,7 @@ function update() {
 function emphasize(group = null, run = null) {
   const is = element => run === null || element.dataset.run === undefined
     ? Number(element.dataset.group) === group : Number(element.dataset.run) === run;
-  for (const root of all(".charts svg, #parallel svg")) root.classList.toggle("focus", group !== null);
+  for (const root of all(".charts svg, #parallel svg, #front svg")) root.classList.toggle("focus", group !== null);
   for (const element of all("svg [data-group]")) element.classList.toggle("on", group !== null && is(element));
   for (const [one, row] of rows) row.classList.toggle("on", group !== null && (run === null ? groups[one] === group : one === run));
 }
@@ -276,6 +277,68 @@ function readParallel(event) {
 
 find("#parallel svg")?.addEventListener("pointermove", readParallel);
 find("#parallel svg")?.addEventListener("pointerleave", hideTip);
+
+// Pareto front
+
+/** The scale of an axis: the extent of the front and half of it on either side, as far as there are runs. */
+function scaleOf({values, is_log: isLog}, from, to) {
+  const [map, inverse] = isLog ? [Math.log, Math.exp] : [value => value, value => value];
+  const positions = values.map(value => value === null ? null : map(value));
+  const all = extent(positions.filter(position => position !== null)), best = extent(front.runs.map(run => positions[run]));
+  const margin = best[1] > best[0] ? (best[1] - best[0]) / 2 : Infinity;
+  let [low, high] = [Math.max(all[0], best[0] - margin), Math.min(all[1], best[1] + margin)];
+  if (low === high) [low, high] = [low - (Math.abs(low) || 1) / 10, high + (Math.abs(high) || 1) / 10];
+  const at = position => from + (0.03 + 0.94 * (position - low) / (high - low)) * (to - from);
+  const ticks = ticksOf(inverse(low), inverse(high), isLog, 6).map(tick => [at(map(tick)), String(tick)]);
+  return {ticks, at: positions.map(position => position === null || position < low || position > high ? null : at(position))};
+}
+
+/** Draw the runs by two objectives, and the steps of the front if there are no others. */
+function drawFront() {
+  const svg = find("#front svg");
+  if (!svg || !front.runs.length) return;
+  const width = svg.clientWidth, height = svg.clientHeight;
+  const [horizontal, vertical] = [["#front-x", 1], ["#front-y", 0]].map(([id, usual]) => front.objectives[find(id)?.value ?? usual]);
+  const x = scaleOf(horizontal, LEFT, width - RIGHT), y = scaleOf(vertical, height - 2 * LOWER, UPPER);
+  svg.replaceChildren();
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  for (const [at, text] of y.ticks) {
+    add(svg, "path", {class: "grid", d: `M${LEFT} ${at.toFixed(1)}H${width - RIGHT}`});
+    add(svg, "text", {x: LEFT - 6, y: at + 4, "text-anchor": "end"}, text);
+  }
+  for (const [at, text] of x.ticks) {
+    add(svg, "path", {class: "grid", d: `M${at.toFixed(1)} ${UPPER}V${height - 2 * LOWER}`});
+    add(svg, "text", {x: at, y: height - 2 * LOWER + 16, "text-anchor": "middle"}, text);
+  }
+  const name = ({name, mode}) => `${name} (${mode})`;
+  add(svg, "text", {x: (LEFT + width) / 2, y: height - 8, "text-anchor": "middle"}, name(horizontal));
+  add(svg, "text", {x: 12, y: height / 2 - LOWER, "text-anchor": "middle", transform: `rotate(-90 12 ${height / 2 - LOWER})`}, name(vertical));
+  if (front.objectives.length === 2) {
+    const sign = horizontal.mode === "min" ? 1 : -1;
+    const points = front.runs.map(run => [x.at[run], y.at[run]]).sort(([a], [b]) => sign * (a - b));
+    add(svg, "path", {class: "steps", d: points.map(([a, b], index) => index ? `H${a.toFixed(1)}V${b.toFixed(1)}` : `M${a.toFixed(1)} ${b.toFixed(1)}`).join("")});
+  }
+  const known = order.filter(run => horizontal.values[run] !== null && vertical.values[run] !== null);
+  const drawn = known.filter(run => x.at[run] !== null && y.at[run] !== null);
+  const left = known.length - drawn.length;
+  find("#front output").textContent = left ? `Outside the chart: ${left}.` : "";
+  for (const run of drawn.sort((a, b) => front.runs.includes(a) - front.runs.includes(b))) {
+    const attributes = {cx: x.at[run].toFixed(1), cy: y.at[run].toFixed(1), r: 5, "data-run": run, "data-group": groups[run]};
+    const point = add(svg, "circle", {...attributes, class: front.runs.includes(run) ? "best" : ""});
+    point.addEventListener("pointerenter", event => {
+      emphasize(groups[run], run);
+      const values = front.objectives.map(objective => ({cells: [objective.name, objective.values[run] === null ? "none" : figure(objective.values[run])]}));
+      showTip(event.clientX, event.clientY, [...new Set([ids[run], ...labels[groups[run]]])].join(" "), values);
+    });
+    point.addEventListener("pointerleave", hideTip);
+    point.addEventListener("click", () => { location.hash = `run-${run}`; });
+  }
+}
+
+all("#front select").forEach(select => select.addEventListener("change", () => {
+  drawFront();
+  update();
+}));
 
 // Curves
 
@@ -544,6 +607,7 @@ const region = find("#runs").closest(".tall");
 region.style.minHeight = `${region.offsetHeight}px`;
 axes.forEach(place);
 all("[data-chart]").forEach(listen);
+drawFront();
 drawParallel();
 update();
 openTarget();
@@ -553,6 +617,7 @@ let width = innerWidth;
 addEventListener("resize", () => {
   if (width === innerWidth) return;
   width = innerWidth;
+  drawFront();
   drawParallel();
   update();
 });

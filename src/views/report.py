@@ -18,7 +18,7 @@ from src.views.charts import Compared, chart_data
 from src.views.leaderboard import Leaderboard, make_leaderboard
 from src.views.results import read_results
 from src.views.showing import origin
-from src.views.table import brief, default_metrics, difference
+from src.views.table import brief, difference
 
 # report.html is a template, into which report.css and report.js are inserted.
 _HERE = Path(__file__).parent
@@ -69,9 +69,9 @@ def make_report(records: Sequence[Record], sweep: Sweep | None = None, baseline:
     import jinja2
 
     ranked = sorted(records, key=lambda record: (data_of(record), summary(record).rank)) if sweep else list(records)
-    compared = Compared.of(ranked)
-    data = chart_data(compared)
     board = make_leaderboard(sweep, baseline) if sweep else None
+    compared = Compared.of(ranked, board.objectives if board else {})
+    data = chart_data(compared)
     settings = [_as_words(settings_of(record)) for record in ranked]
     environments = [_as_words(environment_of(record)) for record in ranked]
     script = (_HERE / "report.js").read_text()
@@ -89,7 +89,7 @@ def make_report(records: Sequence[Record], sweep: Sweep | None = None, baseline:
         baseline=baseline if baseline and any(baseline.difference(record) is not None for record in ranked) else None,
         board=board,
         # Without replicates, the rows of the leaderboard would be those of the runs.
-        configurations=_configurations(board, ranked) if board and len(board.rows) < len(ranked) else [],
+        configurations=_configurations(board, compared) if board and len(board.rows) < len(ranked) else [],
         columns=_columns(compared, baseline),
         data=data,
         has_means=any("n" in line for chart in data["charts"] for line in chart["lines"]),
@@ -121,9 +121,9 @@ def _columns(compared: Compared, baseline: Baseline | None) -> list[_Column]:
 
     def of_metric(name: str) -> _Column:
         cells = [_Cell(figure(value), value, "number") for value in (run.metrics.get(name) for run in runs)]
-        return _metric_column(name, cells, records)
+        return _metric_column(name, cells, compared)
 
-    metrics = default_metrics(runs)
+    metrics = compared.metrics
     others = [name for name in metric_names(runs) if name.startswith(("val", "test")) and name not in metrics]
     names = [run.name or "" for run in runs]
     columns = [
@@ -135,7 +135,7 @@ def _columns(compared: Compared, baseline: Baseline | None) -> list[_Column]:
     ]
     if baseline:
         cells = [_difference(baseline, record) for record in records]
-        columns.append(_metric_column(baseline.metric, cells, records)._replace(heading="vs baseline"))
+        columns.append(_metric_column(baseline.metric, cells, compared)._replace(heading="vs baseline"))
     for heading, (name, values) in zip(short_names(compared.settings), compared.settings.items(), strict=True):
         columns.append(texts(heading, [brief(value) for value in values], name))
     columns += [
@@ -147,16 +147,16 @@ def _columns(compared: Compared, baseline: Baseline | None) -> list[_Column]:
     return [column for column in columns if any(cell.text for cell in column.cells)]
 
 
-def _configurations(board: Leaderboard, records: Sequence[Record]) -> list[_Column]:
+def _configurations(board: Leaderboard, compared: Compared) -> list[_Column]:
     """The columns of the leaderboard, a row for each configuration."""
     columns = []
     rows = [board.cells(row) for row in board.rows]
     for heading, texts in zip(board.headings, zip(*rows, strict=True), strict=True):
         if heading == "status":
             columns.append(_Column(heading, [_Cell(row.status, style=row.status) for row in board.rows]))
-        elif heading in (board.metric, board.test_metric, "vs baseline"):
+        elif heading in (board.metric, *board.objectives, board.test_metric, "vs baseline"):
             metric = board.metric if heading == "vs baseline" else heading
-            column = _metric_column(metric, [_Cell(text, style="number") for text in texts], records)
+            column = _metric_column(metric, [_Cell(text, style="number") for text in texts], compared)
             columns.append(column._replace(heading=heading))
         else:
             style = "number" if heading in ("std", "n", "seconds") else ""
@@ -164,10 +164,9 @@ def _configurations(board: Leaderboard, records: Sequence[Record]) -> list[_Colu
     return columns
 
 
-def _metric_column(name: str, cells: Sequence[_Cell], records: Sequence[Record]) -> _Column:
+def _metric_column(name: str, cells: Sequence[_Cell], compared: Compared) -> _Column:
     """A column that is sorted best first."""
-    low = is_low(name.removeprefix("best/"), records)
-    return _Column(name, cells, name, "ascending" if low else "descending")
+    return _Column(name, cells, name, "ascending" if compared.is_low(name) else "descending")
 
 
 def _difference(baseline: Baseline, record: Record) -> _Cell:

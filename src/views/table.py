@@ -1,6 +1,6 @@
 """Tables for the terminal, with one line per row at any width, and tab-separated for programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
@@ -165,13 +165,17 @@ def default_metrics(runs: Sequence[Summary]) -> list[str]:
     return [name for name in names if name.startswith("best/") or name in chosen] or names[:2]
 
 
-def metric_columns(runs: Sequence[Summary]) -> list[Column]:
-    """A column for each of the metrics in a table of runs.
+def metric_columns(runs: Sequence[Summary], objectives: Collection[str] = ()) -> list[Column]:
+    """A column for each of the metrics in a table of runs, and for each of the objectives of a search.
 
-    Best values, which runs monitor, are more important than settings, as are the first two metrics; others are not.
+    Best values, which runs monitor, are more important than settings, as are the first two metrics and objectives; others are
+    not.
     """
-    names = enumerate(default_metrics(runs))
-    return [metric_column(name, runs, 40 if number < 2 or name.startswith("best/") else 60) for number, name in names]
+    metrics = dict.fromkeys([*objectives, *default_metrics(runs)])
+    return [
+        metric_column(name, runs, 40 if number < 2 or name.startswith("best/") or name in objectives else 60)
+        for number, name in enumerate(metrics)
+    ]
 
 
 def metric_column(name: str, runs: Sequence[Summary], rank: int) -> Column:

@@ -9,12 +9,20 @@ from src.records.record import Record
 from src.records.sweep import Sweep
 
 
-def a_sweep(folder: Path, trials: int | None, **settings: Any) -> Sweep:
+def a_sweep(folder: Path, trials: int | None, objectives: dict[str, str] | None = None, **settings: Any) -> Sweep:
     folder.mkdir(parents=True, exist_ok=True)
     usual = {"sampler": "tpe", "pruner": "none", "startup_trials": 2, "seed": 0, "storage": None}
     line = CommandLine(["--multirun"], [], True, None)
     return Sweep.start(
-        folder, line.flags, line.overrides, jobs=None, trials=trials, mode="max", search={**usual, **settings}, git=None
+        folder,
+        line.flags,
+        line.overrides,
+        jobs=None,
+        trials=trials,
+        mode="max",
+        objectives=objectives,
+        search={**usual, **settings},
+        git=None,
     )
 
 

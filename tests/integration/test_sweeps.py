@@ -1,6 +1,8 @@
 """A sweep begun in the evening: every result is there in the morning, whatever failed in the night."""
 
+import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,24 @@ def test_a_storage_is_checked_before_a_sweep_writes_anything(train_here: Command
         f"error: hydra.sweeper.storage={lacking}: there is no directory {tmp_path}/lacking: create it, or name another.\n"
     )
     assert not done.outputs.exists()
+
+
+def test_a_search_for_accuracy_and_cost_measures_both_and_shows_the_front(train: Command, command: Command):
+    done = train("-m", "sweep=pareto", "hydra.sweeper.objectives=[val/acc,flops]", "hydra.sweeper.n_trials=2")
+    assert done.status == 0, done.stdout + done.stderr
+    for run in done.runs:
+        hidden, found = run["config"]["model"]["hidden"], run["metrics"]
+        sizes = [28 * 28, *hidden, 10]
+        products = sum(a * b for a, b in pairwise(sizes))
+        assert (found["flops"], found["parameters"]) == (2 * products, products + sum(sizes[1:]))
+        assert found["bytes"] == 4 * found["parameters"]
+        assert 0 < found["latency_ms"] < found["latency_ms_256"]
+        assert run["fast_path"]
+    assert "Pareto front of best/val/acc (max) and flops (min): " in done.stdout
+    board = json.loads(command("runs", "ls", "--sweep", "latest", "--json").stdout)
+    front = [row for row in board["rows"] if row["front"]]
+    assert all(row["command"] in done.stdout for row in front)
+    shown = json.loads(command("runs", "summary", "--sweep", "latest", "--json").stdout)["front"]
+    assert [run["command"] for run in shown["runs"]] == [row["command"] for row in front]
+    again = command("train", "-m", f"resume={done.runs[0]['sweep']}")
+    assert "there is nothing to resume" in again.stdout

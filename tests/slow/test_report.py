@@ -26,6 +26,7 @@ from tests.conftest import MakeRun
 from tests.helpers.boards import records, wait_for
 from tests.helpers.browsers import CHROMIUM, NEEDS_CHROMIUM, QUIET, events
 from tests.helpers.runs import log
+from tests.helpers.sweeps import a_sweep
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -353,3 +354,43 @@ def test_the_table_and_the_charts_follow_from_each_other(report: Report):
         png = report.page.screenshot(clip={"x": 0, "y": top["y"], "width": 1100, "height": height})
         colors = Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
         colors.save(Path(folder, "report.png"), optimize=True)
+
+
+def test_the_runs_of_a_search_for_several_objectives_have_their_front(
+    chromium: Browser, make_run: MakeRun, tmp_path: Path
+):
+    """Points are the runs; the filled ones lie on the front; with a third objective the axes can be chosen."""
+    objectives = {"val/acc": "max", "latency_ms": "min", "flops": "min"}
+    sweep = a_sweep(tmp_path / "outputs" / "sweeps" / "s1", 5, objectives)
+    costs = [(0.9, 3.0, 300), (0.8, 1.0, 100), (0.75, 2.0, 200), (0.95, 4.0, 50), (0.1, 3.5, 300)]
+    jobs = [
+        make_run(f"optimizer.lr={n}", sweep="s1", accuracy=accuracy, metrics={"latency_ms": latency, "flops": flops})
+        for n, (accuracy, latency, flops) in enumerate(costs, 1)
+    ]
+    (tmp_path / "report.html").write_text(make_report(jobs, sweep))
+    with chromium.new_context(viewport={"width": 900, "height": 900}, offline=True) as context:
+        seen = Report(context.new_page(), jobs)
+        seen.page.goto((tmp_path / "report.html").as_uri())
+        points = seen.page.locator("#front circle")
+        assert points.count() == 4
+        assert "Outside the chart: 1." in seen.page.locator("#front .note").inner_text()
+
+        def at(row: int) -> tuple[float, float]:
+            point = seen.page.locator(f"#front circle[data-run='{row}']")
+            return float(point.get_attribute("cx") or 0), float(point.get_attribute("cy") or 0)
+
+        ranked = seen.column("best/val/acc")
+        assert ranked == ["0.9500", "0.9000", "0.8000", "0.7500", "0.1000"]
+        front = seen.page.locator("#front circle.best").evaluate_all("all => all.map(one => one.dataset.run)")
+        assert sorted(front) == ["0", "1", "2"]
+        assert [at(row)[0] for row in (2, 3, 1, 0)] == sorted(at(row)[0] for row in range(4))  # latency
+        assert [at(row)[1] for row in range(4)] == sorted(at(row)[1] for row in range(4))  # accuracy, the best on top
+        seen.page.locator("#front-x").select_option("flops")
+        assert at(0)[0] == min(at(row)[0] for row in range(4))
+        seen.page.locator("#front circle[data-run='0']").hover()
+        assert "0.9500" in seen.page.locator("#tip").inner_text()
+        seen.page.locator("#front circle[data-run='0']").click()
+        assert seen.page.locator("#run-0").get_attribute("open") is not None
+        seen.page.locator("#filter").fill("0.7500")
+        assert seen.page.locator("#front circle.out").count() == 3
+        assert not seen.problems

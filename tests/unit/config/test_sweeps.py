@@ -10,7 +10,7 @@ from src.errors import ConfigError
 from tests.conftest import MakeRun
 from tests.helpers.sweeps import a_sweep
 
-# -- the search itself, with jobs that only write their record
+TWO = ["hydra/sweeper=optuna", "optimizer.lr=interval(1e-3,1e-1)"]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,28 @@ from tests.helpers.sweeps import a_sweep
         ),
         (["hydra/sweeper=optuna", "hydra.sweeper._target_=os.system", "seed=1,2"], "is not allowed"),
         (["hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", "optimizer.lr=interval(0.1,1)"], "a grid needs"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc]"], "at least two different metrics"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc,val/acc]"], "at least two different metrics"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc,energy]"], "write energy:min or energy:max"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc,energy:low]"], "must be min or max, not 'low'"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc:min,val/loss]"], "would take the worst val/acc for the best"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc,test/loss]"], "would select settings by the test set"),
+        ([*TWO, "hydra.sweeper.objectives=[train/acc,val/acc]", "data.val_size=0"], "holds none out"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc,val/f1]"], "the task logs val/loss, val/acc"),
+        ([*TWO, "hydra.sweeper.objectives=[val/acc,latency_ms]"], "is logged by callbacks=latency: add it"),
+        (
+            [*TWO, "callbacks=latency", "hydra.sweeper.objectives=[val/acc,latency_ms_64]"],
+            "name that, or set the batch size",
+        ),
+        (
+            [*TWO, "hydra.sweeper.objectives=[val/acc,val/loss]", "hydra.sweeper.pruner=median"],
+            "set hydra.sweeper.pruner=none",
+        ),
+        (
+            [*TWO, "hydra.sweeper.objectives=[val/acc,val/loss]", "hydra.sweeper.sampler=cmaes"],
+            "is for a single objective",
+        ),
+        ([*TWO, "hydra.sweeper.objectives=val/acc"], "must be a list"),
         (["seed=shuffle(1,2)"], "leave shuffle out"),
     ],
 )
@@ -103,3 +125,16 @@ def test_a_search_starts_from_the_best_runs_of_a_sweep_as_far_as_they_lie_in_its
         {"optimizer": "adamw", "optimizer.lr": 0.5, "model.hidden": [16]},
         {"optimizer": "adam", "model.hidden": [8]},  # its learning rate of 0.001 is outside
     ]
+
+
+def test_the_mode_of_an_objective_follows_from_its_name_the_task_or_what_is_written():
+    words = [
+        *TWO,
+        "callbacks=latency",
+        "hydra.sweeper.objectives=[latency_ms_256,val/acc,val/f1,flops,joules:min,iq:max]",
+    ]
+    plan = make_plan(parse(["-m", *words, "task.metrics=[acc,f1]"]))
+    assert plan.objectives == {
+        "latency_ms_256": "min", "val/acc": "max", "val/f1": "max", "flops": "min", "joules": "min", "iq": "max"
+    }  # fmt: skip
+    assert make_plan(parse(["-m", *TWO])).objectives == {}

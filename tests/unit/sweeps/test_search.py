@@ -18,6 +18,7 @@ from src.sweeps.resume import changed_sweep, check_unchanged
 from src.sweeps.run import check_search
 from src.sweeps.storage import check_storage
 from src.sweeps.study import Launch, Search, open_study, search_in_batches, trial_of
+from src.views.leaderboard import make_leaderboard
 from tests.helpers.sweeps import a_sweep, answer
 
 # -- the search itself, with jobs that only write their record
@@ -191,6 +192,59 @@ def test_failed_and_interrupted_trials_are_taken_up_again_once(tmp_path: Path):
     asked.clear()
     search(sweep, SPACE, [], answer(sweep.directory, second))
     assert asked == []
+
+
+BOTH = {"val/acc": "max", "latency_ms": "min"}
+
+
+def of_both(number: int, sweep: Sweep) -> dict[str, Any]:
+    """Results of a job with two objectives that conflict."""
+    words = dict(word.split("=") for word in Record.load(sweep.directory / f"{number:03d}").values["overrides"])
+    rate, width = abs(math.log10(float(words["optimizer.lr"])) + 2), float(words["model.width"])
+    return {"value": 1 - 1 / width - rate / 10, "metrics": {"latency_ms": width + rate}}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2", "nsga3", "grid"])
+def test_a_search_for_two_objectives_tells_both_and_its_front_is_that_of_the_leaderboard(tmp_path: Path, sampler: str):
+    def run(name: str, *trials: int) -> Sweep:
+        sweep = a_sweep(tmp_path / name, 0, BOTH, sampler=sampler, startup_trials=2)
+        for sweep.values["trials"] in trials:  # resumed
+            space = (
+                split_space({}, ["optimizer.lr=1e-2,1e-3,1e-4", "model.width=32,8,16"])[1]
+                if sampler == "grid"
+                else SPACE
+            )
+            search(sweep, space, [], answer(sweep.directory, lambda n: of_both(n, sweep)))
+        return sweep
+
+    sweep = run("s1", 6)
+    study = open_study(sweep)
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    board = make_leaderboard(sweep)
+    points = {tuple(trial.values) for trial in study.best_trials}  # a sampler may repeat a trial with another seed
+    assert {(row.mean, row.others["latency_ms"][0]) for row in board.front} == points
+    assert [row.front for row in board.rows] == sorted((row.front for row in board.rows), reverse=True)
+    assert board.winner is None
+    assert trials_of(run("s2", 4, 6)) == trials_of(sweep)
+
+
+def test_an_objective_that_is_not_logged_ends_the_search_after_its_first_trial(tmp_path: Path, capsys):
+    sweep = a_sweep(tmp_path / "s1", 5, BOTH)
+    logged = {"metrics": {"val/loss": 0.3}}
+    search(sweep, SPACE, [], answer(sweep.directory, lambda n: {"value": 0.5, **logged}))
+    assert len(sweep.records()) == 1
+    assert capsys.readouterr().err == (
+        "error: s1-000 did not log latency_ms, of hydra.sweeper.objectives, and the search ends: name metrics that it logged "
+        "(best/val/acc, val/loss).\n"
+    )
+
+
+def test_a_trial_whose_objective_is_not_finite_has_failed(tmp_path: Path):
+    sweep = a_sweep(tmp_path / "s1", 2, BOTH)
+    search(
+        sweep, SPACE, [], answer(sweep.directory, lambda n: {"value": 0.5, "metrics": {"latency_ms": [1.0, None][n]}})
+    )
+    assert [trial.state.name for trial in open_study(sweep).trials] == ["COMPLETE", "FAIL"]
 
 
 @pytest.mark.parametrize(

@@ -146,3 +146,30 @@ def test_numbers_that_json_cannot_express_are_words(make_run: MakeRun):
         run.values["config"]["optimizer"]["eps"] = 10.0**number if number else math.inf
     [axis, *_] = axes(Compared.of(runs))
     assert (axis["scale"], axis["values"][:3]) == ("choice", ["inf", "10.0", "100.0"])
+
+
+def test_the_objectives_of_a_search_have_columns_axes_and_a_front(make_run: MakeRun):
+    costs = [(0.9, 300.0), (0.8, 1.0), (0.7, 2.0), (None, 3.0)]
+    runs = [
+        make_run(
+            f"optimizer.lr={number}",
+            accuracy=accuracy,
+            metrics={"joules": cost},
+            status="done" if accuracy else "failed",
+        )
+        for number, (accuracy, cost) in enumerate(costs, 1)
+    ]
+    objectives = {"joules": "min", "best/val/acc": "max"}
+    data = chart_data(Compared.of(runs, objectives))
+    assert data["front"]["runs"] == [0, 1]
+    joules, accuracy = data["front"]["objectives"]
+    assert (joules["name"], joules["mode"], joules["is_log"], joules["values"]) == (
+        "joules",
+        "min",
+        True,
+        [300, 1, 2, None],
+    )
+    assert accuracy["values"] == [0.9, 0.8, 0.7, None]
+    assert [axis["name"] for axis in data["axes"]] == ["lr", "joules", "best/val/acc"]
+    assert (data["metric"], data["scores"][:3]) == ("joules", [-300, -1, -2])
+    assert chart_data(Compared.of(runs))["front"] is None
