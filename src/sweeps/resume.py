@@ -10,7 +10,7 @@ from src.sweeps.study import has_space
 
 
 def changed_sweep(sweep: Sweep, words: list[str]) -> CommandLine:
-    """The command line of a resumed sweep; a changed number of trials or time limit is stored in its record.
+    """The command line of a resumed sweep; sets a changed number of trials or time limit in its record, which is not saved.
 
     Raises:
         ConfigError: a setting cannot be changed when resuming, or the password of the search's storage is unknown.
@@ -35,8 +35,6 @@ def changed_sweep(sweep: Sweep, words: list[str]) -> CommandLine:
             )
     if sweep.values["search"]:
         _ = sweep.storage
-    if words:
-        sweep.save()
     # The record has the settings of these runs, which may have been removed since.
     known = ["hydra.sweeper.start_from=null"] * bool((sweep.values["search"] or {}).get("start_from"))
     overrides = [*sweep.values["overrides"], *words, *known]

@@ -144,6 +144,8 @@ def test_a_search_starts_no_trial_after_its_time_and_goes_on_with_more(tmp_path:
     assert resumed("hydra.sweeper.n_trials=6") == 6
     with pytest.raises(ConfigError, match="keeps its settings"):
         changed_sweep(sweep, ["hydra.sweeper.minutes=-2"])
+    changed_sweep(sweep, ["hydra.sweeper.minutes=0"])  # which the check of the settings refuses
+    assert Sweep.load(sweep.directory).values["search"]["minutes"] == 2
 
 
 def test_halving_prunes_at_shares_of_the_epochs_of_a_trial(tmp_path: Path):
