@@ -49,7 +49,8 @@ def test_every_choice_takes_ten_steps(fit_here: Fit, row: tuple[str | None, ...]
     words = [word for word in TEN if not ("model=linear" in row and word.startswith("model."))]
     chosen = [choice for choice in row if choice]
     result = fit_here(*words, *chosen, "trainer.max_epochs=1", "data.train_size=320", small=False)
-    assert set(result["metrics"]) == {
+    costs = {"latency_ms", "latency_ms_256", "flops", "parameters", "bytes"} if "callbacks=latency" in chosen else set()
+    assert set(result["metrics"]) == costs | {
         f"{stage}/{name}" for stage in ("train", "val", "test") for name in ("loss", "acc")
     }
     if "checkpoints" in {path.name for path in result["directory"].iterdir()}:
