@@ -57,10 +57,10 @@ def print_overview(sweep: Sweep, console: Console | None = None) -> None:
     print_front(board, console)
     if (len(records) > 1 or sweep.values["search"]) and board.winner:
         best = board.rows[0]
-        among = f", the mean of {len(best.values)} jobs" if len(best.values) > 1 else ""
+        among = f" (mean of {len(best.values)} jobs)" if len(best.values) > 1 else ""
         settings = "".join(f" {key}={value}" for key, value in best.settings.items())
         tested = f", {board.test_metric} {figure(statistics.fmean(best.test))}" if best.test else ""
-        result = f"{figure(best.mean)}{among}{tested}{settings and ', with' + settings}"
+        result = f"{figure(best.mean)}{tested}{among}{settings and ':' + settings}"
         console.print(f"best: {board.metric} {result}", markup=False, soft_wrap=True)
         ways.append(board.winner)
     if sweep.missing() or any(not record.is_finished and not record.would_fail_again for record in records):
