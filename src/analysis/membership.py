@@ -20,6 +20,7 @@ from src.training.weights import data_of, trained
 # False positive rates at which the true positive rate is measured, as in Carlini et al. 2022.
 _RATES = (0.001, 0.01)
 _BATCH = 2000
+_LEAST = 50  # samples of each kind; of fewer, intervals and rates say nothing
 
 Scores = NDArray[np.float64]
 
@@ -71,7 +72,7 @@ def measure(record: Record, checkpoint: str = "best", split: str = "test") -> Me
     and by the highest probability, without the label.
 
     Raises:
-        UserError: the run has no such checkpoint or no validation samples, or trained something else.
+        UserError: the run has no such checkpoint or too few samples, or trained something else.
     """
     model, config = trained(record, checkpoint)
     data = data_of(config, "validate", "test")
@@ -79,6 +80,11 @@ def measure(record: Record, checkpoint: str = "best", split: str = "test") -> Me
         raise UserError(f"{record.values['id']} held no samples out (data.val_size=0): choose split=test.")
     non_members = data.test_set if split == "test" else data.val_set
     members, others = _balanced(data.train_set[1], non_members[1], config["seed"])
+    if len(others) < _LEAST:
+        raise UserError(
+            f"membership inference needs {_LEAST} samples of each kind, and the training samples and those of split={split} have "
+            f"{len(others)} of the same classes: choose the other split."
+        )
     scores, accuracy = {}, {}
     for name, (inputs, labels), chosen in (("train", data.train_set, members), (split, non_members, others)):
         logits = _logits(model, inputs[chosen])

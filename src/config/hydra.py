@@ -7,12 +7,12 @@ can be chosen among those listed here, and only their listed settings can be set
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
-from src.bounds import Count, CountOrZero, Metric, Positive, Seed
+from src.bounds import Bounds, Count, CountOrZero, Metric, Seed
 from src.config.hydra_internals import BASIC_LAUNCHER, BASIC_SWEEPER
 from src.config.signatures import of_type
 from src.config.validate import problems
@@ -102,7 +102,7 @@ class Optuna(TypedDict):
     sampler: Literal["tpe", "random", "grid", "cmaes", "nsga2", "nsga3"]
     pruner: Literal["none", "median", "hyperband", "halving"]
     n_trials: Count | None
-    minutes: Positive | None
+    minutes: Annotated[float, Bounds(gt=0, le=525_600)] | None
     startup_trials: CountOrZero
     seed: Seed | None
     storage: str | None

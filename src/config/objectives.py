@@ -76,6 +76,8 @@ def _check_logged(metric: str, config: Mapping[str, Any]) -> None:
     """Refuse a metric of the test, or one that no job would log as far as the configuration determines it."""
     if metric.startswith(("test/", "test_")):
         raise ConfigError(f"{_KEY}: {metric} would select settings by the test set: name a metric of the validation.")
+    if metric.startswith("best/"):
+        raise ConfigError(f"{_KEY}: {metric} is the best value of a metric: name {metric.removeprefix('best/')}.")
     logged, stage = logged_metrics(config), metric.partition("/")[0]
     if logged is not None and stage in ("val", "train") and metric not in logged:
         raise ConfigError(f"{_KEY}: {metric} is not logged: the task logs {', '.join(logged)}; name one of these.")
@@ -90,7 +92,7 @@ def _check_logged(metric: str, config: Mapping[str, Any]) -> None:
     if not nodes:
         raise ConfigError(f"{_KEY}: {metric} is logged by callbacks=latency: add it.")
     sizes = [default_of(node, "callbacks", "batch_size") for node in nodes]
-    if (size := metric.removeprefix("latency_ms_")).isdigit() and int(size) not in sizes:
+    if metric.startswith("latency_ms_") and metric not in [f"latency_ms_{size}" for size in sizes]:
         raise ConfigError(
             f"{_KEY}: {metric} is not logged: callbacks.latency.batch_size={sizes[0]} logs latency_ms_{sizes[0]}; name that, or set "
             "the batch size."

@@ -123,6 +123,9 @@ def split_space(
         ConfigError: a dimension cannot be searched.
     """
     overrides = {o.get_key_element(): o for o in parse_space(params, words, loader)}
+    for key, override in overrides.items():
+        if override.is_sweep_override() and key.startswith(("hydra.", "hydra/")):
+            raise ConfigError(f"{override.input_line}: a search has one value of {key}: set one.")
     fixed = [o.input_line or "" for o in overrides.values() if not o.is_sweep_override()]
     return fixed, [_dimension(o) for o in overrides.values() if o.is_sweep_override()]
 

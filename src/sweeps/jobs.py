@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 def callbacks_of_trial(directory: Path, config: dict[str, Any]) -> "list[pl.Callback]":
     """The callbacks that end a trial of a search early, if it has a pruner or a time limit; else an empty list."""
-    if not (directory.parent / SWEEP).exists() or config["monitor"] is None:
+    if not (directory.parent / SWEEP).exists():
         return []
     search = Sweep.load(directory.parent).values["search"]
     if not search:
         return []
     callbacks: list[pl.Callback] = []
-    if search["pruner"] != "none":
+    if search["pruner"] != "none" and config["monitor"] is not None:
         from src.sweeps.trial_pruning import Pruning
 
         callbacks.append(Pruning(directory, config["monitor"], config["trainer"]["max_epochs"]))

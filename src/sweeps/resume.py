@@ -1,5 +1,9 @@
 """Resuming a sweep: the settings that may change, and the check that its command line still composes the same jobs."""
 
+import contextlib
+import math
+from typing import Any
+
 from src.config.command_line import CommandLine
 from src.config.compose import Plan
 from src.errors import ConfigError, UserError
@@ -17,10 +21,10 @@ def changed_sweep(sweep: Sweep, words: list[str]) -> CommandLine:
     """
     for word in words:
         key, _, value = word.partition("=")
-        if key == "hydra.sweeper.n_trials" and sweep.values["search"] and value.isdigit():
-            sweep.values["trials"] = sweep.values["search"]["n_trials"] = int(value)
-        elif key == "hydra.sweeper.minutes" and sweep.values["search"] and value.replace(".", "", 1).isdigit():
-            sweep.values["search"]["minutes"] = float(value)
+        if key == "hydra.sweeper.n_trials" and sweep.values["search"]:
+            sweep.values["trials"] = sweep.values["search"]["n_trials"] = _positive(word, int)
+        elif key == "hydra.sweeper.minutes" and sweep.values["search"]:
+            sweep.values["search"]["minutes"] = _positive(word, float)
             sweep.values["trials"] = sweep.values["search"]["n_trials"]
         elif key == STORAGE and sweep.values["search"] and is_masked(before := sweep.values["search"]["storage"]):
             if without_names(value.strip("'\"")) != without_names(before):
@@ -39,6 +43,14 @@ def changed_sweep(sweep: Sweep, words: list[str]) -> CommandLine:
     known = ["hydra.sweeper.start_from=null"] * bool((sweep.values["search"] or {}).get("start_from"))
     overrides = [*sweep.values["overrides"], *words, *known]
     return CommandLine(list(sweep.values["flags"]), overrides, multirun=True, asks=None)
+
+
+def _positive(word: str, kind: type[int] | type[float]) -> Any:
+    """The number that an override sets; the check of the settings tests its upper limit."""
+    with contextlib.suppress(ValueError):
+        if 0 < (number := kind(word.partition("=")[2])) < math.inf:
+            return number
+    raise ConfigError(f"{word}: must be {'an integer' if kind is int else 'a number'} above 0.")
 
 
 def check_unchanged(sweep: Sweep, plan: Plan) -> None:

@@ -85,8 +85,8 @@ def _pruner(search: dict[str, Any], max_epochs: int) -> "optuna.pruners.BasePrun
 
             return Hyperband(min_resource=1, max_resource=max(2, max_epochs))
         case "halving":
-            # After an eighth, a quarter and half of its own epochs a trial must be among the better half of those that got there:
-            # schedules of different length are compared at the same point.
+            # Of 10, 30 and 100 epochs, after the 3rd, 5th and 9th; 5th, 9th and 17th; 14th, 27th and 53rd, since Optuna counts
+            # from 0: schedules of different length are compared at similar shares of their epochs.
             return pruners.SuccessiveHalvingPruner(min_resource=math.ceil(max(1, max_epochs) / 8), reduction_factor=2)
     return pruners.NopPruner()
 

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from src.bounds import Bounds, OpenFraction, Positive
 from src.data.chunks import PoissonLoader
 from src.data.module import TensorData
-from src.errors import ConfigError
+from src.errors import ConfigError, UserError
 from src.randomness import gaussian_noise, seed_step
 from src.tasks.base import MakeOptimizer, MakeSchedule
 from src.tasks.classification import Classifier, MetricName
@@ -151,9 +151,11 @@ class PrivateClassifier(Classifier):
         """Compute the noise for the planned number of steps, and check that the gradient norms are those of single samples.
 
         Raises:
-            ConfigError: no noise reaches epsilon, the noise is too small to protect anything, or the network is unsupported.
+            ConfigError: no noise reaches epsilon, the noise is too small to protect anything, the network is unsupported, or a
+                metric of the training is monitored.
         """
         super().on_train_start()
+        self._check_monitors()
         steps = self._planned_steps()
         if self._history:  # resumed
             self.noise = self._history[-1][0]
@@ -165,7 +167,20 @@ class PrivateClassifier(Classifier):
                 f"{_MAX_EPSILON:.0f} protects nothing: set a larger one."
             )
         self._hooks = self._attached()
+        self._clipped = self._trained()
         self._check_samples_apart()
+
+    def _check_monitors(self) -> None:
+        """Refuse what would select weights or learning rates by metrics of the training samples, which have no noise."""
+        uses = [(type(one).__name__, one) for one in self.trainer.callbacks if _selects(one)]  # type: ignore[attr-defined]
+        uses += [("schedule", one.scheduler) for one in self.trainer.lr_scheduler_configs]
+        for name, one in uses:
+            metric = getattr(one, "monitor", None)
+            if metric is not None and metric.startswith("train"):
+                raise ConfigError(
+                    f"{name} monitors {metric}, which is computed from the training samples without noise, and task=private would "
+                    "guarantee nothing: monitor a metric of public validation samples, or choose another schedule and monitor=null."
+                )
 
     def _planned_steps(self) -> int:
         """Optimizer steps of the whole training."""
@@ -278,8 +293,14 @@ class PrivateClassifier(Classifier):
 
         Raises:
             NonFiniteLoss: the loss is NaN or Inf.
+            UserError: a callback has frozen or unfrozen parameters.
         """
         inputs, targets = batch
+        if list(map(id, self._trained())) != list(map(id, self._clipped)):
+            raise UserError(
+                "task=private: a callback changed which parameters are trained, and Opacus clips those of the start: leave it out, or "
+                "set freeze."
+            )
         if len(targets):
             self._hooks.enable_hooks()
             outputs = self(inputs)
@@ -343,6 +364,10 @@ class PrivateClassifier(Classifier):
     def on_train_end(self) -> None:
         """Remove Opacus's hooks from the network."""
         self._hooks.cleanup()
+
+
+def _selects(callback: pl.Callback) -> bool:
+    return isinstance(callback, pl.callbacks.Checkpoint | pl.callbacks.EarlyStopping)
 
 
 def _accountant(history: Iterable[Steps]) -> "PRVAccountant":

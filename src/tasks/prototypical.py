@@ -89,16 +89,8 @@ class Prototypical(SupervisedTask):
         self.episodes, self.eval_episodes = episodes, eval_episodes
         if len({*held_out}) < len(held_out) or not all(one < classes for one in held_out):
             raise ConfigError(f"task.held_out={list(held_out)} must name classes from 0 to {classes - 1}, each once.")
-        for name, number, there_are, what in (
-            ("ways", ways, self.trained, "to train on, with task.rotations" if rotations else "to train on"),
-            ("eval_ways", eval_ways, self.kept, "not in task.held_out, for validation"),
-            ("eval_ways", eval_ways, self.held_out, "in task.held_out, for the test"),
-        ):
-            if number > len(there_are):
-                raise ConfigError(
-                    f"task.{name}={number} must be at most {len(there_are)}, the number of classes {what}: set a smaller "
-                    "number, or hold out other classes."
-                )
+        _check_ways("ways", ways, self.trained, "to train on, with task.rotations" if rotations else "to train on")
+        _check_ways("eval_ways", eval_ways, self.held_out, "in task.held_out, for the test")
 
     @staticmethod
     def outputs(data: pl.LightningDataModule, settings: Mapping[str, Any]) -> int:
@@ -147,6 +139,7 @@ class Prototypical(SupervisedTask):
             samples = with_rotations(*data.train_set, self.classes) if self.rotations else data.train_set
             return EpisodeLoader(samples, classes=self.trained, episode=episode, episodes=self.episodes, **settings)
         episode, classes = self.eval_episode, self.held_out if stage == "test" else self.kept
+        _check_ways("eval_ways", episode.ways, classes, "not in task.held_out, for validation")
         queries, name = (data.test_set, "test") if stage == "test" else (data.val_set, "validation")
         _check_sizes(f"task.eval_shots={episode.shots}", episode.shots, "training", data.train_set[1], classes, data)
         _check_sizes(f"task.eval_queries={episode.queries}", episode.queries, name, queries[1], classes, data)
@@ -182,6 +175,15 @@ def logits(support: Tensor, queries: Tensor) -> Tensor:
         queries: embeddings to classify, (queries, embedding).
     """
     return -(queries.unsqueeze(1) - support.mean(1)).square().sum(2)
+
+
+def _check_ways(name: str, ways: int, classes: Sequence[int], which: str) -> None:
+    """Raise ``ConfigError`` if there are fewer classes than in an episode."""
+    if ways > len(classes):
+        raise ConfigError(
+            f"task.{name}={ways} must be at most {len(classes)}, the number of classes {which}: set a smaller number, or hold out "
+            "other classes."
+        )
 
 
 def _check_sizes(

@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from opacus.accountants import PRVAccountant
 
-from src.errors import Interrupted
+from src.errors import Interrupted, UserError
 from src.training.weights import load_model
 from tests.conftest import SMALL, Command
 from tests.helpers.fitting import fit_in
@@ -106,10 +107,36 @@ def test_a_missing_opacus_is_named(train_here: Command, monkeypatch: pytest.Monk
     )
 
 
-def test_attacked_samples_are_refused(train_here: Command):
-    refused = train_here(*PRIVATE, *NOISE, "callbacks=adversarial")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["callbacks=adversarial"], "and task=private guarantees nothing: leave it out."),
+        (
+            ["schedule=plateau", "schedule.monitor=train/loss"],
+            "schedule monitors train/loss, which is computed",
+        ),
+        (["monitor=train/loss"], "ModelCheckpoint monitors train/loss, which is computed from the training samples"),
+    ],
+)
+def test_what_depends_on_single_training_samples_is_refused(train_here: Command, words: list[str], message: str):
+    refused = train_here(*PRIVATE, *NOISE, *words)
     assert refused.status == 1
-    assert "and task=private guarantees nothing: leave it out." in refused.stderr
+    assert message in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+class Unfreeze(pl.callbacks.BaseFinetuning):
+    def freeze_before_training(self, pl_module: Any) -> None:
+        self.freeze(pl_module.net.layers[0])
+
+    def finetune_function(self, pl_module: Any, epoch: int, optimizer: Any) -> None:
+        if epoch == 1:
+            pl_module.net.layers[0].requires_grad_(True)
+
+
+def test_parameters_that_are_unfrozen_during_the_training_are_refused(tmp_path: Path):
+    with pytest.raises(UserError, match="a callback changed which parameters are trained"):
+        fit_in(tmp_path, [*SMALL, *PRIVATE, *NOISE, "trainer.max_epochs=2"], [Unfreeze()])
 
 
 def test_membership_is_inferred_from_memorized_samples_and_not_from_private_weights(train_here: Command, here: Command):

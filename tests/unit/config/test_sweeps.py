@@ -77,6 +77,12 @@ TWO = ["hydra/sweeper=optuna", "optimizer.lr=interval(1e-3,1e-1)"]
             "is for a single objective",
         ),
         ([*TWO, "hydra.sweeper.objectives=val/acc"], "must be a list"),
+        ([*TWO, "hydra.sweeper.objectives=[best/val/acc,val/loss]"], "is the best value of a metric: name val/acc"),
+        (
+            [*TWO, "hydra.sweeper.minutes=1,2"],
+            "hydra.sweeper.minutes=1,2: a search has one value of hydra.sweeper.minutes",
+        ),
+        ([*TWO, "hydra.sweeper.minutes=1e300"], "hydra.sweeper.minutes=1e+300 must be at most 525600"),
         (["seed=shuffle(1,2)"], "leave shuffle out"),
     ],
 )

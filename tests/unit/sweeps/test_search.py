@@ -142,9 +142,10 @@ def test_a_search_starts_no_trial_after_its_time_and_goes_on_with_more(tmp_path:
     assert resumed() == 3
     assert resumed("hydra.sweeper.minutes=2") == 5
     assert resumed("hydra.sweeper.n_trials=6") == 6
-    with pytest.raises(ConfigError, match="keeps its settings"):
-        changed_sweep(sweep, ["hydra.sweeper.minutes=-2"])
-    changed_sweep(sweep, ["hydra.sweeper.minutes=0"])  # which the check of the settings refuses
+    for word, kind in (("minutes=-2", "a number"), ("minutes=null", "a number"), ("n_trials=0", "an integer")):
+        with pytest.raises(ConfigError, match=f"^hydra.sweeper.{word}: must be {kind} above 0"):
+            changed_sweep(sweep, [f"hydra.sweeper.{word}"])
+    changed_sweep(sweep, ["hydra.sweeper.minutes=1e300"])  # which the check of the settings refuses
     assert Sweep.load(sweep.directory).values["search"]["minutes"] == 2
 
 

@@ -116,10 +116,6 @@ def test_metrics_are_those_of_the_episodes_of_each_stage():
         ({"held_out": [3, 3]}, r"task.held_out=\[3, 3\] must name classes from 0 to 4, each once"),
         ({"ways": 4}, "task.ways=4 must be at most 3, the number of classes to train on: set"),
         ({"eval_ways": 3}, "task.eval_ways=3 must be at most 2, the number of classes in task.held_out, for the test"),
-        (
-            {"held_out": [0, 1, 2], "eval_ways": 3},
-            "task.eval_ways=3 must be at most 2, the number of classes not in task.held_out, for validation",
-        ),
     ],
 )
 def test_classes_that_there_are_not_are_refused(settings: Any, message: str):
@@ -134,6 +130,10 @@ def test_classes_that_there_are_not_are_refused(settings: Any, message: str):
         (
             {"eval_shots": 15},
             "task.eval_shots=15: an episode needs 15 training samples of each class, and class 'a' has",
+        ),
+        (
+            {"held_out": [0, 1, 2], "eval_ways": 3},
+            "task.eval_ways=3 must be at most 2, the number of classes not in task.held_out, for validation",
         ),
         (
             {"eval_queries": 7},
