@@ -272,7 +272,8 @@ def _resume_sweep(sweep: Sweep, changes: list[str], notifications: Notifications
     _announce(f"what is left of {jobs}", sweep.directory)
     check_machine(plan.configs, None)
     check_unchanged(sweep, plan)
-    sweep.save()
+    if changes:
+        sweep.save()
     return _sweep(sweep, line, plan, notifications)
 
 
