@@ -412,7 +412,7 @@ def overview(outputs: Path, terminal: str) -> bytes:
         page.get_by_role("button", name="Settings").first.click()
         shown = [["val", "/acc"], ["val", "/loss"]]  # above the cards that the filter leaves out
         wait_for(lambda: [card[:2] for card in browser.texts("scalar-card")][:2] == shown)
-        page.wait_for_timeout(3000)  # the curves are drawn after the headings
+        page.wait_for_timeout(8000)  # the curves and their axes are drawn after the headings
         curves = page.screenshot(clip={"x": 0, "y": 0, "width": 1100, "height": 474})
         page.set_viewport_size({"width": 1420, "height": 505})
         browser.open("hparams")
