@@ -27,6 +27,24 @@ MakeSchedule = Callable[[Optimizer], LRScheduler | None]
 ClipNorm = Annotated[Positive | None, "maximum 2-norm of all gradients together; null: no clipping"]
 
 
+def with_single_labels(data: pl.LightningDataModule, task: str) -> TensorData:
+    """Check that a data module is a data set in memory with one class for each sample, and return it.
+
+    Args:
+        data: the data module.
+        task: the choice that requires it, for the error.
+
+    Raises:
+        ConfigError: it is another one.
+    """
+    if not isinstance(data, TensorData) or not data.classes or data.multilabel:
+        raise ConfigError(
+            f"task={task} requires a data set in memory with one class for each sample, and {type(data).__name__} is none: set "
+            "task=classification."
+        )
+    return data
+
+
 class SupervisedTask(pl.LightningModule):
     """Trains a network on batches of samples (n, *input_shape) and targets.
 

@@ -9,9 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from src.bounds import Fraction, Positive, Run
-from src.data.module import TensorData
-from src.errors import ConfigError
-from src.tasks.base import ClipNorm, MakeOptimizer, MakeSchedule
+from src.tasks.base import ClipNorm, MakeOptimizer, MakeSchedule, with_single_labels
 from src.tasks.classification import Classifier, MetricName
 from src.tasks.losses import columns
 from src.tasks.pipeline import Pipeline
@@ -63,12 +61,7 @@ class Distiller(Classifier):
         Raises:
             ConfigError: it is not a data set in memory with one class for each sample.
         """
-        if not isinstance(data, TensorData) or not data.classes or data.multilabel:
-            raise ConfigError(
-                f"task=distillation requires a data set in memory with one class for each sample, and {type(data).__name__} is "
-                "none: set task=classification."
-            )
-        return int(data.classes)
+        return int(with_single_labels(data, "distillation").classes)
 
     def learn_from(self, teacher: Pipeline) -> None:
         """Set the teacher, which maps raw samples (n, *input_shape) to logits (n, classes). Needed only for training."""

@@ -16,7 +16,7 @@ from src.data.chunks import PoissonLoader
 from src.data.module import TensorData
 from src.errors import ConfigError, UserError
 from src.randomness import gaussian_noise, seed_step
-from src.tasks.base import MakeOptimizer, MakeSchedule
+from src.tasks.base import MakeOptimizer, MakeSchedule, with_single_labels
 from src.tasks.classification import Classifier, MetricName
 
 if TYPE_CHECKING:
@@ -97,12 +97,7 @@ class PrivateClassifier(Classifier):
         Raises:
             ConfigError: it is not a data set in memory with one class for each sample.
         """
-        if not isinstance(data, TensorData) or not data.classes or data.multilabel:
-            raise ConfigError(
-                f"task=private requires a data set in memory with one class for each sample, and {type(data).__name__} is none: "
-                "set task=classification."
-            )
-        return int(data.classes)
+        return int(with_single_labels(data, "private").classes)
 
     def setup(self, stage: str) -> None:
         """Switch the training data to Poisson sampling.

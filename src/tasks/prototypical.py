@@ -12,7 +12,7 @@ from src.data.episodes import Episode, EpisodeLoader, with_rotations
 from src.data.images import is_image
 from src.data.module import TensorData
 from src.errors import ConfigError
-from src.tasks.base import ClipNorm, MakeOptimizer, MakeSchedule, SupervisedTask
+from src.tasks.base import ClipNorm, MakeOptimizer, MakeSchedule, SupervisedTask, with_single_labels
 from src.tasks.losses import CrossEntropy, predicted
 from src.tasks.metrics import EpisodeAccuracy, EpisodeInterval
 
@@ -99,11 +99,7 @@ class Prototypical(SupervisedTask):
         Raises:
             ConfigError: the data set is not one in memory with one class for each sample, or not one of square images to rotate.
         """
-        if not isinstance(data, TensorData) or not data.classes or data.multilabel:
-            raise ConfigError(
-                f"task=prototypical requires a data set in memory with one class for each sample, and {type(data).__name__} is "
-                "none: set task=classification."
-            )
+        data = with_single_labels(data, "prototypical")
         shape = tuple(data.input_shape)
         if settings.get("rotations") and not (is_image(shape) and shape[-1] == shape[-2]):
             raise ConfigError(

@@ -48,7 +48,7 @@ def sweep_event(sweep: Sweep, status: int) -> Event:
     count = Counter(run.status for run in runs)
     kind = "interrupted" if status > 128 else "failed" if status else "done"
     jobs = ", ".join(f"{number} {name}" for name, number in count.most_common()) or "no job has started"
-    front = len(make_leaderboard(sweep).front)
+    front = len(make_leaderboard(sweep).front) if sweep.objectives else 0
     rated = [run for run in runs if run.status == "done" and run.best is not None and not sweep.objectives]
     best = min(rated, key=lambda run: run.rank, default=None)
     total = "" if sweep.values["trials"] is None else f" of {sweep.values['trials']}"
